@@ -1,0 +1,71 @@
+#include "core/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NS_PER_SECOND INT64_C(1000000000)
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
+}
+
+int64_t clock_realtime_ns(void)
+{
+    return now_ns(CLOCK_REALTIME);
+}
+
+int64_t clock_monotonic_ns(void)
+{
+    return now_ns(CLOCK_MONOTONIC);
+}
+
+void clock_sleep_until_ns(int64_t deadline_ns)
+{
+    if (deadline_ns <= 0)
+        return;
+    struct timespec deadline = {
+        .tv_sec = (time_t)(deadline_ns / NS_PER_SECOND),
+        .tv_nsec = (long)(deadline_ns % NS_PER_SECOND),
+    };
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &deadline, NULL) == EINTR)
+        continue;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
+{
+    memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    char text[64];
+    ssize_t length = read(fd, text, sizeof text);
+    close(fd);
+
+    /* 32 hexadecimal digits with dashes between groups of them. */
+    int digits = 0;
+    for (ssize_t i = 0; i < length && digits < 2 * CLOCK_BOOT_ID_SIZE; i++) {
+        int digit = hex_digit(text[i]);
+        if (digit < 0)
+            continue;
+        uint8_t *byte = &boot_id_out[digits / 2];
+        *byte = (uint8_t)(*byte << 4 | digit);
+        digits++;
+    }
+    if (digits < 2 * CLOCK_BOOT_ID_SIZE)
+        memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
+}

@@ -1,0 +1,21 @@
+/*
+ * core/clock.h - what time it is, and which boot of the machine this is.
+ */
+#ifndef DAYBOOK_CORE_CLOCK_H
+#define DAYBOOK_CORE_CLOCK_H
+
+#include <stdint.h>
+
+/* Nanoseconds since 1970-01-01T00:00:00Z; may jump when somebody sets the clock. */
+int64_t clock_realtime_ns(void);
+/* Nanoseconds since some fixed moment of this boot; never jumps. */
+int64_t clock_monotonic_ns(void);
+/* Sleep until clock_monotonic_ns() reaches `deadline_ns`, through signals' interruptions. */
+void clock_sleep_until_ns(int64_t deadline_ns);
+
+#define CLOCK_BOOT_ID_SIZE 16
+/* The kernel's random identity of this boot (/proc/sys/kernel/random/boot_id); zeros when unknown.
+ */
+void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE]);
+
+#endif

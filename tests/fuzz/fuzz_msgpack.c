@@ -1,0 +1,91 @@
+/*
+ * fuzz_msgpack.c - any bytes at all go to the msgpack checker and walker.
+ *
+ * What the checker accepts, msgpack-c accepts too, the walker steps over exactly, and JSON keeps:
+ * written as JSON, read again and written again it is the same text.
+ */
+#include <assert.h>
+#include <msgpack.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/msgpack.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum {
+    DEPTH_MAX = 32,
+    /* JSON shows a binary as an object with a string, an extension as an object with an array. */
+    JSON_DEPTH_MAX = DEPTH_MAX + 2,
+};
+
+static void expect_accepted_by_msgpack_c(const uint8_t *data, size_t size)
+{
+    msgpack_unpacked unpacked;
+    msgpack_unpacked_init(&unpacked);
+    size_t offset = 0;
+    assert(msgpack_unpack_next(&unpacked, (const char *)data, size, &offset) ==
+           MSGPACK_UNPACK_SUCCESS);
+    assert(offset == size);
+    msgpack_unpacked_destroy(&unpacked);
+}
+
+static void expect_same_text_after_json(const struct buffer *text)
+{
+    static struct json_reader *reader;
+    struct buffer msgpack = {0}, again = {0};
+    if (!reader)
+        assert(json_reader_create(&reader, NULL) == OK);
+    assert(json_to_msgpack(reader, (const char *)text->data, text->size, JSON_DEPTH_MAX, &msgpack,
+                           NULL) == OK);
+    assert(msgpack_check(msgpack.data, msgpack.size, JSON_DEPTH_MAX, NULL) == OK);
+    assert(json_from_msgpack(msgpack.data, msgpack.size, JSON_COMPACT, &again, NULL) == OK);
+    assert(again.size == text->size && memcmp(again.data, text->data, text->size) == 0);
+    buffer_release(&msgpack);
+    buffer_release(&again);
+}
+
+/* Whatever the bytes are, walking them ends, inside of them. */
+static void walk(const uint8_t *data, size_t size)
+{
+    struct msgpack_cursor cursor = {.at = data, .end = data + size};
+    struct msgpack_cursor found;
+    struct msgpack_value value;
+    if (msgpack_find(&cursor, "k", &found, NULL) == OK)
+        assert(found.at >= data && found.at < found.end && found.end <= data + size);
+    while (cursor.at < cursor.end) {
+        const uint8_t *before = cursor.at;
+        if (msgpack_read(&cursor, &value, NULL))
+            break;
+        assert(cursor.at > before && cursor.at <= cursor.end);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    size_t prefix = 0;
+    struct error error;
+    enum error_code code = msgpack_check(data, size, DEPTH_MAX, &error);
+    enum error_code prefix_code = msgpack_check_prefix(data, size, DEPTH_MAX, &prefix, &error);
+    assert((code == OK) == (prefix_code == OK && prefix == size));
+    if (size > 0)
+        walk(data, size);
+    if (prefix_code == OK) {
+        struct msgpack_cursor cursor = {.at = data, .end = data + size};
+        assert(msgpack_skip(&cursor, NULL) == OK && cursor.at == data + prefix);
+    }
+
+    struct buffer text = {0}, pretty = {0};
+    enum error_code written = json_from_msgpack(data, size, JSON_COMPACT, &text, &error);
+    assert(json_from_msgpack(data, size, JSON_PRETTY, &pretty, &error) == written);
+    if (code == OK) {
+        expect_accepted_by_msgpack_c(data, size);
+        assert(written == OK);
+        expect_same_text_after_json(&text);
+    }
+    buffer_release(&text);
+    buffer_release(&pretty);
+    return 0;
+}

@@ -1,0 +1,124 @@
+/*
+ * tests/plain_runner.c - runs Criterion tests under ThreadSanitizer, where Criterion itself cannot.
+ *
+ * Criterion gives each test to a sandbox that maps memory at random addresses, nearly all of which
+ * belong to ThreadSanitizer's own tables, so its main stops before the first test. This main walks
+ * the same registered tests, runs each in a forked child, and understands init, fini, signal,
+ * exit_code and disabled; asserts end the child. It prints the lines that tests/run counts.
+ *
+ * Linked instead of Criterion's main, for the TSan build only.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The linker's names for the ends of the sections in which Test and TestSuite register. */
+extern struct criterion_test *__start_cr_tst[];
+extern struct criterion_test *__stop_cr_tst[];
+extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
+extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
+
+/* What the macros of criterion.h call, answered here rather than by the library's sandbox. */
+static const struct criterion_test *current_test;
+static const struct criterion_suite *current_suite;
+
+void criterion_internal_test_setup(void)
+{
+    if (current_suite && current_suite->data && current_suite->data->init)
+        current_suite->data->init();
+    if (current_test->data->init)
+        current_test->data->init();
+}
+
+void criterion_internal_test_main(void (*function)(void))
+{
+    function();
+}
+
+void criterion_internal_test_teardown(void)
+{
+    if (current_test->data->fini)
+        current_test->data->fini();
+    if (current_suite && current_suite->data && current_suite->data->fini)
+        current_suite->data->fini();
+}
+
+void criterion_send_assert(struct criterion_assert_stats *stats)
+{
+    if (!stats->passed)
+        printf("%s:%u: %s\n", stats->file, stats->line, stats->message);
+}
+
+void cri_asserts_passed_incr(void)
+{
+}
+
+void criterion_abort_test(void)
+{
+    fflush(stdout);
+    _exit(99);
+}
+
+static const struct criterion_suite *find_suite(const char *name)
+{
+    for (struct criterion_suite **suite = __start_cr_sts; suite < __stop_cr_sts; suite++)
+        if (*suite && !strcmp((*suite)->name, name))
+            return *suite;
+    return NULL;
+}
+
+static bool ended_as_expected(int status)
+{
+    const struct criterion_test_extra_data *expected = current_test->data;
+    if (WIFSIGNALED(status))
+        return WTERMSIG(status) == expected->signal;
+    return !expected->signal && WEXITSTATUS(status) == expected->exit_code;
+}
+
+static bool run_test(void)
+{
+    if (current_test->data->kind_ != CR_TEST_NORMAL) {
+        printf("parameterized tests do not run here: write a table and a loop\n");
+        return false;
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        return false;
+    }
+    if (child == 0) {
+        current_test->test();
+        exit(0); /* Through the handlers at exit: there ThreadSanitizer reports. */
+    }
+    int status;
+    if (waitpid(child, &status, 0) != child) {
+        perror("waitpid");
+        return false;
+    }
+    if (ended_as_expected(status))
+        return true;
+    printf("ended by %s %d\n", WIFSIGNALED(status) ? "signal" : "exit status",
+           WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return false;
+}
+
+int main(void)
+{
+    int failed = 0;
+    for (struct criterion_test **test = __start_cr_tst; test < __stop_cr_tst; test++) {
+        current_test = *test;
+        if (!current_test || current_test->data->disabled)
+            continue;
+        current_suite = find_suite(current_test->category);
+        bool passed = run_test();
+        failed += !passed;
+        printf("%s - %s: %s\n", passed ? "ok" : "not ok", current_test->category,
+               current_test->name);
+    }
+    return failed ? 1 : 0;
+}
