@@ -1,0 +1,20 @@
+/*
+ * segment/bound.h - DIR/lower-bound: the first sequence that the log still promises to have.
+ *
+ * Retention moves it up before it deletes a segment. Segments wholly below are dead, present or
+ * not; a segment that is missing at or above it is lost data. One line of text with a checksum,
+ * replaced atomically. No file means 1.
+ */
+#ifndef DAYBOOK_SEGMENT_BOUND_H
+#define DAYBOOK_SEGMENT_BOUND_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* ERROR_DAMAGED when the file is there and not valid. */
+enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error);
+/* Durable on return. Never moves down: ERROR_INVALID. */
+enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error);
+
+#endif

@@ -1,0 +1,417 @@
+#include "segment/committer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "segment/preparer.h"
+
+#define IDLE_WATERMARK_NS   (INT64_C(100) * 1000000)
+#define RETRY_NS            (INT64_C(500) * 1000000)
+#define FIRST_SEGMENT_BYTES (UINT64_C(1) << 20)
+
+struct segment_committer {
+    struct segment_log_options options;
+    int segments_fd;
+    uint32_t epoch;
+    struct segment_writer *writer;
+    struct segment_preparer *preparer;
+    struct segment_producers *producers;
+    struct segment_pending *pending;
+    struct segment_watermark *watermark;
+    pthread_t thread;
+
+    uint64_t sequence_last; /* written */
+    int64_t arrival_ns;     /* of the last block */
+    int64_t last_commit_ns; /* monotonic */
+    int64_t first_event_ns; /* monotonic; of the active segment; 0: it has none */
+    struct error failure;   /* the thread's; read after it has ended */
+
+    _Atomic uint64_t events, commits, blocks, rolls, raw_bytes, stored_bytes;
+    atomic_bool disk_full;
+};
+
+uint64_t segment_committer_next_size(uint64_t used_bytes, uint64_t size_max)
+{
+    uint64_t size = FIRST_SEGMENT_BYTES;
+
+    while (size < 2 * used_bytes && size < size_max)
+        size *= 2;
+    return size < size_max ? size : size_max;
+}
+
+static void tell(struct segment_committer *c)
+{
+    if (c->options.on_progress)
+        c->options.on_progress(c->options.context);
+}
+
+/* Everything written is durable now: say so to other processes, to waiters, to the program. */
+static void publish(struct segment_committer *c)
+{
+    c->last_commit_ns = clock_monotonic_ns();
+    atomic_fetch_add(&c->commits, 1);
+    segment_watermark_publish(c->watermark, c->sequence_last);
+    segment_pending_set_durable(c->pending, c->sequence_last);
+}
+
+/*
+ * The next segment's file must be there before the present one is sealed: without it the
+ * log would have nowhere to write. So this only asks for space; nothing else has changed when it
+ * fails.
+ */
+static enum error_code take_file(struct segment_committer *c,
+                                 const struct segment_writer_start *next, size_t raw_bytes,
+                                 size_t events, int *fd_out, uint64_t *size_out,
+                                 struct error *error)
+{
+    uint64_t size_min = segment_writer_size_min(next, raw_bytes, events);
+    uint64_t wanted =
+        segment_committer_next_size(segment_writer_offset(c->writer), c->options.segment_bytes);
+
+    if (wanted < size_min)
+        wanted = size_min;
+    return segment_preparer_take(c->preparer, size_min, wanted, fd_out, size_out, error);
+}
+
+/*
+ * A segment without any sequence has the name that the next one needs: it is replaced by rename,
+ * not sealed. Readers see that the name stands for another file now (segment/reader.c).
+ */
+static bool is_unused(const struct segment_committer *c)
+{
+    return segment_writer_header(c->writer)->sequence_first > c->sequence_last;
+}
+
+/* Seal the active segment and go on in `fd`. Any failure here is final. */
+static enum error_code change_segment(struct segment_committer *c,
+                                      struct segment_writer_start *next, int fd, uint64_t size,
+                                      struct error *error)
+{
+    struct segment_writer *writer;
+
+    if (!is_unused(c)) {
+        enum error_code code = segment_writer_seal(c->writer, c->arrival_ns, error);
+        if (code) {
+            file_close(&fd);
+            return code;
+        }
+        publish(c);
+        segment_writer_describe(c->writer, &next->header.predecessor);
+    }
+    enum error_code code =
+        segment_writer_create(next, fd, size, PREPARER_FILE_NAME, &writer, error);
+    if (code)
+        return code;
+    segment_writer_close(c->writer);
+    c->writer = writer;
+    c->first_event_ns = 0;
+    atomic_fetch_add(&c->rolls, 1);
+    segment_preparer_request(c->preparer,
+                             segment_committer_next_size(size, c->options.segment_bytes));
+    return OK;
+}
+
+/*
+ * Roll to a segment which has room for a block with such a body. *retry_out: no file could be made,
+ * nothing has changed, try again later.
+ */
+static enum error_code roll(struct segment_committer *c, size_t raw_bytes, size_t events,
+                            bool *retry_out, struct error *error)
+{
+    struct segment_writer_start next = {
+        .segments_fd = c->segments_fd,
+        .write_by_map = c->options.write_path == LOG_WRITE_MMAP,
+        .header = *segment_writer_header(c->writer),
+        .arrival_ns = c->arrival_ns,
+        .producers = c->producers,
+    };
+    uint64_t size;
+    int fd;
+
+    next.header.sequence_first = c->sequence_last + 1;
+    next.header.created_ns = clock_realtime_ns();
+    next.header.epoch = c->epoch;
+    next.header.commit_align = c->options.commit_align;
+    enum error_code code = take_file(c, &next, raw_bytes, events, &fd, &size, error);
+    *retry_out = code != OK;
+    return code ? code : change_segment(c, &next, fd, size, error);
+}
+
+static enum error_code sync_and_publish(struct segment_committer *c, struct error *error)
+{
+    enum error_code code = segment_writer_sync(c->writer, error);
+    if (!code)
+        publish(c);
+    return code;
+}
+
+/*
+ * Roll, and while the disk is full refuse new events and try again. Ends early on stop: then the
+ * pending events stay where they are, unacknowledged.
+ */
+static enum error_code roll_when_possible(struct segment_committer *c, size_t raw_bytes,
+                                          size_t events, struct error *error)
+{
+    for (;;) {
+        struct error why = {0};
+        bool retry = false;
+        enum error_code code = roll(c, raw_bytes, events, &retry, &why);
+        if (code && retry && segment_writer_has_undurable(c->writer)) {
+            /* Do not let what is written already wait for space. */
+            code = sync_and_publish(c, error);
+            if (code)
+                return code;
+            continue;
+        }
+        if (code && retry && !segment_pending_is_stopping(c->pending)) {
+            why.code = ERROR_NO_SPACE;
+            error_prefix(&why, "no room for a new segment");
+            segment_pending_refuse(c->pending, &why);
+            atomic_store(&c->disk_full, true);
+            tell(c);
+            segment_pending_sleep(c->pending, clock_monotonic_ns() + RETRY_NS);
+            continue;
+        }
+        if (atomic_exchange(&c->disk_full, false))
+            segment_pending_refuse(c->pending, NULL);
+        return code ? error_set(error, why.code, "%s", why.text) : OK;
+    }
+}
+
+/* Numbers count as taken from the moment that their events are in a segment. */
+static enum error_code note_producers(struct segment_committer *c,
+                                      const struct segment_block_builder *builder,
+                                      struct error *error)
+{
+    struct segment_format_block_header header = {.sequence_first = builder->sequence_first,
+                                                 .event_count = builder->event_count,
+                                                 .raw_bytes = (uint32_t)builder->raw.size};
+    struct segment_block_cursor cursor;
+    struct event event;
+    enum error_code code = OK;
+
+    segment_block_cursor_init(&cursor, &header, builder->raw.data);
+    while (!code && segment_block_cursor_next(&cursor, &event, NULL) == OK)
+        if (event.producer_bytes > 0)
+            code = segment_producers_note(c->producers, event.producer, event.producer_bytes,
+                                          event.number, event.sequence, error);
+    return code;
+}
+
+static enum error_code write_block(struct segment_committer *c,
+                                   const struct segment_block_builder *builder, bool ends_group,
+                                   struct error *error)
+{
+    enum error_code code = OK;
+
+    if (!segment_writer_fits(c->writer, builder->raw.size, builder->event_count))
+        code = roll_when_possible(c, builder->raw.size, builder->event_count, error);
+    if (code)
+        return code;
+    struct segment_writer_block block = {
+        .kind = FORMAT_BLOCK_EVENTS,
+        .sequence_first = builder->sequence_first,
+        .event_count = builder->event_count,
+        .time_min_ns = builder->time_min_ns,
+        .time_max_ns = builder->time_max_ns,
+        .arrival_ns = builder->arrival_ns,
+        .raw = builder->raw.data,
+        .raw_bytes = builder->raw.size,
+        .ends_group = ends_group,
+    };
+    uint64_t before = segment_writer_offset(c->writer);
+    code = segment_writer_put(c->writer, &block, error);
+    if (!code)
+        code = note_producers(c, builder, error);
+    if (code)
+        return code;
+    c->arrival_ns = builder->arrival_ns;
+    c->sequence_last = builder->sequence_first + builder->event_count - 1;
+    if (c->first_event_ns == 0)
+        c->first_event_ns = clock_monotonic_ns();
+    atomic_fetch_add(&c->blocks, 1);
+    atomic_fetch_add(&c->events, builder->event_count);
+    atomic_fetch_add(&c->raw_bytes, builder->raw.size);
+    atomic_fetch_add(&c->stored_bytes, segment_writer_offset(c->writer) - before);
+    segment_pending_set_written(c->pending, c->sequence_last);
+    return OK;
+}
+
+/* One group: write every block, sync once, publish, give the memory back. */
+static enum error_code commit(struct segment_committer *c, struct segment_pending_block **list,
+                              struct error *error)
+{
+    enum error_code code = OK;
+    size_t count = 0;
+
+    for (struct segment_pending_block *block = *list; block && !code; block = block->next, count++)
+        code = write_block(c, &block->builder, block->next == NULL, error);
+    if (code)
+        return code;
+    if (c->options.report_written)
+        tell(c);
+    code = sync_and_publish(c, error);
+    if (code)
+        return code;
+    *list = segment_pending_release(c->pending, *list, count);
+    tell(c);
+    return OK;
+}
+
+/* A block without events: a watermark when idle, a stop mark at the end. */
+static enum error_code mark(struct segment_committer *c, enum segment_format_block_kind kind,
+                            struct error *error)
+{
+    struct segment_writer_block block = {
+        .kind = kind,
+        .sequence_first = c->sequence_last + 1,
+        .arrival_ns = c->arrival_ns,
+        .ends_group = true,
+    };
+    enum error_code code = segment_writer_put(c->writer, &block, error);
+    if (!code)
+        code = segment_writer_sync(c->writer, error);
+    c->last_commit_ns = clock_monotonic_ns();
+    return code;
+}
+
+static int64_t idle_deadline(const struct segment_committer *c)
+{
+    return segment_writer_wants_watermark(c->writer) ? c->last_commit_ns + IDLE_WATERMARK_NS
+                                                     : INT64_MAX;
+}
+
+static int64_t age_deadline(const struct segment_committer *c)
+{
+    if (c->first_event_ns == 0 || c->first_event_ns > INT64_MAX - c->options.segment_age_ns)
+        return INT64_MAX;
+    return c->first_event_ns + c->options.segment_age_ns;
+}
+
+/* What is due without any event: an idle watermark, a roll by age. */
+static enum error_code keep_house(struct segment_committer *c, struct error *error)
+{
+    int64_t now = clock_monotonic_ns();
+    bool retry;
+
+    if (now >= age_deadline(c)) {
+        enum error_code code = roll(c, 0, 0, &retry, error);
+        if (!code || !retry)
+            return code;
+        /* No file for a next segment: nothing has changed, and nothing is lost by waiting. */
+        c->first_event_ns = now + RETRY_NS - c->options.segment_age_ns;
+    }
+    if (now >= idle_deadline(c))
+        return mark(c, FORMAT_BLOCK_WATERMARK, error);
+    return OK;
+}
+
+static void *work(void *context)
+{
+    struct segment_committer *c = context;
+    struct segment_pending_block *list = NULL;
+    enum error_code code = OK;
+
+    while (!code) {
+        int64_t idle = idle_deadline(c);
+        int64_t age = age_deadline(c);
+        list = segment_pending_take(c->pending, idle < age ? idle : age);
+        if (list)
+            code = commit(c, &list, &c->failure);
+        else if (segment_pending_is_stopping(c->pending))
+            break;
+        if (!code)
+            code = keep_house(c, &c->failure);
+    }
+    /* Nothing put since the last stop: its mark still ends the log, and there is no room for
+     * endless marks. */
+    if (!code && segment_writer_has_put(c->writer))
+        code = mark(c, FORMAT_BLOCK_STOP, &c->failure);
+    if (code) {
+        segment_pending_fail(c->pending, &c->failure);
+        tell(c);
+    }
+    while (list)
+        list = segment_pending_release(c->pending, list, 1);
+    return NULL;
+}
+
+static int64_t age_of_first_event(const struct segment_writer *writer)
+{
+    const struct segment_seal *totals = segment_writer_totals(writer);
+    int64_t age = clock_realtime_ns() - totals->arrival_first_ns;
+    int64_t now = clock_monotonic_ns();
+
+    if (totals->event_count == 0)
+        return 0;
+    return age > 0 && age < now ? now - age : now;
+}
+
+enum error_code segment_committer_create(const struct segment_committer_start *start,
+                                         struct segment_committer **committer_out,
+                                         struct error *error)
+{
+    struct segment_committer *c = calloc(1, sizeof *c);
+    if (!c)
+        return error_set(error, ERROR_MEMORY, "no memory for the committer");
+    c->options = *start->options;
+    c->segments_fd = start->segments_fd;
+    c->epoch = start->epoch;
+    c->pending = start->pending;
+    c->watermark = start->watermark;
+    c->sequence_last = start->sequence_next - 1;
+    c->arrival_ns = start->arrival_ns;
+    c->first_event_ns = age_of_first_event(start->writer);
+    enum error_code code = segment_preparer_create(c->segments_fd, &c->preparer, error);
+    if (code) {
+        free(c);
+        return code;
+    }
+    c->writer = start->writer;
+    c->producers = start->producers;
+    segment_preparer_request(
+        c->preparer, segment_committer_next_size(segment_writer_header(c->writer)->size_bytes,
+                                                 c->options.segment_bytes));
+    int failed = pthread_create(&c->thread, NULL, work, c);
+    if (failed) {
+        segment_preparer_free(c->preparer);
+        free(c);
+        return error_set_errno(error, failed, "start the committer's thread");
+    }
+    *committer_out = c;
+    return OK;
+}
+
+void segment_committer_count(struct segment_committer *c, struct segment_log_counters *counters_out)
+{
+    *counters_out = (struct segment_log_counters){
+        .events = atomic_load(&c->events),
+        .duplicates = segment_pending_duplicates(c->pending),
+        .commits = atomic_load(&c->commits),
+        .blocks = atomic_load(&c->blocks),
+        .rolls = atomic_load(&c->rolls),
+        .raw_bytes = atomic_load(&c->raw_bytes),
+        .stored_bytes = atomic_load(&c->stored_bytes),
+        .prepare_failures = segment_preparer_failures(c->preparer),
+        .disk_full = atomic_load(&c->disk_full),
+    };
+}
+
+enum error_code segment_committer_close(struct segment_committer *c, struct error *error)
+{
+    enum error_code code = OK;
+
+    segment_pending_stop(c->pending);
+    pthread_join(c->thread, NULL);
+    if (c->failure.code)
+        code = error_set(error, c->failure.code, "%s", c->failure.text);
+    segment_preparer_free(c->preparer);
+    segment_writer_close(c->writer);
+    segment_producers_free(c->producers);
+    free(c);
+    return code;
+}

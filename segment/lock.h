@@ -1,0 +1,28 @@
+/*
+ * segment/lock.h - who may do what in a log's directory: byte locks on DIR/LOCK.
+ *
+ * Open file description locks (fcntl(2)): they die with their holder, survive an unrelated close in
+ * the same process, and are held for life. There is no PID file and no override.
+ */
+#ifndef DAYBOOK_SEGMENT_LOCK_H
+#define DAYBOOK_SEGMENT_LOCK_H
+
+#include "core/file.h"
+
+enum segment_lock_role {
+    LOCK_WRITER = 0,    /* appends to the log */
+    LOCK_RETENTION = 1, /* deletes segments */
+    LOCK_INDEXER = 2,   /* writes events.db */
+};
+
+/*
+ * Take the role, without waiting: ERROR_BUSY names what holds it. *fd_out keeps it until
+ * file_close. After locking, checks that the file is still the one named DIR/LOCK.
+ */
+enum error_code segment_lock_take(int log_fd, enum segment_lock_role role, int *fd_out,
+                                  struct error *error);
+/* Does a live process hold the role? Through another descriptor than any of ours. */
+enum error_code segment_lock_is_held(int log_fd, enum segment_lock_role role, bool *held_out,
+                                     struct error *error);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * segment/log.h - the log as its one writer sees it: open, append, wait until durable, close.
+ *
+ * Appending copies an event into the open block in memory. The committer thread takes whatever
+ * has gathered, writes it, calls fdatasync once, publishes the watermark, and takes what has
+ * gathered meanwhile: group commit without a timer. The preparer thread keeps the next segment
+ * ready.
+ *
+ * Invariants
+ *   - Sequences are given in the order of append, and never twice.
+ *   - Durable events never change again.
+ *   - After the first failed write or sync nothing is ever acknowledged again
+ * (segment_log_failure).
+ *
+ * Threads: append and kick from any thread; wait from any thread; open and close once.
+ */
+#ifndef DAYBOOK_SEGMENT_LOG_H
+#define DAYBOOK_SEGMENT_LOG_H
+
+#include "segment/format.h"
+#include "segment/recovery.h"
+
+struct segment_log;
+
+enum segment_log_write_path { LOG_WRITE_PWRITE, LOG_WRITE_MMAP };
+
+struct segment_log_options {
+    uint64_t segment_bytes; /* the largest; young logs start smaller. 0: 64 MiB */
+    int64_t segment_age_ns; /* roll when the first event is older. 0: one day */
+    enum segment_log_write_path write_path;
+    uint32_t commit_align;     /* 8, 512 or 4096; 0: 8 */
+    size_t pending_bytes_max;  /* memory for events that are not on disk yet. 0: 8 MiB */
+    uint64_t witness_sequence; /* somebody (the index) has seen this sequence durable; 0: nobody */
+    bool report_written;       /* call on_progress for "written" too, not only for "durable" */
+    /* Called on the committer's thread after each step forward and after a failure; must be quick.
+     */
+    void (*on_progress)(void *context);
+    void *context;
+};
+
+/*
+ * Take the writer lock and recover. Makes directory and log when they are missing. `report_out`
+ * (may be NULL) says what recovery found. ERROR_BUSY: there is another writer. ERROR_DAMAGED:
+ * durable data is damaged or lost; the log can be read but not written.
+ */
+enum error_code segment_log_open(const char *path, const struct segment_log_options *options,
+                                 struct segment_log **log_out,
+                                 struct segment_recovery_report *report_out, struct error *error);
+
+enum segment_log_outcome {
+    LOG_APPENDED,
+    LOG_DUPLICATE, /* this producer's number is not above its last: a copy is in the log already */
+};
+
+/*
+ * Append one event (checked by event_check: the caller has done so). EVENT_TIME_NONE becomes the
+ * arrival time. On LOG_APPENDED *sequence_out is its sequence; on LOG_DUPLICATE it is the last
+ * sequence of this producer: once that is durable, so is the copy.
+ * ERROR_BUSY: memory for pending events is used up; wait for progress. ERROR_NO_SPACE: the disk is
+ * full and the active segment too. ERROR_IO: the log has failed. The event is not stored then.
+ */
+enum error_code segment_log_append(struct segment_log *log, const struct event *event,
+                                   enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                                   struct error *error);
+/* Is there room for so many more events of so many bytes in all, without ERROR_BUSY? */
+bool segment_log_has_room(struct segment_log *log, size_t events, size_t bytes);
+/* Start the commit of what has been appended. Call after a batch, not after each event. */
+void segment_log_kick(struct segment_log *log);
+
+/* Everything up to this sequence is in the file / on the disk. */
+uint64_t segment_log_written(const struct segment_log *log);
+uint64_t segment_log_durable(const struct segment_log *log);
+/* The last sequence given. */
+uint64_t segment_log_appended(const struct segment_log *log);
+/* Kick, and wait until `sequence` is durable. ERROR_IO: the log failed first; the outcome is
+ * unknown. */
+enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error);
+/* Wait until room is there again (after ERROR_BUSY) or the log has failed. */
+void segment_log_wait_room(struct segment_log *log);
+
+/* OK, or the error that ended acknowledgements for good. */
+enum error_code segment_log_failure(const struct segment_log *log, struct error *error);
+
+/* The last number of a producer in this log, 0 when unknown. */
+uint64_t segment_log_producer_number(struct segment_log *log, const char *name, size_t name_bytes);
+
+const uint8_t *segment_log_id(const struct segment_log *log);
+/* DIR and DIR/segments, borrowed. */
+int segment_log_directory_fd(const struct segment_log *log);
+
+struct segment_log_counters {
+    uint64_t events, duplicates, commits, blocks, rolls;
+    uint64_t raw_bytes, stored_bytes;
+    uint64_t prepare_failures;
+    bool disk_full;
+};
+void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out);
+
+/*
+ * Commit what was appended, write the stop mark, give everything back. Returns the failure when
+ * something appended did not become durable. Accepts NULL.
+ */
+enum error_code segment_log_close(struct segment_log *log, struct error *error);
+
+#endif

@@ -1,0 +1,452 @@
+#include "segment/opening.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "segment/bound.h"
+#include "segment/committer.h"
+#include "segment/lock.h"
+#include "segment/preparer.h"
+#include "segment/quarantine.h"
+
+/* Everything that is known while a log is being opened. */
+struct opening_work {
+    struct segment_opening out;
+    const struct segment_log_options *options;
+    struct segment_recovery_report *report;
+    struct segment_set set;
+    struct segment_set_segment *last; /* in set */
+    int fd;                           /* of the last segment, for writing */
+    struct segment_recovery_scan scan;
+    struct segment_seal totals; /* of the last segment */
+    uint64_t witness;
+    bool same_boot;
+    struct segment_format_gap gap; /* sequence_first 0: none */
+};
+
+static enum error_code take_directory(struct opening_work *work, const char *path,
+                                      struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    enum error_code code = file_open_directory(path, true, &out->log_fd, error);
+
+    if (!code)
+        code = file_check_local(out->log_fd, path, error);
+    if (!code)
+        code = segment_lock_take(out->log_fd, LOCK_WRITER, &out->lock_fd, error);
+    if (!code)
+        code = file_open_directory_at(out->log_fd, "segments", true, &out->segments_fd, error);
+    return code;
+}
+
+/* The watermark page of the last writer is a witness, and tells whether the machine was restarted.
+ */
+static enum error_code ask_watermark(struct opening_work *work, struct error *error)
+{
+    struct segment_watermark *page;
+    struct segment_watermark_state state;
+    enum error_code code = segment_watermark_open(work->out.log_fd, &page, error);
+
+    work->witness = work->options->witness_sequence;
+    if (code == ERROR_NOT_FOUND || code == ERROR_DAMAGED)
+        return OK;
+    if (code)
+        return code;
+    bool ours =
+        segment_watermark_read(page, &state) &&
+        (!work->last || memcmp(state.log_id, work->last->header.log_id, FORMAT_LOG_ID_BYTES) == 0);
+    if (ours && state.sequence_durable > work->witness)
+        work->witness = state.sequence_durable;
+    work->same_boot = ours && state.same_boot;
+    segment_watermark_close(page);
+    return OK;
+}
+
+static enum error_code load_set(struct opening_work *work, struct error *error)
+{
+    enum error_code code =
+        segment_set_load(work->out.log_fd, work->out.segments_fd, &work->set, error);
+    if (!code)
+        code = segment_set_check(&work->set, error);
+    if (!code && work->set.count > 0)
+        work->last = &work->set.segments[work->set.count - 1];
+    return code;
+}
+
+/* Rebuild from one valid block what the writer must know: producers and totals. */
+static enum error_code visit_block(void *context, const struct segment_format_block_header *header,
+                                   const uint8_t *raw, struct error *error)
+{
+    struct opening_work *work = context;
+    struct segment_block_cursor cursor;
+    struct segment_format_gap gap;
+    struct event event;
+    enum error_code code;
+
+    switch (header->kind) {
+    case FORMAT_BLOCK_PRODUCERS:
+        return segment_producers_decode(work->out.producers, raw, header->raw_bytes, error);
+    case FORMAT_BLOCK_GAP:
+        code = segment_format_decode_gap(raw, header->raw_bytes, &gap, error);
+        if (!code)
+            segment_seal_add_gap(&work->totals, gap.sequence_last);
+        return code;
+    case FORMAT_BLOCK_EVENTS:
+        break;
+    default:
+        return OK;
+    }
+    code = segment_seal_add(&work->totals, header, raw, error);
+    segment_block_cursor_init(&cursor, header, raw);
+    while (!code && (code = segment_block_cursor_next(&cursor, &event, error)) == OK)
+        if (event.producer_bytes > 0)
+            code = segment_producers_note(work->out.producers, event.producer, event.producer_bytes,
+                                          event.number, event.sequence, error);
+    return code == ERROR_END ? OK : code;
+}
+
+static enum error_code scan_last(struct opening_work *work, struct error *error)
+{
+    const struct segment_set_segment *last = work->last;
+    int fd;
+
+    segment_seal_init(&work->totals, last->sequence_first);
+    enum error_code code =
+        file_open(work->out.segments_fd, last->name, FILE_WRITE, &work->fd, error);
+    /* Push out what a killed process left in the page cache; then believe the disk only. */
+    if (!code)
+        code = file_sync_data(work->fd, last->name, error);
+    if (code)
+        return code;
+    file_drop_cache(work->fd, 0, last->size_bytes);
+    code = file_open_uncached(work->out.segments_fd, last->name, &fd, error);
+    if (code)
+        return code;
+    code = segment_recovery_scan(fd, last, last->sealed, work->witness, visit_block, work,
+                                 &work->scan, error);
+    file_close(&fd);
+    return code;
+}
+
+static enum error_code refuse_corrupt(const struct opening_work *work, struct error *error)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    const char *why = scan->evidence.later_promise ? "a later block says that it was durable"
+                      : scan->evidence.closed      ? "the segment was complete"
+                                                   : "the index or the watermark has seen it";
+    uint64_t last = scan->sequence_promised;
+
+    if (last < scan->sequence_next)
+        last = scan->sequence_next;
+    return error_set(error, ERROR_DAMAGED,
+                     "segment %s: no valid block at byte %" PRIu64 ", but %s; events %" PRIu64
+                     " to %" PRIu64
+                     " are damaged or lost; reading goes on, writing would hide the damage: check "
+                     "with 'daybook verify', then restore the segment or start a new directory",
+                     work->last->name, scan->end_offset, why, scan->sequence_next, last);
+}
+
+static bool is_unclean(const struct segment_recovery_scan *scan)
+{
+    return scan->verdict == RECOVERY_END || scan->verdict == RECOVERY_TORN ||
+           scan->verdict == RECOVERY_DAMAGED_TAIL;
+}
+
+/*
+ * Sequences that may have been given to events which are gone must never be given again (D6). After
+ * a power loss nobody knows how many; as long as the machine runs, the file itself still names
+ * them.
+ */
+static void plan_gap(struct opening_work *work)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    uint64_t first = scan->sequence_next;
+    uint64_t last = scan->sequence_seen;
+
+    if (!is_unclean(scan))
+        return;
+    enum segment_format_gap_cause cause =
+        scan->verdict == RECOVERY_DAMAGED_TAIL ? FORMAT_GAP_DAMAGED_TAIL : FORMAT_GAP_TORN_TAIL;
+    if (!work->same_boot) {
+        cause = cause == FORMAT_GAP_TORN_TAIL ? FORMAT_GAP_POWER_LOSS : cause;
+        if (last < first + FORMAT_UNDURABLE_EVENTS_MAX - 1)
+            last = first + FORMAT_UNDURABLE_EVENTS_MAX - 1;
+    }
+    if (last >= first)
+        work->gap = (struct segment_format_gap){first, last, cause};
+}
+
+/* Write the last accepted bytes once more: a page cache that lost them would not tell. */
+static enum error_code rewrite_tail(struct opening_work *work, struct error *error)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    uint64_t from =
+        scan->durable_offset < scan->end_offset ? scan->durable_offset : scan->end_offset;
+    struct buffer bytes = {0};
+    enum error_code code = OK;
+
+    while (!code && from < scan->end_offset) {
+        size_t size = scan->end_offset - from < (1 << 20) ? (size_t)(scan->end_offset - from)
+                                                          : (size_t)1 << 20;
+        bytes.size = 0;
+        code = buffer_reserve(&bytes, size, error);
+        if (!code)
+            code = file_read(work->fd, work->last->name, bytes.data, size, from, error);
+        if (!code)
+            code = file_write(work->fd, work->last->name, bytes.data, size, from, error);
+        from += size;
+    }
+    buffer_release(&bytes);
+    return code;
+}
+
+/* Keep damaged bytes for a person, cut the tail to zeros, and make both durable. */
+static enum error_code cut_tail(struct opening_work *work, struct error *error)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    const char *name = work->last->name;
+    enum error_code code = OK;
+
+    work->report->torn_bytes = scan->dirty_end - scan->end_offset;
+    if (scan->verdict == RECOVERY_DAMAGED_TAIL)
+        code = segment_quarantine_keep(work->out.log_fd, work->fd, name, scan->end_offset,
+                                       scan->dirty_end, work->report->quarantined,
+                                       sizeof work->report->quarantined, error);
+    if (!code)
+        code = rewrite_tail(work, error);
+    if (!code)
+        code = file_sync_data(work->fd, name, error);
+    if (!code && scan->dirty_end > scan->end_offset)
+        code =
+            file_zero(work->fd, name, scan->end_offset, scan->dirty_end - scan->end_offset, error);
+    if (!code)
+        code = file_sync_data(work->fd, name, error);
+    return code;
+}
+
+static enum error_code resume_last(struct opening_work *work, struct segment_writer **writer_out,
+                                   struct error *error)
+{
+    struct segment_writer_resume resume = {
+        .segments_fd = work->out.segments_fd,
+        .write_by_map = work->options->write_path == LOG_WRITE_MMAP,
+        .header = work->last->header,
+        .epoch = work->out.epoch,
+        .end_offset = work->scan.end_offset,
+        .chain = work->scan.chain,
+        .seal = work->totals,
+    };
+    int fd = work->fd;
+
+    work->fd = -1;
+    enum error_code code = segment_writer_resume(&resume, fd, writer_out, error);
+    work->totals = resume.seal; /* empty when it was taken over */
+    return code;
+}
+
+static enum error_code start_segment(struct opening_work *work, uint64_t sequence_first,
+                                     uint64_t used_bytes,
+                                     const struct segment_format_predecessor *predecessor,
+                                     struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    struct segment_writer_start start = {
+        .segments_fd = out->segments_fd,
+        .write_by_map = work->options->write_path == LOG_WRITE_MMAP,
+        .header = {.sequence_first = sequence_first,
+                   .created_ns = clock_realtime_ns(),
+                   .epoch = out->epoch,
+                   .commit_align = work->options->commit_align,
+                   .predecessor = *predecessor},
+        .arrival_ns = out->arrival_ns,
+        .producers = out->producers,
+        .gap = work->gap.sequence_first ? &work->gap : NULL,
+    };
+    uint64_t size = segment_committer_next_size(used_bytes, work->options->segment_bytes);
+    uint64_t size_min = segment_writer_size_min(&start, 0, 0);
+    int fd;
+
+    memcpy(start.header.log_id, out->log_id, FORMAT_LOG_ID_BYTES);
+    if (size < size_min)
+        size = size_min;
+    enum error_code code = file_unlink(out->segments_fd, PREPARER_FILE_NAME, error);
+    if (code == OK || code == ERROR_NOT_FOUND)
+        code = file_create_zeroed(out->segments_fd, PREPARER_FILE_NAME, size, &fd, error);
+    if (code)
+        return error_prefix(error, "start a new segment");
+    return segment_writer_create(&start, fd, size, PREPARER_FILE_NAME, &out->writer, error);
+}
+
+/* Close the last segment for good, as it stands after the cut, and describe it. */
+static enum error_code seal_last(struct opening_work *work,
+                                 struct segment_format_predecessor *predecessor_out,
+                                 struct error *error)
+{
+    struct segment_writer *writer;
+    enum error_code code = resume_last(work, &writer, error);
+
+    if (code)
+        return code;
+    code = segment_writer_seal(writer, work->out.arrival_ns, error);
+    if (!code)
+        segment_writer_describe(writer, predecessor_out);
+    segment_writer_close(writer);
+    return code;
+}
+
+/* The seal is there; the crash came before its trailer, or right behind it. */
+static enum error_code finish_seal(struct opening_work *work,
+                                   struct segment_format_predecessor *predecessor_out,
+                                   struct error *error)
+{
+    const struct segment_set_segment *last = work->last;
+
+    if (work->totals.event_count == 0)
+        work->totals.arrival_first_ns = work->totals.arrival_last_ns = work->scan.arrival_ns;
+    *predecessor_out = (struct segment_format_predecessor){
+        .sequence_first = last->sequence_first,
+        .sequence_last = work->scan.sequence_next - 1,
+        .end_offset = work->scan.end_offset,
+        .chain = work->scan.chain,
+    };
+    if (last->sealed)
+        return OK;
+    return segment_writer_put_trailer(work->fd, &last->header, &work->totals,
+                                      work->scan.end_offset - work->scan.last_size_bytes,
+                                      work->scan.chain, error);
+}
+
+static enum error_code go_on(struct opening_work *work, struct error *error)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    struct segment_format_predecessor predecessor;
+    enum error_code code = OK;
+
+    if (scan->verdict == RECOVERY_CORRUPT)
+        return refuse_corrupt(work, error);
+    if (scan->verdict == RECOVERY_CLEAN)
+        return resume_last(work, &work->out.writer, error);
+    plan_gap(work);
+    if (scan->verdict == RECOVERY_SEALED) {
+        code = finish_seal(work, &predecessor, error);
+    } else {
+        code = cut_tail(work, error);
+        /* A segment that was never used is as good as a new one. */
+        if (!code && scan->end_offset == FORMAT_SEGMENT_HEADER_BYTES && !work->gap.sequence_first)
+            return resume_last(work, &work->out.writer, error);
+        if (!code)
+            code = seal_last(work, &predecessor, error);
+    }
+    if (!code)
+        code = start_segment(work, predecessor.sequence_last + 1, predecessor.end_offset,
+                             &predecessor, error);
+    return code;
+}
+
+static enum error_code open_existing(struct opening_work *work, struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    struct segment_recovery_report *report = work->report;
+
+    memcpy(out->log_id, work->last->header.log_id, FORMAT_LOG_ID_BYTES);
+    enum error_code code = scan_last(work, error);
+    if (code)
+        return code;
+    out->epoch = work->scan.epoch + 1;
+    out->arrival_ns = work->scan.arrival_ns;
+    if (out->arrival_ns == INT64_MIN) /* an empty segment: its predecessor knows */
+        out->arrival_ns = work->last->header.created_ns;
+    code = go_on(work, error);
+    out->sequence_next =
+        work->gap.sequence_first ? work->gap.sequence_last + 1 : work->scan.sequence_next;
+    report->verdict = work->scan.verdict;
+    report->segment_first = work->last->sequence_first;
+    report->offset = work->scan.end_offset;
+    report->events = work->scan.event_count;
+    report->gap_first = work->gap.sequence_first;
+    report->gap_last = work->gap.sequence_last;
+    report->gap_cause = work->gap.cause;
+    return code;
+}
+
+static enum error_code create_new(struct opening_work *work, struct error *error)
+{
+    static const struct segment_format_predecessor none;
+    struct segment_opening *out = &work->out;
+
+    if (work->witness > 0 || work->set.bound > 1)
+        return error_set(error, ERROR_DAMAGED,
+                         "there is no segment, but the index, the watermark or the lower bound say "
+                         "that there were events up to %" PRIu64
+                         ": restore the segments, or start a new directory",
+                         work->witness > 0 ? work->witness : work->set.bound - 1);
+    if (getrandom(out->log_id, sizeof out->log_id, 0) != (ssize_t)sizeof out->log_id)
+        return error_set_errno(error, errno, "choose an identity for the log");
+    out->epoch = 1;
+    out->arrival_ns = 0;
+    out->sequence_next = 1;
+    work->report->created = true;
+    work->report->verdict = RECOVERY_CLEAN;
+    return start_segment(work, 1, 0, &none, error);
+}
+
+static enum error_code run(struct opening_work *work, const char *path, struct error *error)
+{
+    enum error_code code = take_directory(work, path, error);
+
+    if (!code)
+        code = load_set(work, error);
+    if (!code)
+        code = ask_watermark(work, error);
+    if (!code)
+        code = segment_producers_create(&work->out.producers, error);
+    if (!code)
+        code = work->last ? open_existing(work, error) : create_new(work, error);
+    if (!code)
+        code = segment_watermark_create(work->out.log_fd, work->out.log_id, work->out.epoch,
+                                        &work->out.watermark, error);
+    return code;
+}
+
+enum error_code segment_opening_run(const char *path, const struct segment_log_options *options,
+                                    struct segment_opening *opening_out,
+                                    struct segment_recovery_report *report_out, struct error *error)
+{
+    int64_t started = clock_monotonic_ns();
+    struct opening_work work = {
+        .out = {.log_fd = -1, .segments_fd = -1, .lock_fd = -1},
+        .options = options,
+        .report = report_out,
+        .fd = -1,
+    };
+
+    *report_out = (struct segment_recovery_report){0};
+    enum error_code code = run(&work, path, error);
+    report_out->sequence_next = work.out.sequence_next;
+    report_out->duration_ns = clock_monotonic_ns() - started;
+    file_close(&work.fd);
+    segment_seal_release(&work.totals);
+    segment_set_free(&work.set);
+    if (code) {
+        segment_opening_release(&work.out);
+        return error_prefix(error, "open log '%s'", path);
+    }
+    *opening_out = work.out;
+    return OK;
+}
+
+void segment_opening_release(struct segment_opening *opening)
+{
+    segment_writer_close(opening->writer);
+    segment_producers_free(opening->producers);
+    segment_watermark_close(opening->watermark);
+    file_close(&opening->segments_fd);
+    file_close(&opening->log_fd);
+    file_close(&opening->lock_fd);
+}

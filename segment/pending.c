@@ -1,0 +1,467 @@
+#include "segment/pending.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/clock.h"
+
+enum {
+    BLOCK_RAW_BYTES = 256 << 10, /* events of many connections share blocks of up to this */
+    SPARE_BLOCKS = 4,            /* kept for reuse */
+};
+
+struct segment_pending {
+    pthread_mutex_t mutex;
+    pthread_cond_t work;     /* for the committer */
+    pthread_cond_t progress; /* for those who wait for it */
+    bool committer_waits;
+    bool kicked;
+    bool stopping;
+
+    struct segment_pending_block *first, *last; /* last is the open one */
+    struct segment_pending_block *spare;
+    size_t spare_count;
+    size_t bytes, bytes_max; /* raw, of all that is not durable */
+    size_t events;
+
+    uint64_t sequence_next;
+    int64_t arrival_ns;
+    struct segment_producers *producers; /* as of sequence_next */
+    uint64_t duplicates;
+    _Atomic uint64_t written;
+    _Atomic uint64_t durable;
+    struct error refusal; /* code OK: none */
+    struct error failure;
+};
+
+static enum error_code copy_producers(const struct segment_producers *from,
+                                      struct segment_producers *to, struct error *error)
+{
+    struct buffer body = {0};
+    enum error_code code = OK;
+    size_t position = 0;
+
+    while (!code && position < segment_producers_count(from)) {
+        body.size = 0;
+        code = segment_producers_encode(from, &position, &body, error);
+        if (!code)
+            code = segment_producers_decode(to, body.data, body.size, error);
+    }
+    buffer_release(&body);
+    return code;
+}
+
+static void init_locks(struct segment_pending *pending)
+{
+    pthread_condattr_t attributes;
+
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&pending->mutex, NULL);
+    pthread_cond_init(&pending->work, &attributes);
+    pthread_cond_init(&pending->progress, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+enum error_code segment_pending_create(const struct segment_pending_start *start,
+                                       struct segment_pending **pending_out, struct error *error)
+{
+    struct segment_pending *pending = calloc(1, sizeof *pending);
+    if (!pending)
+        return error_set(error, ERROR_MEMORY, "no memory for pending events");
+    init_locks(pending);
+    pending->bytes_max = start->bytes_max;
+    pending->sequence_next = start->sequence_next;
+    pending->arrival_ns = start->arrival_ns;
+    atomic_init(&pending->written, start->sequence_next - 1);
+    atomic_init(&pending->durable, start->sequence_next - 1);
+    enum error_code code = segment_producers_create(&pending->producers, error);
+    if (!code)
+        code = copy_producers(start->producers, pending->producers, error);
+    if (code) {
+        segment_pending_free(pending);
+        return code;
+    }
+    *pending_out = pending;
+    return OK;
+}
+
+static void free_list(struct segment_pending_block *block)
+{
+    while (block) {
+        struct segment_pending_block *next = block->next;
+        segment_block_builder_release(&block->builder);
+        free(block);
+        block = next;
+    }
+}
+
+void segment_pending_free(struct segment_pending *pending)
+{
+    if (!pending)
+        return;
+    free_list(pending->first);
+    free_list(pending->spare);
+    segment_producers_free(pending->producers);
+    pthread_cond_destroy(&pending->work);
+    pthread_cond_destroy(&pending->progress);
+    pthread_mutex_destroy(&pending->mutex);
+    free(pending);
+}
+
+/* With the mutex held. */
+static void wake_committer(struct segment_pending *pending)
+{
+    if (pending->committer_waits)
+        pthread_cond_signal(&pending->work);
+}
+
+static enum error_code open_block(struct segment_pending *pending, struct error *error)
+{
+    struct segment_pending_block *block = pending->spare;
+
+    if (block) {
+        pending->spare = block->next;
+        pending->spare_count--;
+    } else {
+        block = calloc(1, sizeof *block);
+        if (!block)
+            return error_set(error, ERROR_MEMORY, "no memory for a block of events");
+    }
+    block->next = NULL;
+    if (pending->last)
+        pending->last->next = block;
+    else
+        pending->first = block;
+    pending->last = block;
+    return OK;
+}
+
+/* Arrival times never go backwards, whatever the clock does. */
+static int64_t arrive(struct segment_pending *pending)
+{
+    int64_t now = clock_realtime_ns();
+
+    if (now > pending->arrival_ns)
+        pending->arrival_ns = now;
+    return pending->arrival_ns;
+}
+
+/* Copy the event into the open block, or into a new one when that is full. */
+static enum error_code store(struct segment_pending *pending, const struct event *given,
+                             struct error *error)
+{
+    struct event event = *given;
+    int64_t arrival = arrive(pending);
+    enum error_code code = pending->last ? OK : open_block(pending, error);
+
+    if (code)
+        return code;
+    if (event.time_ns == EVENT_TIME_NONE)
+        event.time_ns = arrival;
+    code = segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
+    if (code == ERROR_FULL) {
+        wake_committer(pending);
+        code = open_block(pending, error);
+        if (!code)
+            code =
+                segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
+    }
+    if (code)
+        return code;
+    struct segment_block_builder *builder = &pending->last->builder;
+    if (builder->event_count == 1) {
+        builder->sequence_first = pending->sequence_next;
+        builder->arrival_ns = arrival;
+    }
+    return OK;
+}
+
+static bool has_room(const struct segment_pending *pending, size_t events, size_t bytes)
+{
+    /* An empty queue takes anything, so that one large event cannot be refused for ever. */
+    return pending->events == 0 ||
+           (pending->bytes + bytes + events * FORMAT_RECORD_HEADER_BYTES <= pending->bytes_max &&
+            pending->events + events <= FORMAT_UNDURABLE_EVENTS_MAX);
+}
+
+static enum error_code check_open(const struct segment_pending *pending, struct error *error)
+{
+    const struct error *why = pending->failure.code ? &pending->failure : &pending->refusal;
+    return why->code ? error_set(error, why->code, "%s", why->text) : OK;
+}
+
+static bool is_duplicate(const struct segment_pending *pending, const struct event *event,
+                         uint64_t *sequence_out)
+{
+    uint64_t number;
+
+    return event->producer_bytes > 0 &&
+           segment_producers_find(pending->producers, event->producer, event->producer_bytes,
+                                  &number, sequence_out) &&
+           event->number <= number;
+}
+
+/*
+ * Make room for the producer's entry before its event is stored: then noting the number cannot fail
+ * afterwards, and a stored event is never without its number, nor a number without its event.
+ */
+static enum error_code know_producer(struct segment_pending *pending, const struct event *event,
+                                     struct error *error)
+{
+    uint64_t number, sequence;
+
+    if (event->producer_bytes == 0 ||
+        segment_producers_find(pending->producers, event->producer, event->producer_bytes, &number,
+                               &sequence))
+        return OK;
+    return segment_producers_note(pending->producers, event->producer, event->producer_bytes, 0, 0,
+                                  error);
+}
+
+static enum error_code append(struct segment_pending *pending, const struct event *event,
+                              enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                              struct error *error)
+{
+    size_t bytes = segment_format_record_bytes(event);
+    enum error_code code = check_open(pending, error);
+
+    if (code)
+        return code;
+    if (is_duplicate(pending, event, sequence_out)) {
+        pending->duplicates++;
+        *outcome_out = LOG_DUPLICATE;
+        return OK;
+    }
+    if (!has_room(pending, 1, bytes - FORMAT_RECORD_HEADER_BYTES))
+        return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
+                         pending->events);
+    code = know_producer(pending, event, error);
+    if (!code)
+        code = store(pending, event, error);
+    if (code)
+        return code;
+    if (event->producer_bytes > 0)
+        segment_producers_note(pending->producers, event->producer, event->producer_bytes,
+                               event->number, pending->sequence_next, NULL);
+    pending->bytes += bytes;
+    pending->events++;
+    *sequence_out = pending->sequence_next++;
+    *outcome_out = LOG_APPENDED;
+    return OK;
+}
+
+enum error_code segment_pending_append(struct segment_pending *pending, const struct event *event,
+                                       enum segment_log_outcome *outcome_out,
+                                       uint64_t *sequence_out, struct error *error)
+{
+    pthread_mutex_lock(&pending->mutex);
+    enum error_code code = append(pending, event, outcome_out, sequence_out, error);
+    pthread_mutex_unlock(&pending->mutex);
+    return code;
+}
+
+bool segment_pending_has_room(struct segment_pending *pending, size_t events, size_t bytes)
+{
+    pthread_mutex_lock(&pending->mutex);
+    bool room = has_room(pending, events, bytes);
+    pthread_mutex_unlock(&pending->mutex);
+    return room;
+}
+
+void segment_pending_kick(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    if (pending->first) {
+        pending->kicked = true;
+        wake_committer(pending);
+    }
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t sequence,
+                                     struct error *error)
+{
+    enum error_code code = OK;
+
+    segment_pending_kick(pending);
+    pthread_mutex_lock(&pending->mutex);
+    while (atomic_load(&pending->durable) < sequence && !pending->failure.code)
+        pthread_cond_wait(&pending->progress, &pending->mutex);
+    if (atomic_load(&pending->durable) < sequence) {
+        code = error_set(error, pending->failure.code, "%s", pending->failure.text);
+        error_prefix(error, "the outcome of events %" PRIu64 " to %" PRIu64 " is unknown",
+                     atomic_load(&pending->durable) + 1, sequence);
+    }
+    pthread_mutex_unlock(&pending->mutex);
+    return code;
+}
+
+void segment_pending_wait_room(struct segment_pending *pending)
+{
+    segment_pending_kick(pending);
+    pthread_mutex_lock(&pending->mutex);
+    size_t events = pending->events;
+    while (pending->events > 0 && pending->events >= events && !pending->failure.code)
+        pthread_cond_wait(&pending->progress, &pending->mutex);
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+uint64_t segment_pending_appended(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    uint64_t last = pending->sequence_next - 1;
+    pthread_mutex_unlock(&pending->mutex);
+    return last;
+}
+
+uint64_t segment_pending_written(const struct segment_pending *pending)
+{
+    return atomic_load_explicit(&pending->written, memory_order_acquire);
+}
+
+uint64_t segment_pending_durable(const struct segment_pending *pending)
+{
+    return atomic_load_explicit(&pending->durable, memory_order_acquire);
+}
+
+uint64_t segment_pending_producer_number(struct segment_pending *pending, const char *name,
+                                         size_t name_bytes)
+{
+    uint64_t number = 0, sequence;
+
+    pthread_mutex_lock(&pending->mutex);
+    if (!segment_producers_find(pending->producers, name, name_bytes, &number, &sequence))
+        number = 0;
+    pthread_mutex_unlock(&pending->mutex);
+    return number;
+}
+
+enum error_code segment_pending_failure(struct segment_pending *pending, struct error *error)
+{
+    enum error_code code = OK;
+
+    pthread_mutex_lock(&pending->mutex);
+    if (pending->failure.code)
+        code = error_set(error, pending->failure.code, "%s", pending->failure.text);
+    pthread_mutex_unlock(&pending->mutex);
+    return code;
+}
+
+uint64_t segment_pending_duplicates(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    uint64_t duplicates = pending->duplicates;
+    pthread_mutex_unlock(&pending->mutex);
+    return duplicates;
+}
+
+/* With the mutex held: wait for `work` until the deadline; false when that has passed. */
+static bool wait_for_work(struct segment_pending *pending, int64_t deadline_ns)
+{
+    struct timespec deadline = {deadline_ns / 1000000000, deadline_ns % 1000000000};
+    int failed = 0;
+
+    pending->committer_waits = true;
+    if (deadline_ns == INT64_MAX)
+        pthread_cond_wait(&pending->work, &pending->mutex);
+    else
+        failed = pthread_cond_timedwait(&pending->work, &pending->mutex, &deadline);
+    pending->committer_waits = false;
+    return failed == 0;
+}
+
+struct segment_pending_block *segment_pending_take(struct segment_pending *pending,
+                                                   int64_t deadline_ns)
+{
+    pthread_mutex_lock(&pending->mutex);
+    /* A full block (there is one behind it) needs no kick. */
+    while (!pending->kicked && !pending->stopping && pending->first == pending->last)
+        if (!wait_for_work(pending, deadline_ns))
+            break;
+    struct segment_pending_block *list = pending->first;
+    pending->first = pending->last = NULL;
+    pending->kicked = false;
+    pthread_mutex_unlock(&pending->mutex);
+    return list;
+}
+
+void segment_pending_set_written(struct segment_pending *pending, uint64_t sequence)
+{
+    atomic_store_explicit(&pending->written, sequence, memory_order_release);
+}
+
+void segment_pending_set_durable(struct segment_pending *pending, uint64_t sequence)
+{
+    atomic_store_explicit(&pending->durable, sequence, memory_order_release);
+    if (atomic_load(&pending->written) < sequence)
+        atomic_store_explicit(&pending->written, sequence, memory_order_release);
+}
+
+struct segment_pending_block *segment_pending_release(struct segment_pending *pending,
+                                                      struct segment_pending_block *list,
+                                                      size_t count)
+{
+    pthread_mutex_lock(&pending->mutex);
+    for (; count > 0; count--) {
+        struct segment_pending_block *block = list;
+        list = block->next;
+        pending->bytes -= block->builder.raw.size;
+        pending->events -= block->builder.event_count;
+        segment_block_builder_reset(&block->builder, 2 * BLOCK_RAW_BYTES);
+        block->next = NULL;
+        if (pending->spare_count < SPARE_BLOCKS) {
+            block->next = pending->spare;
+            pending->spare = block;
+            pending->spare_count++;
+        } else {
+            free_list(block);
+        }
+    }
+    pthread_cond_broadcast(&pending->progress);
+    pthread_mutex_unlock(&pending->mutex);
+    return list;
+}
+
+void segment_pending_refuse(struct segment_pending *pending, const struct error *why)
+{
+    pthread_mutex_lock(&pending->mutex);
+    pending->refusal = why ? *why : (struct error){0};
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+void segment_pending_fail(struct segment_pending *pending, const struct error *why)
+{
+    pthread_mutex_lock(&pending->mutex);
+    if (!pending->failure.code)
+        pending->failure = *why;
+    pthread_cond_broadcast(&pending->progress);
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+void segment_pending_stop(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    pending->stopping = true;
+    pthread_cond_signal(&pending->work);
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+bool segment_pending_is_stopping(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    bool stopping = pending->stopping;
+    pthread_mutex_unlock(&pending->mutex);
+    return stopping;
+}
+
+void segment_pending_sleep(struct segment_pending *pending, int64_t deadline_ns)
+{
+    pthread_mutex_lock(&pending->mutex);
+    while (!pending->stopping && wait_for_work(pending, deadline_ns))
+        continue;
+    pthread_mutex_unlock(&pending->mutex);
+}

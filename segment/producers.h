@@ -1,0 +1,49 @@
+/*
+ * segment/producers.h - the last number of each producer: what makes a retry harmless.
+ *
+ * A bounded table, least recently used first out. It is written as PRODUCERS blocks at the start of
+ * each segment and kept up by the events behind them, so that recovery rebuilds it from the last
+ * segment alone.
+ *
+ * One thread at a time; the log guards it with its mutex.
+ */
+#ifndef DAYBOOK_SEGMENT_PRODUCERS_H
+#define DAYBOOK_SEGMENT_PRODUCERS_H
+
+#include "core/bytes.h"
+#include "core/event.h"
+
+enum {
+    PRODUCERS_MAX = 16384,        /* remembered at once */
+    PRODUCERS_BLOCK_MAX = 262144, /* bytes of one encoded snapshot block */
+};
+
+struct segment_producers;
+
+enum error_code segment_producers_create(struct segment_producers **producers_out,
+                                         struct error *error);
+void segment_producers_free(struct segment_producers *producers);
+
+/* The last number and the sequence that it got; false when the name is unknown. */
+bool segment_producers_find(const struct segment_producers *producers, const char *name,
+                            size_t name_bytes, uint64_t *number_out, uint64_t *sequence_out);
+/*
+ * Remember that `name` published `number` as `sequence`. Makes room by forgetting the producer that
+ * was silent for longest.
+ */
+enum error_code segment_producers_note(struct segment_producers *producers, const char *name,
+                                       size_t name_bytes, uint64_t number, uint64_t sequence,
+                                       struct error *error);
+size_t segment_producers_count(const struct segment_producers *producers);
+
+/*
+ * Append the body of one PRODUCERS block to `out`, starting with entry *position (0 at first), at
+ * most PRODUCERS_BLOCK_MAX bytes; moves *position. Nothing is appended when all are done.
+ */
+enum error_code segment_producers_encode(const struct segment_producers *producers,
+                                         size_t *position, struct buffer *out, struct error *error);
+/* Note every entry of a body. ERROR_DAMAGED when it is malformed. */
+enum error_code segment_producers_decode(struct segment_producers *producers, const void *body,
+                                         size_t size, struct error *error);
+
+#endif

@@ -1,0 +1,584 @@
+#include "segment/walk.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "segment/block.h"
+
+enum error_code segment_walk_init(struct segment_walk *walk, int log_fd, int segments_fd,
+                                  struct error *error)
+{
+    *walk = (struct segment_walk){
+        .log_fd = log_fd,
+        .segments_fd = segments_fd,
+        .since_ns = INT64_MIN,
+        .until_ns = INT64_MAX,
+    };
+    enum error_code code = segment_set_load(log_fd, segments_fd, &walk->set, error);
+    if (code)
+        return code;
+    uint8_t log_id[FORMAT_LOG_ID_BYTES];
+    if (walk->set.count == 0)
+        code = error_set(error, ERROR_NOT_FOUND, "there is no log: no segment");
+    else
+        code = segment_set_identify(&walk->set, log_fd, log_id, error);
+    if (code) {
+        segment_set_free(&walk->set);
+        return code;
+    }
+    segment_horizon_init(&walk->horizon, log_fd, segments_fd, log_id);
+    segment_walk_seek(walk, 1);
+    code = segment_horizon_refresh(&walk->horizon, error);
+    if (code)
+        segment_walk_release(walk);
+    return code;
+}
+
+static void forget_directory(struct segment_walk *walk)
+{
+    free(walk->entries);
+    walk->entries = NULL;
+    walk->entry_count = walk->entry_next = 0;
+}
+
+static void leave_segment(struct segment_walk *walk)
+{
+    walk->finished = walk->view.segment.sequence_first;
+    walk->reported = false;
+    segment_view_close(&walk->view);
+    forget_directory(walk);
+}
+
+void segment_walk_release(struct segment_walk *walk)
+{
+    forget_directory(walk);
+    segment_view_release(&walk->view);
+    segment_horizon_release(&walk->horizon);
+    segment_set_free(&walk->set);
+}
+
+void segment_walk_seek(struct segment_walk *walk, uint64_t sequence)
+{
+    leave_segment(walk);
+    walk->finished = 0;
+    walk->at_start = sequence <= 1;
+    walk->expected = walk->at_start ? 1 : sequence;
+    walk->from = walk->expected;
+    walk->hole_first = walk->hole_last = 0;
+}
+
+static enum error_code reload_set(struct segment_walk *walk, struct error *error)
+{
+    struct segment_set set;
+    enum error_code code = segment_set_load(walk->log_fd, walk->segments_fd, &set, error);
+    if (code)
+        return code;
+    segment_set_free(&walk->set);
+    walk->set = set;
+    return OK;
+}
+
+/* The first live segment with a name above `sequence`; set.count when there is none. */
+static size_t index_above(const struct segment_set *set, uint64_t sequence)
+{
+    size_t low = set->dead_count, high = set->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (set->segments[middle].sequence_first > sequence)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+/*
+ * Tell that what stands between `expected` and `resume` cannot be read, and go on with `resume`.
+ * Nothing is told, and the walk simply goes on (OK), about what nobody asked for, and twice about
+ * the same place.
+ */
+static enum error_code report(struct segment_walk *walk, uint64_t resume, const char *what,
+                              struct error *error)
+{
+    uint64_t first = walk->expected;
+    uint64_t end = resume > walk->horizon.limit + 1 ? walk->horizon.limit + 1 : resume;
+    bool again = walk->reported;
+    walk->reported = end < resume;
+    if (end <= first) {
+        walk->reported |= again;
+        if (again)
+            return OK;
+        return error_set(error, ERROR_DAMAGED, "%s; no event is lost by it", what);
+    }
+    walk->expected = end;
+    if (end <= walk->from)
+        return OK;
+    if (first < walk->from)
+        first = walk->from;
+    if (first == end - 1)
+        return error_set(error, ERROR_DAMAGED, "%s; event %" PRIu64 " cannot be read", what, first);
+    return error_set(error, ERROR_DAMAGED, "%s; events %" PRIu64 " to %" PRIu64 " cannot be read",
+                     what, first, end - 1);
+}
+
+/* As report, about the block at `offset` of the open segment. */
+static enum error_code report_block(struct segment_walk *walk, uint64_t offset, uint64_t resume,
+                                    const char *reason, struct error *error)
+{
+    struct error what;
+    error_set(&what, ERROR_DAMAGED, "segment %s: block at byte %" PRIu64 ": %s",
+              walk->view.segment.name, offset, reason);
+    return report(walk, resume, what.text, error);
+}
+
+/* Where the walk can go on when no valid block follows in the open segment. */
+static enum error_code resume_behind_segment(struct segment_walk *walk, uint64_t *resume_out,
+                                             struct error *error)
+{
+    const struct segment_set_segment *segment = &walk->view.segment;
+    uint64_t resume = UINT64_MAX;
+    enum error_code code = OK;
+    if (index_above(&walk->set, segment->sequence_first) == walk->set.count)
+        code = reload_set(walk, error);
+    if (code)
+        return code;
+    size_t next = index_above(&walk->set, segment->sequence_first);
+    if (next < walk->set.count)
+        resume = walk->set.segments[next].sequence_first;
+    if (segment->sealed)
+        resume = segment->trailer.sequence_last + 1;
+    if (resume < walk->expected)
+        resume = walk->expected;
+    *resume_out = resume;
+    return OK;
+}
+
+/* No valid block stands at `offset`: search for the next one, behind it. */
+static enum error_code resume_after_damage(struct segment_walk *walk, uint64_t search_from,
+                                           const char *reason, struct error *error)
+{
+    uint64_t offset = walk->offset;
+    struct segment_format_block_header found;
+    enum error_code code = segment_view_find(&walk->view, search_from, &found, error);
+    while (!code && found.sequence_first < walk->expected)
+        code = segment_view_find(&walk->view, found.offset + FORMAT_ALIGNMENT, &found, error);
+
+    if (!code && found.sequence_first <= walk->horizon.limit + 1) {
+        walk->offset = found.offset;
+        walk->chain_known = false;
+        code = report_block(walk, offset, found.sequence_first, reason, error);
+        walk->reported = false;
+        return code;
+    }
+    uint64_t resume = UINT64_MAX;
+    if (code == ERROR_END)
+        code = resume_behind_segment(walk, &resume, error);
+    if (code)
+        return code;
+    code = report_block(walk, offset, resume, reason, error);
+    if (resume != UINT64_MAX && !walk->reported)
+        leave_segment(walk);
+    return code;
+}
+
+/* The block is valid and is not the one that must come here. */
+static enum error_code pass_misplaced(struct segment_walk *walk,
+                                      const struct segment_format_block_header *header,
+                                      struct error *error)
+{
+    const char *reason = "it does not follow the block before it";
+    uint64_t resume = header->sequence_first;
+    /* From now on it counts as the one before. What is older than what was given is passed over. */
+    walk->chain_known = false;
+    if (resume < walk->expected) {
+        resume = walk->expected;
+        walk->offset += header->size_bytes;
+        reason = "it repeats sequences that came before";
+    }
+    return report_block(walk, header->offset, resume, reason, error);
+}
+
+static void step_over(struct segment_walk *walk, const struct segment_format_block_header *header,
+                      uint64_t sequence_next)
+{
+    walk->offset = header->offset + header->size_bytes;
+    walk->expected = sequence_next;
+    walk->chain = header->checksum;
+    walk->chain_known = true;
+    walk->reported = false;
+}
+
+static bool overlaps(const struct segment_walk *walk, int64_t time_min_ns, int64_t time_max_ns)
+{
+    return time_max_ns >= walk->since_ns && time_min_ns <= walk->until_ns;
+}
+
+static enum error_code take_events(struct segment_walk *walk,
+                                   const struct segment_format_block_header *header,
+                                   const uint8_t **raw_out, struct error *error)
+{
+    uint64_t next = header->sequence_first + header->event_count;
+    *raw_out = NULL;
+    if (next <= walk->from || !overlaps(walk, header->time_min_ns, header->time_max_ns)) {
+        step_over(walk, header, next);
+        return OK;
+    }
+    struct error reason;
+    enum error_code code = segment_view_body(&walk->view, header, raw_out, &reason);
+    if (code == ERROR_MEMORY)
+        return error_set(error, code, "%s", reason.text);
+    if (!code) {
+        step_over(walk, header, next);
+        return OK;
+    }
+    *raw_out = NULL;
+    code = report_block(walk, header->offset, next, reason.text, error);
+    step_over(walk, header, next);
+    return code;
+}
+
+static enum error_code take_gap(struct segment_walk *walk,
+                                const struct segment_format_block_header *header,
+                                const uint8_t **raw_out, struct error *error)
+{
+    struct segment_format_gap gap;
+    struct error reason;
+    const uint8_t *raw = NULL;
+    enum error_code code = segment_view_body(&walk->view, header, &raw, &reason);
+    if (!code)
+        code = segment_format_decode_gap(raw, header->raw_bytes, &gap, &reason);
+    if (code == ERROR_MEMORY)
+        return error_set(error, code, "%s", reason.text);
+    if (code)
+        return resume_after_damage(walk, header->offset + header->size_bytes, reason.text, error);
+    if (gap.sequence_last > walk->horizon.limit)
+        return ERROR_END;
+    step_over(walk, header, gap.sequence_last + 1);
+    *raw_out = gap.sequence_last >= walk->from ? raw : NULL;
+    return OK;
+}
+
+/*
+ * In a sealed segment the directory tells which stretches of blocks hold nothing that is wanted.
+ * True: the walk has moved.
+ */
+static bool skip_by_directory(struct segment_walk *walk)
+{
+    size_t at = walk->entry_next;
+    while (at < walk->entry_count && walk->entries[at].offset < walk->offset)
+        at++;
+    walk->entry_next = at;
+    if (at == walk->entry_count || walk->entries[at].offset != walk->offset)
+        return false;
+    while (at < walk->entry_count &&
+           !overlaps(walk, walk->entries[at].time_min_ns, walk->entries[at].time_max_ns))
+        at++;
+    if (at == walk->entry_next) {
+        walk->entry_next++;
+        return false;
+    }
+    walk->chain_known = false;
+    if (at == walk->entry_count) {
+        walk->expected = walk->view.segment.trailer.sequence_last + 1;
+        leave_segment(walk);
+        return true;
+    }
+    walk->entry_next = at + 1;
+    walk->offset = walk->entries[at].offset;
+    walk->expected = walk->entries[at].sequence_first;
+    segment_view_jump(&walk->view);
+    return true;
+}
+
+/* Read the header of the block at hand; what was copied before it was durable does not count. */
+static enum error_code look(struct segment_walk *walk,
+                            struct segment_format_block_header *header_out, struct error *reason)
+{
+    if (walk->expected > walk->limit_looked) {
+        segment_view_forget(&walk->view);
+        walk->limit_looked = walk->horizon.limit;
+    }
+    enum error_code code = segment_view_header(&walk->view, walk->offset, header_out, reason);
+    if (!code && header_out->sequence_first + header_out->event_count > walk->limit_looked + 1 &&
+        walk->limit_looked < walk->horizon.limit) {
+        segment_view_forget(&walk->view);
+        walk->limit_looked = walk->horizon.limit;
+        code = segment_view_header(&walk->view, walk->offset, header_out, reason);
+    }
+    return code;
+}
+
+/*
+ * A segment that was too small for its first event is replaced by a larger one of the same name
+ * (segment/committer.c). What is open here then stays empty for ever.
+ */
+static bool was_replaced(const struct segment_walk *walk)
+{
+    const struct segment_view *view = &walk->view;
+
+    return walk->expected == view->segment.sequence_first &&
+           !file_is_named(view->map.fd, walk->segments_fd, view->segment.name);
+}
+
+static enum error_code open_again(struct segment_walk *walk, struct error *error)
+{
+    uint64_t first = walk->view.segment.sequence_first;
+
+    leave_segment(walk);
+    walk->finished = first - 1;
+    return reload_set(walk, error);
+}
+
+/* One block of the open segment. *raw_out stays NULL when there is nothing to give out. */
+static enum error_code step(struct segment_walk *walk, struct segment_format_block_header *header,
+                            const uint8_t **raw_out, struct error *error)
+{
+    struct error reason;
+    if (skip_by_directory(walk))
+        return OK;
+    enum error_code code = look(walk, header, &reason);
+    if (code == ERROR_MEMORY)
+        return error_set(error, code, "%s", reason.text);
+    if (code == ERROR_VERSION)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         walk->view.segment.name, walk->offset, reason.text);
+    if (code && was_replaced(walk))
+        return open_again(walk, error);
+    if (code)
+        return resume_after_damage(walk, walk->offset + FORMAT_ALIGNMENT, reason.text, error);
+    if (header->sequence_first != walk->expected ||
+        (walk->chain_known && header->chain != walk->chain))
+        return pass_misplaced(walk, header, error);
+
+    switch (header->kind) {
+    case FORMAT_BLOCK_EVENTS:
+        if (header->sequence_first + header->event_count - 1 > walk->horizon.limit)
+            return ERROR_END;
+        return take_events(walk, header, raw_out, error);
+    case FORMAT_BLOCK_GAP:
+        return take_gap(walk, header, raw_out, error);
+    case FORMAT_BLOCK_SEAL:
+        leave_segment(walk);
+        return OK;
+    case FORMAT_BLOCK_WATERMARK:
+    case FORMAT_BLOCK_STOP:
+    case FORMAT_BLOCK_PRODUCERS:
+        break;
+    }
+    step_over(walk, header, walk->expected);
+    return OK;
+}
+
+/* The directory of a sealed segment, when it helps. Without it each header is looked at instead. */
+static void load_directory(struct segment_walk *walk)
+{
+    bool all_times = walk->since_ns == INT64_MIN && walk->until_ns == INT64_MAX;
+    struct segment_seal seal;
+    if (all_times && walk->from <= walk->expected)
+        return;
+    if (segment_view_seal(&walk->view, &seal, NULL))
+        return;
+    walk->entries = seal.entries;
+    walk->entry_count = seal.entry_count;
+    seal.entries = NULL;
+    segment_seal_release(&seal);
+
+    size_t at = 0;
+    while (at < walk->entry_count && walk->entries[at].sequence_first <= walk->from)
+        at++;
+    if (at > 1) {
+        walk->entry_next = at - 1;
+        walk->offset = walk->entries[at - 1].offset;
+        walk->expected = walk->entries[at - 1].sequence_first;
+        walk->chain_known = false;
+    }
+    segment_view_jump(&walk->view);
+}
+
+static enum error_code open_segment(struct segment_walk *walk,
+                                    const struct segment_set_segment *segment, struct error *error)
+{
+    enum error_code code =
+        segment_view_open(&walk->view, walk->segments_fd, segment, walk->horizon.log_id, error);
+    if (!code && walk->view.map.size != segment->size_bytes) {
+        /* Replaced since the set was loaded: as good as gone. */
+        segment_view_close(&walk->view);
+        code = error_set(error, ERROR_NOT_FOUND, "segment %s was replaced", segment->name);
+    }
+    if (code)
+        return code;
+    walk->limit_looked = walk->horizon.limit;
+    walk->offset = FORMAT_SEGMENT_HEADER_BYTES;
+    walk->chain = segment->header_checksum;
+    walk->chain_known = segment->header_verdict == FORMAT_VALID;
+    walk->reported = false;
+    walk->at_start = false;
+    return OK;
+}
+
+/* Events from `expected` to the segment's first are not here: deleted by retention, or lost. */
+static enum error_code pass_missing(struct segment_walk *walk, uint64_t segment_first,
+                                    struct error *error)
+{
+    uint64_t hole_end = walk->set.bound < segment_first ? walk->set.bound : segment_first;
+    if (hole_end > walk->expected) {
+        if (!walk->at_start) {
+            /* One that nobody has asked about yet grows. */
+            walk->hole_first = walk->hole_first ? walk->hole_first : walk->expected;
+            walk->hole_last = hole_end - 1;
+        }
+        walk->expected = hole_end;
+        if (walk->from < hole_end)
+            walk->from = hole_end;
+        return OK;
+    }
+    if (segment_first == UINT64_MAX)
+        return report(walk, segment_first, "the log ends before its watermark", error);
+    struct error what;
+    error_set(&what, ERROR_DAMAGED, "a segment is missing before %020" PRIu64 ".seg",
+              segment_first);
+    return report(walk, segment_first, what.text, error);
+}
+
+static enum error_code enter(struct segment_walk *walk, const struct segment_set_segment *segment,
+                             struct error *error)
+{
+    if (segment->header_verdict == FORMAT_NEWER)
+        return error_set(error, ERROR_VERSION,
+                         "segment %s was written by a newer Daybook; read it with that",
+                         segment->name);
+    bool foreign = segment->header_verdict == FORMAT_VALID &&
+                   memcmp(segment->header.log_id, walk->horizon.log_id, FORMAT_LOG_ID_BYTES) != 0;
+    bool unwanted = segment->sealed &&
+                    (segment->trailer.sequence_last < walk->from ||
+                     !overlaps(walk, segment->trailer.time_min_ns, segment->trailer.time_max_ns));
+    if (unwanted && !foreign) {
+        walk->finished = segment->sequence_first;
+        if (walk->expected <= segment->trailer.sequence_last)
+            walk->expected = segment->trailer.sequence_last + 1;
+        return OK;
+    }
+    if (foreign) {
+        size_t next = index_above(&walk->set, segment->sequence_first);
+        walk->finished = segment->sequence_first;
+        struct error what;
+        error_set(&what, ERROR_DAMAGED, "segment %s belongs to another log", segment->name);
+        return report(walk,
+                      next < walk->set.count ? walk->set.segments[next].sequence_first : UINT64_MAX,
+                      what.text, error);
+    }
+
+    enum error_code code = open_segment(walk, segment, error);
+    if (code == ERROR_NOT_FOUND) /* Retention was faster. */
+        return reload_set(walk, error);
+    if (code)
+        return code;
+    /* When a sequence was sought, the events before it are passed block by block. */
+    if (walk->finished == 0)
+        walk->expected = segment->sequence_first;
+    if (segment->header_verdict != FORMAT_VALID)
+        return error_set(error, ERROR_DAMAGED,
+                         "segment %s: its header is damaged; no event is lost by it",
+                         segment->name);
+    load_directory(walk);
+    return OK;
+}
+
+/* Find the segment in which `expected` must be, and open it. */
+static enum error_code next_segment(struct segment_walk *walk, struct error *error)
+{
+    for (int fresh = 0;; fresh++) {
+        size_t at = index_above(&walk->set, walk->finished);
+        if (walk->finished == 0) {
+            at = index_above(&walk->set, walk->expected);
+            at -= at > walk->set.dead_count;
+        }
+        uint64_t first = at < walk->set.count ? walk->set.segments[at].sequence_first : UINT64_MAX;
+        if (first <= walk->expected)
+            return enter(walk, &walk->set.segments[at], error);
+        if (fresh)
+            return pass_missing(walk, first, error);
+        enum error_code code = reload_set(walk, error);
+        if (code)
+            return code;
+    }
+}
+
+enum error_code segment_walk_next(struct segment_walk *walk,
+                                  struct segment_format_block_header *header_out,
+                                  const uint8_t **raw_out, struct error *error)
+{
+    const uint8_t *raw = NULL;
+    while (!raw) {
+        enum error_code code = OK;
+        if (walk->expected > walk->horizon.limit)
+            code = segment_horizon_refresh(&walk->horizon, error);
+        if (!code && walk->expected > walk->horizon.limit)
+            return ERROR_END;
+        if (!code)
+            code = walk->view.is_open ? step(walk, header_out, &raw, error)
+                                      : next_segment(walk, error);
+        if (code)
+            return code;
+    }
+    *raw_out = raw;
+    return OK;
+}
+
+/* Open the segment with this name, wherever the walk is. */
+static enum error_code open_by_name(struct segment_walk *walk, uint64_t segment_first,
+                                    struct error *error)
+{
+    for (int fresh = 0;; fresh++) {
+        size_t at = index_above(&walk->set, segment_first);
+        if (at > 0 && walk->set.segments[at - 1].sequence_first == segment_first)
+            return open_segment(walk, &walk->set.segments[at - 1], error);
+        if (fresh)
+            return error_set(error, ERROR_NOT_FOUND, "segment %020" PRIu64 ".seg is gone",
+                             segment_first);
+        enum error_code code = reload_set(walk, error);
+        if (code)
+            return code;
+    }
+}
+
+static enum error_code check_block_at(struct segment_walk *walk, uint64_t offset,
+                                      uint64_t sequence_first, struct error *error)
+{
+    struct segment_format_block_header header;
+    struct error reason;
+    enum error_code code = segment_view_header(&walk->view, offset, &header, &reason);
+    if (!code && (header.kind != FORMAT_BLOCK_EVENTS || header.sequence_first != sequence_first))
+        code = error_set(&reason, ERROR_DAMAGED, "it does not start with event %" PRIu64,
+                         sequence_first);
+    if (code)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         walk->view.segment.name, offset, reason.text);
+    return OK;
+}
+
+enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segment_first,
+                                        uint64_t offset, uint64_t sequence_first,
+                                        struct error *error)
+{
+    enum error_code code = OK;
+    segment_view_jump(&walk->view);
+    if (!walk->view.is_open || walk->view.segment.sequence_first != segment_first)
+        code = open_by_name(walk, segment_first, error);
+    if (!code)
+        code = check_block_at(walk, offset, sequence_first, error);
+    if (code) {
+        segment_walk_seek(walk, sequence_first);
+        return code;
+    }
+    forget_directory(walk);
+    walk->limit_looked = walk->horizon.limit;
+    walk->offset = offset;
+    walk->expected = walk->from = sequence_first;
+    walk->chain_known = false;
+    walk->reported = walk->at_start = false;
+    walk->hole_first = walk->hole_last = 0;
+    return OK;
+}

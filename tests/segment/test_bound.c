@@ -1,0 +1,98 @@
+#include "segment/bound.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "tests/support/scratch.h"
+
+static int log_fd = -1;
+static struct error error;
+
+static void setup(void)
+{
+    cr_assert_eq(file_open_directory(scratch_directory(), false, &log_fd, &error), OK, "%s",
+                 error.text);
+}
+
+static void teardown(void)
+{
+    file_close(&log_fd);
+}
+
+TestSuite(bound, .init = setup, .fini = teardown);
+
+static uint64_t load(void)
+{
+    uint64_t sequence = 0;
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), OK, "%s", error.text);
+    return sequence;
+}
+
+Test(bound, is_one_in_a_log_from_which_nothing_was_deleted)
+{
+    cr_assert_eq(load(), 1);
+}
+
+Test(bound, keeps_what_was_stored)
+{
+    const uint64_t sequences[] = {2, 1000000, UINT64_MAX};
+    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
+        cr_assert_eq(segment_bound_store(log_fd, sequences[i], &error), OK, "%s", error.text);
+        cr_assert_eq(load(), sequences[i]);
+    }
+}
+
+Test(bound, may_be_stored_again)
+{
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    cr_assert_eq(load(), 7);
+}
+
+Test(bound, never_goes_back)
+{
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    cr_assert_eq(segment_bound_store(log_fd, 6, &error), ERROR_INVALID);
+    cr_assert_str_eq(error.text, "the lower bound of the log is 7 and cannot go back to 6");
+    cr_assert_eq(load(), 7);
+}
+
+Test(bound, is_refused_with_any_bit_turned_over)
+{
+    cr_assert_eq(segment_bound_store(log_fd, 1234567, &error), OK);
+    const char *path = scratch_path("lower-bound");
+    for (uint64_t offset = 0; offset < scratch_size(path); offset++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            uint64_t sequence = 42;
+            scratch_flip(path, offset, (uint8_t)(1u << bit));
+            cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED,
+                         "byte %d, bit %u", (int)offset, bit);
+            cr_assert_eq(sequence, 42);
+            scratch_flip(path, offset, (uint8_t)(1u << bit));
+        }
+    }
+    cr_assert_eq(load(), 1234567);
+}
+
+Test(bound, is_refused_at_any_other_length)
+{
+    cr_assert_eq(segment_bound_store(log_fd, 1234567, &error), OK);
+    const char *path = scratch_path("lower-bound");
+    uint64_t sequence = 0;
+    scratch_write(path, scratch_size(path), "\n", 1);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+    for (uint64_t size = scratch_size(path) - 2; size > 0; size--) {
+        scratch_cut(path, size);
+        cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+    }
+    scratch_cut(path, 0);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+}
+
+Test(bound, is_not_overwritten_while_it_is_damaged)
+{
+    cr_assert_eq(segment_bound_store(log_fd, 9, &error), OK);
+    scratch_flip(scratch_path("lower-bound"), 20, 1u << 0);
+    cr_assert_eq(segment_bound_store(log_fd, 10, &error), ERROR_DAMAGED);
+}

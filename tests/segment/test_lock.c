@@ -1,0 +1,129 @@
+#include "segment/lock.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/support/scratch.h"
+
+static int log_fd = -1;
+static struct error error;
+
+static void setup(void)
+{
+    cr_assert_eq(file_open_directory(scratch_directory(), false, &log_fd, &error), OK, "%s",
+                 error.text);
+}
+
+static void teardown(void)
+{
+    file_close(&log_fd);
+}
+
+TestSuite(lock, .init = setup, .fini = teardown);
+
+static int take(enum segment_lock_role role)
+{
+    int fd = -1;
+    cr_assert_eq(segment_lock_take(log_fd, role, &fd, &error), OK, "%s", error.text);
+    return fd;
+}
+
+static bool is_held(enum segment_lock_role role)
+{
+    bool held = false;
+    cr_assert_eq(segment_lock_is_held(log_fd, role, &held, &error), OK, "%s", error.text);
+    return held;
+}
+
+Test(lock, is_free_before_anybody_came)
+{
+    cr_assert_not(is_held(LOCK_WRITER));
+}
+
+Test(lock, admits_one_writer_and_tells_the_second_what_to_do)
+{
+    int first = take(LOCK_WRITER), second = -1;
+    cr_assert_eq(segment_lock_take(log_fd, LOCK_WRITER, &second, &error), ERROR_BUSY);
+    cr_assert_eq(second, -1);
+    cr_assert_str_eq(error.text, "another process writes to this log; publish through its socket, "
+                                 "or stop it first");
+    cr_assert(is_held(LOCK_WRITER));
+    file_close(&first);
+    cr_assert_not(is_held(LOCK_WRITER));
+    second = take(LOCK_WRITER);
+    file_close(&second);
+}
+
+Test(lock, keeps_the_roles_apart)
+{
+    int writer = take(LOCK_WRITER);
+    cr_assert_not(is_held(LOCK_RETENTION));
+    int retention = take(LOCK_RETENTION), indexer = take(LOCK_INDEXER);
+    file_close(&writer);
+    cr_assert_not(is_held(LOCK_WRITER));
+    cr_assert(is_held(LOCK_RETENTION));
+    cr_assert(is_held(LOCK_INDEXER));
+    file_close(&retention);
+    file_close(&indexer);
+}
+
+/* POSIX locks are lost by this (fcntl(2)); it happens whenever a library opens the file too. */
+Test(lock, survives_an_unrelated_close_in_the_same_process)
+{
+    int writer = take(LOCK_WRITER);
+    int other = openat(log_fd, "LOCK", O_RDWR | O_CLOEXEC);
+    cr_assert_geq(other, 0);
+    close(other);
+    cr_assert(is_held(LOCK_WRITER));
+    file_close(&writer);
+}
+
+Test(lock, dies_with_the_process_that_held_it)
+{
+    int ready[2];
+    char byte;
+    cr_assert_eq(pipe(ready), 0);
+    pid_t pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        take(LOCK_WRITER);
+        if (write(ready[1], "!", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert(is_held(LOCK_WRITER));
+    int fd = -1;
+    cr_assert_eq(segment_lock_take(log_fd, LOCK_WRITER, &fd, &error), ERROR_BUSY);
+    kill(pid, SIGKILL);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+    cr_assert_not(is_held(LOCK_WRITER));
+    fd = take(LOCK_WRITER);
+    file_close(&fd);
+}
+
+Test(lock, is_not_taken_on_a_file_that_was_replaced_meanwhile)
+{
+    int old = take(LOCK_WRITER), second = -1;
+    cr_assert_eq(renameat(log_fd, "LOCK", log_fd, "LOCK.old"), 0);
+    /* Nobody can find the old file any more: the name is what counts for all who come now. */
+    second = take(LOCK_WRITER);
+    cr_assert(is_held(LOCK_WRITER));
+    file_close(&old);
+    cr_assert(is_held(LOCK_WRITER));
+    file_close(&second);
+}
+
+Test(lock, follows_no_symbolic_link)
+{
+    int fd = -1;
+    cr_assert_eq(symlinkat("elsewhere", log_fd, "LOCK"), 0);
+    cr_assert_neq(segment_lock_take(log_fd, LOCK_WRITER, &fd, &error), OK);
+    cr_assert_eq(faccessat(log_fd, "elsewhere", F_OK, 0), -1);
+}

@@ -1,0 +1,318 @@
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "segment/log.h"
+#include "segment/reader.h"
+#include "segment/set.h"
+#include "core/file.h"
+#include "tests/support/scratch.h"
+
+static struct segment_log *log;
+static struct segment_log_options options = {.segment_bytes = 1 << 20};
+static struct error error;
+
+static void open_log(void)
+{
+    cr_assert_eq(segment_log_open(scratch_path("log"), &options, &log, NULL, &error), OK, "%s",
+                 error.text);
+}
+
+static void close_log(void)
+{
+    cr_assert_eq(segment_log_close(log, &error), OK, "%s", error.text);
+}
+
+static struct event an_event(const void *payload, size_t payload_bytes)
+{
+    return (struct event){.topic = "topic",
+                          .topic_bytes = 5,
+                          .payload = payload,
+                          .payload_bytes = payload_bytes,
+                          .time_ns = EVENT_TIME_NONE};
+}
+
+static enum error_code append(const struct event *event, uint64_t *sequence)
+{
+    enum segment_log_outcome outcome;
+    return segment_log_append(log, event, &outcome, sequence, &error);
+}
+
+static size_t count_segments(void)
+{
+    struct segment_set set;
+    int log_fd, segments_fd;
+
+    cr_assert_eq(file_open_directory(scratch_path("log"), false, &log_fd, &error), OK);
+    cr_assert_eq(file_open_directory_at(log_fd, "segments", false, &segments_fd, &error), OK);
+    cr_assert_eq(segment_set_load(log_fd, segments_fd, &set, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_set_check(&set, &error), OK, "%s", error.text);
+    size_t count = set.count;
+    segment_set_free(&set);
+    file_close(&segments_fd);
+    file_close(&log_fd);
+    return count;
+}
+
+Test(log, makes_durable_what_was_waited_for)
+{
+    uint64_t sequence;
+    struct event event = an_event("\x01", 1);
+
+    open_log();
+    cr_assert_eq(append(&event, &sequence), OK);
+    cr_assert_eq(sequence, 1);
+    cr_assert_eq(segment_log_wait(log, 1, &error), OK);
+    cr_assert_eq(segment_log_durable(log), 1);
+    cr_assert_eq(segment_log_written(log), 1);
+    close_log();
+}
+
+Test(log, has_one_writer)
+{
+    struct segment_log *second;
+
+    open_log();
+    cr_assert_eq(segment_log_open(scratch_path("log"), &options, &second, NULL, &error),
+                 ERROR_BUSY);
+    close_log();
+    open_log();
+    close_log();
+}
+
+Test(log, gives_the_arrival_time_to_events_without_one)
+{
+    struct segment_reader *reader;
+    struct event event = an_event("\x01", 1), back;
+    uint64_t sequence;
+    int64_t before = clock_realtime_ns();
+
+    open_log();
+    append(&event, &sequence);
+    event.time_ns = -5;
+    append(&event, &sequence);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    cr_assert_eq(segment_reader_next(reader, &back, &error), OK);
+    cr_assert(back.time_ns >= before && back.time_ns <= clock_realtime_ns());
+    cr_assert_eq(segment_reader_next(reader, &back, &error), OK);
+    cr_assert_eq(back.time_ns, -5);
+    segment_reader_close(reader);
+    close_log();
+}
+
+Test(log, answers_busy_instead_of_growing_without_bound)
+{
+    static char payload[100000];
+    struct event event = an_event(payload, sizeof payload);
+    enum error_code code = OK;
+    uint64_t sequence;
+    int stored = 0;
+
+    options.pending_bytes_max = 1 << 20;
+    open_log();
+    /* Without a kick only full blocks are taken, so a little must stay. */
+    while (code == OK && stored < 100000) {
+        code = append(&event, &sequence);
+        stored += code == OK;
+    }
+    cr_assert_eq(code, ERROR_BUSY);
+    segment_log_wait_room(log);
+    cr_assert_eq(append(&event, &sequence), OK);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    cr_assert_eq(sequence, (uint64_t)stored + 1, "a refused event has no number");
+    close_log();
+}
+
+Test(log, takes_an_event_that_is_larger_than_the_segments)
+{
+    static uint8_t payload[EVENT_PAYLOAD_BYTES_MAX];
+    struct segment_reader *reader;
+    struct event event = an_event(payload, sizeof payload), back;
+    uint64_t sequence;
+
+    for (size_t i = 0; i < sizeof payload; i++)
+        payload[i] = (uint8_t)(rand() >> 5);
+    options.segment_bytes = 64 << 10;
+    open_log();
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(append(&event, &sequence), OK);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK, "%s", error.text);
+    }
+    close_log();
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(segment_reader_next(reader, &back, &error), OK, "%s", error.text);
+        cr_assert_eq(back.payload_bytes, sizeof payload);
+        cr_assert_eq(memcmp(back.payload, payload, sizeof payload), 0);
+    }
+    segment_reader_close(reader);
+}
+
+Test(log, rolls_by_size_and_starts_small)
+{
+    static char payload[20000];
+    struct event event;
+    uint64_t sequence = 0;
+
+    for (size_t i = 0; i < sizeof payload; i++)
+        payload[i] = (char)rand();
+    event = an_event(payload, sizeof payload);
+    options.segment_bytes = 4 << 20;
+    open_log();
+    for (int i = 0; i < 600; i++) { /* 12 MB: 1 + 2 + 4 + 4 + … MiB */
+        cr_assert_eq(append(&event, &sequence), OK);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    }
+    close_log();
+    cr_assert_eq(count_segments(), 5);
+}
+
+Test(log, rolls_by_age)
+{
+    struct event event = an_event("\x01", 1);
+    uint64_t sequence;
+    struct segment_log_counters counters;
+
+    options.segment_age_ns = 1;
+    open_log();
+    append(&event, &sequence);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    do
+        segment_log_count(log, &counters);
+    while (counters.rolls == 0);
+    close_log();
+    cr_assert_eq(count_segments(), 2);
+}
+
+Test(log, starts_each_commit_on_the_boundary_that_was_asked_for)
+{
+    struct segment_reader *reader;
+    struct segment_reader_block block;
+    struct event event = an_event("\x01", 1);
+    uint64_t sequence;
+
+    options.commit_align = 4096;
+    open_log();
+    for (int i = 0; i < 5; i++) {
+        append(&event, &sequence);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    }
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(segment_reader_next_block(reader, &block, &error), OK);
+        cr_assert_eq(block.header.offset % 4096, 0);
+    }
+    segment_reader_close(reader);
+    close_log();
+}
+
+Test(log, answers_a_retry_with_the_sequence_to_wait_for)
+{
+    struct event event = an_event("\x01", 1);
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+
+    event.producer = "p";
+    event.producer_bytes = 1;
+    event.number = 5;
+    open_log();
+    cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &error), OK);
+    cr_assert_eq(outcome, LOG_APPENDED);
+    cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &error), OK);
+    cr_assert_eq(outcome, LOG_DUPLICATE);
+    cr_assert_eq(sequence, 1);
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 5);
+    cr_assert_eq(segment_log_appended(log), 1);
+    close_log();
+}
+
+enum { THREADS = 8, PER_THREAD = 3000 };
+
+static void *append_many(void *context)
+{
+    struct event event = an_event("\x01", 1);
+    char name[8];
+    uint64_t sequence;
+
+    snprintf(name, sizeof name, "p%d", *(int *)context);
+    event.producer = name;
+    event.producer_bytes = strlen(name);
+    for (uint64_t i = 1; i <= PER_THREAD; i++) {
+        enum segment_log_outcome outcome;
+        struct error mine;
+        event.number = i;
+        while (segment_log_append(log, &event, &outcome, &sequence, &mine) == ERROR_BUSY)
+            segment_log_wait_room(log);
+        if (i % 100 == 0 && segment_log_wait(log, sequence, &mine) != OK)
+            return "wait failed";
+    }
+    return segment_log_wait(log, sequence, NULL) == OK ? NULL : "wait failed";
+}
+
+Test(log, takes_events_from_many_threads_at_once)
+{
+    pthread_t threads[THREADS];
+    int numbers[THREADS];
+    uint64_t next[THREADS];
+    struct segment_reader *reader;
+    struct event event;
+    uint64_t count = 0;
+
+    options.segment_bytes = 64 << 10;
+    open_log();
+    for (int i = 0; i < THREADS; i++) {
+        numbers[i] = i;
+        next[i] = 1;
+        cr_assert_eq(pthread_create(&threads[i], NULL, append_many, &numbers[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        cr_assert_null(failed);
+    }
+    close_log();
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    while (segment_reader_next(reader, &event, &error) == OK) {
+        int thread = event.producer[1] - '0';
+        cr_assert_eq(event.number, next[thread]++);
+        cr_assert_eq(event.sequence, ++count);
+    }
+    cr_assert_eq(count, THREADS * PER_THREAD);
+    segment_reader_close(reader);
+    cr_assert_gt(count_segments(), 5);
+}
+
+static void count_progress(void *context)
+{
+    __atomic_add_fetch((int *)context, 1, __ATOMIC_SEQ_CST);
+}
+
+Test(log, tells_progress_for_written_and_for_durable)
+{
+    struct event event = an_event("\x01", 1);
+    int calls = 0;
+    uint64_t sequence;
+
+    options.on_progress = count_progress;
+    options.context = &calls;
+    options.report_written = true;
+    open_log();
+    append(&event, &sequence);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    close_log();
+    cr_assert_geq(calls, 2);
+}
+
+Test(log, refuses_settings_that_make_no_sense)
+{
+    options.commit_align = 100;
+    cr_assert_eq(segment_log_open(scratch_path("log"), &options, &log, NULL, &error),
+                 ERROR_INVALID);
+    options.commit_align = 0;
+    options.segment_bytes = 1000;
+    cr_assert_eq(segment_log_open(scratch_path("log"), &options, &log, NULL, &error),
+                 ERROR_INVALID);
+}
