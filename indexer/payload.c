@@ -1,0 +1,207 @@
+#include "indexer/payload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "indexer/database.h"
+#include "segment/block.h"
+#include "segment/reader.h"
+
+/* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
+enum { SUBTYPE_JSON = 'J' };
+
+struct place {
+    uint64_t sequence_first;
+    uint64_t event_count;
+    uint64_t segment_first;
+    uint64_t offset;
+};
+
+/*
+ * The state behind the function. The block that was used last stays open, as a list of its events'
+ * payloads: a query over many events decodes each block once.
+ *
+ * Blocks are looked up on a connection of our own: a statement kept on the user's connection would
+ * stop it from closing, and where packing has moved a block, the newest answer is the right one,
+ * not the one of the user's snapshot.
+ */
+struct payload {
+    char *path;
+    sqlite3 *database;
+    sqlite3_stmt *find;
+    struct segment_reader *reader; /* opened by the first call */
+    struct place place;            /* of the block that is open; event_count 0: none */
+    struct event *events;          /* FORMAT_BLOCK_EVENTS_MAX of them, made by the first call */
+    struct buffer json;
+};
+
+static const char find_sql[] = "SELECT first_seq, count, segment, offset FROM block_rows"
+                               " WHERE first_seq <= ?1 ORDER BY first_seq DESC LIMIT 1";
+
+static void payload_free(void *argument)
+{
+    struct payload *payload = argument;
+    sqlite3_finalize(payload->find);
+    sqlite3_close(payload->database);
+    segment_reader_close(payload->reader);
+    buffer_release(&payload->json);
+    free(payload->events);
+    free(payload->path);
+    free(payload);
+}
+
+static bool place_holds(const struct place *place, uint64_t sequence)
+{
+    return sequence >= place->sequence_first &&
+           sequence - place->sequence_first < place->event_count;
+}
+
+/* ERROR_NOT_FOUND: no block holds the sequence. */
+static enum error_code find_place(struct payload *payload, uint64_t sequence,
+                                  struct place *place_out, struct error *error)
+{
+    sqlite3_stmt *find = payload->find;
+    sqlite3_bind_int64(find, 1, (sqlite3_int64)sequence);
+    int result = sqlite3_step(find);
+    struct place place = {
+        .sequence_first = (uint64_t)sqlite3_column_int64(find, 0),
+        .event_count = (uint64_t)sqlite3_column_int64(find, 1),
+        .segment_first = (uint64_t)sqlite3_column_int64(find, 2),
+        .offset = (uint64_t)sqlite3_column_int64(find, 3),
+    };
+    enum error_code code = OK;
+    if (result != SQLITE_ROW && result != SQLITE_DONE)
+        code = indexer_database_error(payload->database, result, error);
+    else if (result == SQLITE_DONE || !place_holds(&place, sequence))
+        code = ERROR_NOT_FOUND;
+    sqlite3_reset(find);
+    if (!code)
+        *place_out = place;
+    return code;
+}
+
+static enum error_code open_reader(struct payload *payload, struct error *error)
+{
+    if (!payload->events)
+        payload->events = calloc(FORMAT_BLOCK_EVENTS_MAX, sizeof *payload->events);
+    if (!payload->events)
+        return error_set(error, ERROR_MEMORY, "no memory for a block's events");
+    if (payload->reader)
+        return OK;
+    return segment_reader_open(payload->path, &payload->reader, error);
+}
+
+/* The index says where; only what the segment itself confirms is believed. */
+static enum error_code check_block(const struct segment_reader_block *block,
+                                   const struct place *place, struct error *error)
+{
+    if (block->header.kind == FORMAT_BLOCK_EVENTS &&
+        block->header.sequence_first == place->sequence_first &&
+        block->header.event_count == place->event_count &&
+        block->header.event_count <= FORMAT_BLOCK_EVENTS_MAX)
+        return OK;
+    return error_set(error, ERROR_DAMAGED,
+                     "segment %llu: the block at byte %llu is not the one that the index knows; "
+                     "run daybook reindex",
+                     (unsigned long long)place->segment_first, (unsigned long long)place->offset);
+}
+
+static enum error_code open_block(struct payload *payload, const struct place *place,
+                                  struct error *error)
+{
+    payload->place.event_count = 0;
+    enum error_code code = open_reader(payload, error);
+    if (!code)
+        code = segment_reader_seek_block(payload->reader, place->segment_first, place->offset,
+                                         place->sequence_first, error);
+    struct segment_reader_block block;
+    if (!code)
+        code = segment_reader_next_block(payload->reader, &block, error);
+    if (!code)
+        code = check_block(&block, place, error);
+    if (code)
+        return code;
+
+    struct segment_block_cursor cursor;
+    segment_block_cursor_init(&cursor, &block.header, block.raw);
+    for (uint64_t i = 0; i < place->event_count; i++) {
+        code = segment_block_cursor_next(&cursor, &payload->events[i], error);
+        if (code)
+            return code;
+    }
+    payload->place = *place;
+    return OK;
+}
+
+/* *event_out lives as long as its block stays open. ERROR_NOT_FOUND: there is no such event. */
+static enum error_code find_event(struct payload *payload, uint64_t sequence,
+                                  const struct event **event_out, struct error *error)
+{
+    enum error_code code = OK;
+    if (!place_holds(&payload->place, sequence)) {
+        struct place place;
+        code = find_place(payload, sequence, &place, error);
+        if (!code)
+            code = open_block(payload, &place, error);
+    }
+    if (!code)
+        *event_out = &payload->events[sequence - payload->place.sequence_first];
+    return code;
+}
+
+static enum error_code make_json(struct payload *payload, const struct event *event,
+                                 struct error *error)
+{
+    payload->json.size = 0;
+    return json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, &payload->json,
+                             error);
+}
+
+static void payload_call(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc;
+    if (sqlite3_value_type(argv[0]) == SQLITE_NULL || sqlite3_value_int64(argv[0]) < 1)
+        return; /* NULL */
+    struct payload *payload = sqlite3_user_data(context);
+    uint64_t sequence = (uint64_t)sqlite3_value_int64(argv[0]);
+
+    const struct event *event = NULL;
+    struct error error = {0};
+    enum error_code code = find_event(payload, sequence, &event, &error);
+    if (code == ERROR_NOT_FOUND || code == ERROR_END)
+        return;
+    if (!code)
+        code = make_json(payload, event, &error);
+    if (code) {
+        error_prefix(&error, "payload(%llu)", (unsigned long long)sequence);
+        sqlite3_result_error(context, error.text, -1);
+        return;
+    }
+    sqlite3_result_text64(context, (const char *)payload->json.data, payload->json.size,
+                          SQLITE_TRANSIENT, SQLITE_UTF8);
+    sqlite3_result_subtype(context, SUBTYPE_JSON);
+}
+
+enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const char *path,
+                                       struct error *error)
+{
+    struct payload *payload = calloc(1, sizeof *payload);
+    if (!payload) {
+        sqlite3_close(lookup);
+        return error_set(error, ERROR_MEMORY, "no memory for the function payload");
+    }
+    payload->database = lookup;
+    payload->path = strdup(path);
+    enum error_code code = payload->path ? OK : error_set(error, ERROR_MEMORY, "no memory");
+    if (!code)
+        code = indexer_database_prepare(lookup, find_sql, &payload->find, error);
+    if (code) {
+        payload_free(payload);
+        return code;
+    }
+    /* SQLite calls payload_free with the connection's end, and also when this call fails. */
+    int result = sqlite3_create_function_v2(database, "payload", 1, SQLITE_UTF8, payload,
+                                            payload_call, NULL, NULL, payload_free);
+    return result ? indexer_database_error(database, result, error) : OK;
+}

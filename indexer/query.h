@@ -1,0 +1,27 @@
+/*
+ * indexer/query.h - a read-only SQL connection to a log's index, with the payloads.
+ *
+ * Sees what the stock sqlite3 shell sees in DIR/events.db (indexer/schema.h), and one function
+ * more:
+ *
+ *     payload(seq)  the event's payload as JSON text; NULL when there is no such event (any more);
+ *                   an SQL error naming segment and offset when its block is damaged
+ *
+ * The connection never writes and never checkpoints: that is the follower's alone. Needs no daemon.
+ */
+#ifndef DAYBOOK_INDEXER_QUERY_H
+#define DAYBOOK_INDEXER_QUERY_H
+
+#include "core/error.h"
+
+struct sqlite3;
+
+/*
+ * The caller closes *database_out with sqlite3_close_v2. ERROR_NOT_FOUND: there is no index yet
+ * (a writer or `daybook reindex` makes it). ERROR_VERSION: of another version of the schema.
+ * ERROR_DAMAGED: not a database, or damaged.
+ */
+enum error_code indexer_query_open(const char *path, struct sqlite3 **database_out,
+                                   struct error *error);
+
+#endif

@@ -1,0 +1,237 @@
+#include "indexer/schema.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "indexer/database.h"
+
+/*
+ * ISO text of a time in ns. SQL's / and % round towards zero, so a negative time with a fraction
+ * belongs to the second before.
+ */
+#define WHOLE_SECONDS(ts) "(" ts " / 1000000000 - (" ts " % 1000000000 < 0))"
+#define ISO_TEXT(ts)                                                                               \
+    "strftime('%Y-%m-%dT%H:%M:%S', " WHOLE_SECONDS(ts) ", 'unixepoch')"                            \
+                                                       " || printf('.%09dZ', " ts                  \
+                                                       " % 1000000000 + (" ts                      \
+                                                       " % 1000000000 < 0) * 1000000000)"
+
+/* The block that holds r.seq. A scalar subquery costs nothing in a query that does not ask for it.
+ */
+#define BLOCK_OF_ROW(column)                                                                       \
+    "(SELECT b." column " FROM block_rows b WHERE b.first_seq <= r.seq"                            \
+    " ORDER BY b.first_seq DESC LIMIT 1)"
+
+static const char *const tables[] = {
+    "CREATE TABLE state("
+    " id INTEGER PRIMARY KEY CHECK (id = 1),"
+    " log_id BLOB NOT NULL, last_seq INTEGER NOT NULL, bound INTEGER NOT NULL)",
+
+    "CREATE TABLE topic_rows("
+    " id INTEGER PRIMARY KEY, topic TEXT NOT NULL UNIQUE,"
+    " events INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL,"
+    " first_ts INTEGER NOT NULL, last_ts INTEGER NOT NULL)",
+
+    "CREATE TABLE event_rows("
+    " seq INTEGER PRIMARY KEY, ts INTEGER NOT NULL,"
+    " topic_id INTEGER NOT NULL, bytes INTEGER NOT NULL)",
+
+    "CREATE INDEX event_rows_by_topic ON event_rows(topic_id, ts)",
+
+    "CREATE TABLE block_rows("
+    " first_seq INTEGER PRIMARY KEY, count INTEGER NOT NULL,"
+    " segment INTEGER NOT NULL, offset INTEGER NOT NULL, checksum INTEGER NOT NULL)",
+
+    "CREATE TABLE segment_rows("
+    " first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, events INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL, blocks INTEGER NOT NULL,"
+    " raw_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL,"
+    " first_ts INTEGER, last_ts INTEGER,"
+    " first_arrival INTEGER NOT NULL, last_arrival INTEGER NOT NULL)",
+
+    "CREATE TABLE gap_rows("
+    " first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL,"
+    " cause TEXT NOT NULL, segment INTEGER NOT NULL)",
+};
+
+static const char *const views[] = {
+    "CREATE VIEW events AS"
+    " SELECT r.seq AS seq, r.ts AS ts, " ISO_TEXT(
+        "r.ts") " AS time, t.topic AS topic,"
+                " " BLOCK_OF_ROW("segment") " AS segment, " BLOCK_OF_ROW(
+                    "offset") " AS offset,"
+                              " r.bytes AS bytes"
+                              " FROM event_rows r JOIN topic_rows t ON t.id = r.topic_id",
+
+    "CREATE VIEW topics AS"
+    " SELECT topic, events, bytes, first_seq, last_seq,"
+    " " ISO_TEXT("first_ts") " AS first_time, " ISO_TEXT("last_ts") " AS last_time"
+                                                                    " FROM topic_rows",
+
+    "CREATE VIEW segments AS"
+    " SELECT first_seq AS segment, printf('%020d.seg', first_seq) AS file,"
+    " first_seq, last_seq, events, bytes, blocks, raw_bytes, stored_bytes,"
+    " " ISO_TEXT("first_ts") " AS first_time, " ISO_TEXT(
+        "last_ts") " AS last_time,"
+                   " " ISO_TEXT(
+                       "first_arrival") " AS first_arrival,"
+                                        " " ISO_TEXT(
+                                            "last_arrival") " AS last_arrival,"
+                                                            " iif(first_seq = (SELECT "
+                                                            "max(first_seq) FROM segment_rows), "
+                                                            "'active', 'sealed') AS state"
+                                                            " FROM segment_rows",
+
+    "CREATE VIEW gaps AS"
+    " SELECT 1 AS first_seq, bound - 1 AS last_seq, bound - 1 AS missing,"
+    " 'retention' AS cause, NULL AS segment FROM state WHERE bound > 1"
+    " UNION ALL"
+    " SELECT first_seq, last_seq, last_seq - first_seq + 1, cause, segment FROM gap_rows",
+
+    /* Whole hours since the epoch, as an integer, are much cheaper to group by than their text. */
+    "CREATE VIEW event_stats AS"
+    " SELECT strftime('%Y-%m-%dT%H:00:00Z', s.hour * 3600, 'unixepoch') AS hour,"
+    " t.topic AS topic, s.events AS events, s.bytes AS bytes"
+    " FROM (SELECT ts / 3600000000000 - (ts % 3600000000000 < 0) AS hour, topic_id,"
+    " count(*) AS events, sum(bytes) AS bytes FROM event_rows GROUP BY 1, 2) s"
+    " JOIN topic_rows t ON t.id = s.topic_id",
+};
+
+/*
+ * What the planner believes about the sizes, fixed instead of measured: plans never change
+ * with the data, and with these figures each common question gets the good one: GROUP BY topic and
+ * time ranges walk the topics, then the index; ORDER BY seq walks the rows.
+ */
+static const char statistics[] = "ANALYZE sqlite_schema;"
+                                 "INSERT INTO sqlite_stat1(tbl, idx, stat) VALUES"
+                                 " ('event_rows', 'event_rows_by_topic', '1000000 100000 1'),"
+                                 " ('topic_rows', 'sqlite_autoindex_topic_rows_1', '10 1');";
+
+static enum error_code insert_state(sqlite3 *database, const struct indexer_schema_state *state,
+                                    struct error *error)
+{
+    sqlite3_stmt *insert = NULL;
+    enum error_code code = indexer_database_prepare(
+        database, "INSERT INTO state(id, log_id, last_seq, bound) VALUES (1, ?1, ?2, ?3)", &insert,
+        error);
+    if (code)
+        return code;
+    sqlite3_bind_blob(insert, 1, state->log_id, FORMAT_LOG_ID_BYTES, SQLITE_STATIC);
+    sqlite3_bind_int64(insert, 2, (sqlite3_int64)state->last_sequence);
+    sqlite3_bind_int64(insert, 3, (sqlite3_int64)state->bound);
+    code = indexer_database_run(insert, error);
+    sqlite3_finalize(insert);
+    return code;
+}
+
+static enum error_code create_all(sqlite3 *database, const struct indexer_schema_state *state,
+                                  struct error *error)
+{
+    char identity[96];
+    snprintf(identity, sizeof identity, "PRAGMA application_id = %d; PRAGMA user_version = %d",
+             INDEXER_SCHEMA_APPLICATION_ID, INDEXER_SCHEMA_VERSION);
+    enum error_code code = indexer_database_exec(database, identity, error);
+    for (size_t i = 0; !code && i < sizeof tables / sizeof tables[0]; i++)
+        code = indexer_database_exec(database, tables[i], error);
+    for (size_t i = 0; !code && i < sizeof views / sizeof views[0]; i++)
+        code = indexer_database_exec(database, views[i], error);
+    if (!code)
+        code = indexer_database_exec(database, statistics, error);
+    if (!code)
+        code = insert_state(database, state, error);
+    return code;
+}
+
+enum error_code indexer_schema_create(sqlite3 *database, const struct indexer_schema_state *state,
+                                      struct error *error)
+{
+    enum error_code code = indexer_database_exec(database, "BEGIN IMMEDIATE", error);
+    if (code)
+        return code;
+    code = create_all(database, state, error);
+    if (!code)
+        code = indexer_database_exec(database, "COMMIT", error);
+    if (code)
+        indexer_database_exec(database, "ROLLBACK", NULL);
+    return code;
+}
+
+/* SQLite keeps each definition as it was written: where one differs, so may everything else. */
+static enum error_code check_definitions(sqlite3 *database, const char *const *definitions,
+                                         size_t count, struct error *error)
+{
+    sqlite3_stmt *find = NULL;
+    enum error_code code = indexer_database_prepare(
+        database, "SELECT 1 FROM sqlite_schema WHERE sql = ?1", &find, error);
+    for (size_t i = 0; !code && i < count; i++) {
+        sqlite3_bind_text(find, 1, definitions[i], -1, SQLITE_STATIC);
+        int result = sqlite3_step(find);
+        sqlite3_reset(find);
+        if (result == SQLITE_DONE)
+            code = error_set(error, ERROR_DAMAGED, "it is without its \"%.40s…\"", definitions[i]);
+        else if (result != SQLITE_ROW)
+            code = indexer_database_error(database, result, error);
+    }
+    sqlite3_finalize(find);
+    return code;
+}
+
+enum error_code indexer_schema_check(sqlite3 *database, struct error *error)
+{
+    int64_t application, version, objects;
+    enum error_code code =
+        indexer_database_number(database, "PRAGMA application_id", 0, &application, error);
+    if (!code)
+        code = indexer_database_number(database, "PRAGMA user_version", 0, &version, error);
+    if (!code)
+        code = indexer_database_number(database, "SELECT count(*) FROM sqlite_schema", 0, &objects,
+                                       error);
+    if (code)
+        return code;
+
+    if (!application && !version && !objects)
+        return error_set(error, ERROR_NOT_FOUND, "the database is empty");
+    if (application != INDEXER_SCHEMA_APPLICATION_ID)
+        return error_set(error, ERROR_FOREIGN, "it is a database of another program");
+    if (version != INDEXER_SCHEMA_VERSION)
+        return error_set(error, ERROR_VERSION,
+                         "its schema has version %lld, this program knows version %d",
+                         (long long)version, INDEXER_SCHEMA_VERSION);
+    code = check_definitions(database, tables, sizeof tables / sizeof tables[0], error);
+    if (!code)
+        code = check_definitions(database, views, sizeof views / sizeof views[0], error);
+    return code;
+}
+
+static enum error_code read_state(sqlite3_stmt *select, struct indexer_schema_state *state_out,
+                                  struct error *error)
+{
+    int result = sqlite3_step(select);
+    if (result == SQLITE_DONE)
+        return error_set(error, ERROR_DAMAGED, "index: its table state is empty");
+    if (result != SQLITE_ROW)
+        return indexer_database_error(sqlite3_db_handle(select), result, error);
+
+    sqlite3_int64 last = sqlite3_column_int64(select, 1);
+    sqlite3_int64 bound = sqlite3_column_int64(select, 2);
+    if (sqlite3_column_bytes(select, 0) != FORMAT_LOG_ID_BYTES || last < 0 || bound < 1)
+        return error_set(error, ERROR_DAMAGED, "index: its table state makes no sense");
+    memcpy(state_out->log_id, sqlite3_column_blob(select, 0), FORMAT_LOG_ID_BYTES);
+    state_out->last_sequence = (uint64_t)last;
+    state_out->bound = (uint64_t)bound;
+    return OK;
+}
+
+enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_schema_state *state_out,
+                                          struct error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum error_code code = indexer_database_prepare(
+        database, "SELECT log_id, last_seq, bound FROM state", &select, error);
+    if (code)
+        return code;
+    code = read_state(select, state_out, error);
+    sqlite3_finalize(select);
+    return code;
+}

@@ -1,0 +1,51 @@
+/*
+ * indexer/schema.h - the tables and views of events.db; all of its SQL definitions are here.
+ *
+ * The base tables (…_rows, state) are ours to change with the version; the views are what users
+ * see and may rely on:
+ *
+ *     events(seq, ts, time, topic, segment, offset, bytes)
+ *     topics(topic, events, bytes, first_seq, last_seq, first_time, last_time)
+ *     segments(segment, file, first_seq, last_seq, events, bytes, blocks, raw_bytes, stored_bytes,
+ *              first_time, last_time, first_arrival, last_arrival, state)
+ *     gaps(first_seq, last_seq, missing, cause, segment)
+ *     event_stats(hour, topic, events, bytes)
+ *
+ * docs/decisions/0004-index-schema.md says why it looks like this and what was measured.
+ */
+#ifndef DAYBOOK_INDEXER_SCHEMA_H
+#define DAYBOOK_INDEXER_SCHEMA_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "segment/format.h"
+
+enum {
+    INDEXER_SCHEMA_APPLICATION_ID = 0x44617962, /* "Dayb" */
+    INDEXER_SCHEMA_VERSION = 1,                 /* user_version */
+};
+
+/* The single row of the table state. */
+struct indexer_schema_state {
+    uint8_t log_id[FORMAT_LOG_ID_BYTES];
+    uint64_t last_sequence; /* indexed, or known to be missing, up to here */
+    uint64_t bound;         /* rows below are gone */
+};
+
+/* Make everything, in one transaction, in an empty database. */
+enum error_code indexer_schema_create(sqlite3 *database, const struct indexer_schema_state *state,
+                                      struct error *error);
+
+/*
+ * Is this our schema, of this version? ERROR_NOT_FOUND: the database is empty. ERROR_FOREIGN: of
+ * another program. ERROR_VERSION: ours, of another version. ERROR_DAMAGED: no database, or damaged.
+ */
+enum error_code indexer_schema_check(sqlite3 *database, struct error *error);
+
+enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_schema_state *state_out,
+                                          struct error *error);
+
+#endif

@@ -1,0 +1,113 @@
+#include "indexer/witness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "indexer/database.h"
+#include "indexer/query.h"
+#include "indexer/schema.h"
+#include "segment/bound.h"
+#include "segment/set.h"
+
+#define POLL_NS (INT64_C(10) * 1000000)
+
+static enum error_code read_state(const char *path, struct indexer_schema_state *state_out,
+                                  struct error *error)
+{
+    sqlite3 *database = NULL;
+    enum error_code code = indexer_query_open(path, &database, error);
+    if (code)
+        return code;
+    code = indexer_schema_load_state(database, state_out, error);
+    sqlite3_close_v2(database);
+    return code;
+}
+
+/* Is the index of the log that the segments belong to? Where no segment can be read, it may be. */
+static enum error_code check_same_log(const char *path, const struct indexer_schema_state *state,
+                                      bool *same_out, struct error *error)
+{
+    int log_fd = -1, segments_fd = -1;
+    struct segment_set set = {0};
+    *same_out = true;
+    enum error_code code = file_open_directory(path, false, &log_fd, error);
+    if (!code)
+        code = file_open_directory_at(log_fd, "segments", false, &segments_fd, error);
+    if (!code)
+        code = segment_set_load(log_fd, segments_fd, &set, error);
+    for (size_t i = set.count; !code && i > 0; i--) {
+        const struct segment_set_segment *segment = &set.segments[i - 1];
+        if (segment->header_verdict != FORMAT_VALID)
+            continue;
+        *same_out = !memcmp(segment->header.log_id, state->log_id, sizeof state->log_id);
+        break;
+    }
+    segment_set_free(&set);
+    file_close(&segments_fd);
+    file_close(&log_fd);
+    return code;
+}
+
+enum error_code indexer_witness(const char *path, uint64_t *sequence_out, struct error *error)
+{
+    struct indexer_schema_state state;
+    enum error_code code = read_state(path, &state, error);
+    bool same = false;
+    if (!code)
+        code = check_same_log(path, &state, &same, error);
+    if (code == ERROR_MEMORY)
+        return code;
+    /* Whatever else is wrong: a witness that cannot be heard does not stop the log. */
+    *sequence_out = !code && same ? state.last_sequence : 0;
+    return OK;
+}
+
+/* What somebody waits for. */
+struct wish {
+    uint64_t last_sequence;
+    uint64_t bound;
+};
+
+static enum error_code wait_for(const char *path, const struct wish *wish, int timeout_ms,
+                                struct error *error)
+{
+    int64_t deadline = clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+    for (;;) {
+        struct indexer_schema_state state;
+        enum error_code code = read_state(path, &state, error);
+        /* A follower that is just making or replacing the index is no failure. */
+        if (code && code != ERROR_NOT_FOUND && code != ERROR_BUSY)
+            return code;
+        if (!code && state.last_sequence >= wish->last_sequence && state.bound >= wish->bound)
+            return OK;
+        int64_t now = clock_monotonic_ns();
+        if (now >= deadline)
+            return code ? code
+                        : error_set(error, ERROR_BUSY,
+                                    "the index of '%s' is at %llu of %llu and has not caught up "
+                                    "within %d ms",
+                                    path, (unsigned long long)state.last_sequence,
+                                    (unsigned long long)wish->last_sequence, timeout_ms);
+        clock_sleep_until_ns(now + POLL_NS < deadline ? now + POLL_NS : deadline);
+    }
+}
+
+enum error_code indexer_wait_for_sequence(const char *path, uint64_t sequence, int timeout_ms,
+                                          struct error *error)
+{
+    struct wish wish = {.last_sequence = sequence};
+    return wait_for(path, &wish, timeout_ms, error);
+}
+
+enum error_code indexer_wait_for_bound(const char *path, int timeout_ms, struct error *error)
+{
+    int log_fd = -1;
+    struct wish wish = {0};
+    enum error_code code = file_open_directory(path, false, &log_fd, error);
+    if (!code)
+        code = segment_bound_load(log_fd, &wish.bound, error);
+    file_close(&log_fd);
+    return code ? code : wait_for(path, &wish, timeout_ms, error);
+}
