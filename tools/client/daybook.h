@@ -1,0 +1,244 @@
+/*
+ * daybook.h - publish events to a Daybook daemon, and read a Daybook log, from C.
+ *
+ *     struct daybook_error error;
+ *     struct daybook *daybook;
+ *     struct daybook_options options = {.producer = "meter-7"};
+ *     if (daybook_connect(&options, &daybook, &error))
+ *         return complain(error.text);
+ *     uint64_t sequence;
+ *     if (daybook_publish_json(daybook, "reading", DAYBOOK_TIME_NONE, "{\"kWh\":3.2}", &sequence,
+ *                              &error))
+ *         complain(error.text);
+ *     daybook_close(daybook);
+ *
+ * Two ways to publish: daybook_publish waits until its one event is durable and gives its sequence;
+ * daybook_send gathers events into frames, keeps many in flight, and reports each one's result
+ * later (a thousand times faster). docs/protocol.md is what goes over the socket.
+ *
+ * Exactly once: with a producer's name every event carries a number. When the connection is lost,
+ * the library connects again (with a growing pause, up to retry_timeout_ms) and sends again
+ * whatever was not acknowledged, with the same numbers; the daemon stores none of them twice.
+ * Without a name nobody can tell whether an unacknowledged event was stored: its result is
+ * DAYBOOK_UNKNOWN, and it is not sent again, unless resend_anonymous accepts doubles.
+ *
+ * No threads, no signals, no output: everything happens inside the calls. One handle may be used by
+ * one thread at a time. Text in errors is one sentence for people; codes are for programs.
+ */
+#ifndef DAYBOOK_H
+#define DAYBOOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DAYBOOK_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define DAYBOOK_API __attribute__((visibility("default")))
+#else
+#define DAYBOOK_API
+#endif
+
+enum daybook_code {
+    DAYBOOK_OK = 0,
+    DAYBOOK_INVALID,     /* the caller's input breaks a rule; nothing was sent */
+    DAYBOOK_REFUSED,     /* the daemon refused the event, and says why; it is not stored */
+    DAYBOOK_NO_SPACE,    /* refused because the disk is full; it is not stored */
+    DAYBOOK_UNREACHABLE, /* no daemon answers at the socket */
+    DAYBOOK_UNKNOWN,     /* the connection was lost: the event may be stored or not */
+    DAYBOOK_TIMEOUT,     /* no answer in time; what was taken is still on its way */
+    DAYBOOK_REPLACED,    /* another connection has taken this producer's name; final */
+    DAYBOOK_PROTOCOL,    /* the other side does not speak our protocol, or not this version */
+    DAYBOOK_NOT_FOUND,   /* no log in this directory */
+    DAYBOOK_DAMAGED,     /* bytes on disk are not what was written */
+    DAYBOOK_FOREIGN,     /* a healthy file that is not ours, or of a newer version */
+    DAYBOOK_IO,          /* the system refused a read */
+    DAYBOOK_MEMORY,
+    DAYBOOK_END, /* nothing more, for now */
+};
+
+struct daybook_error {
+    enum daybook_code code;
+    char text[760];
+};
+
+/* "No time given": the daemon's clock at arrival. */
+#define DAYBOOK_TIME_NONE INT64_MIN
+
+/* A topic is 1 to 255 bytes of [A-Za-z0-9_.:/-]; a payload any one msgpack value up to 1 MiB. */
+struct daybook_event {
+    uint64_t sequence; /* when reading; ignored when publishing */
+    int64_t time_ns;   /* since 1970-01-01T00:00:00Z */
+    const char *topic; /* not NUL-terminated */
+    size_t topic_bytes;
+    const void *payload;
+    size_t payload_bytes;
+    uint64_t number; /* the producer's own count; 0 when publishing: the library's next */
+    uint64_t tag;    /* the caller's own mark, which comes back in the result; not sent */
+};
+
+/* ---- Publishing --------------------------------------------------------------------------- */
+
+enum daybook_ack {
+    DAYBOOK_ACK_DURABLE = 0, /* survives a power cut */
+    DAYBOOK_ACK_WRITTEN,     /* survives a crash of the daemon, not of the machine */
+    DAYBOOK_ACK_NONE,        /* taken by the daemon; only refusals are answered */
+};
+
+struct daybook_result {
+    uint64_t tag;
+    uint64_t number;
+    /*
+     * DAYBOOK_OK, DAYBOOK_REFUSED, DAYBOOK_NO_SPACE or DAYBOOK_UNKNOWN. A refused event's number is
+     * spent: to try again, send the event as a new one.
+     */
+    enum daybook_code code;
+    uint64_t sequence;  /* when stored now; 0 for a duplicate, and with DAYBOOK_ACK_NONE */
+    bool duplicate;     /* it had been stored before, under the same number */
+    const char *reason; /* why it was refused; "" otherwise. Valid during the call. */
+};
+
+/* Zero, everywhere, means the default. The strings are copied. */
+struct daybook_options {
+    const char *directory; /* $DAYBOOK_DIR, else ./daybook-data; only to find the socket */
+    const char *socket;    /* $DAYBOOK_SOCKET, else <directory>/daybook.sock */
+    const char *producer;  /* anonymous */
+    const char *client;    /* "libdaybook/<version>": who connects, for the daemon's log */
+    enum daybook_ack ack;
+    unsigned connect_timeout_ms; /* 5 s: to reach the daemon and be welcomed, at daybook_connect */
+    unsigned retry_timeout_ms;   /* 30 s: how long one call goes on reconnecting or waiting */
+    unsigned batch_events;       /* 512, at most 4096: events in a frame */
+    size_t batch_bytes;          /* 128 KiB: bytes in a frame */
+    size_t window_bytes;         /* 4 MiB: not yet acknowledged; daybook_send waits beyond it */
+    bool resend_anonymous;       /* without a producer: rather twice than not at all */
+    /*
+     * Called for each event sent by daybook_send, in order, from inside send, poll, flush, publish
+     * and close. Must not call back into this handle. May be NULL: then daybook_flush tells the
+     * first bad result, and daybook_count the totals.
+     */
+    void (*on_result)(void *context, const struct daybook_result *result);
+    void *context;
+};
+
+struct daybook;
+
+/*
+ * Connect and be welcomed. DAYBOOK_UNREACHABLE: nobody listens. `options` may be NULL.
+ * The caller owns *daybook_out and must close it.
+ */
+DAYBOOK_API enum daybook_code daybook_connect(const struct daybook_options *options,
+                                              struct daybook **daybook_out,
+                                              struct daybook_error *error);
+
+/*
+ * Publish one event and wait until it is acknowledged. *sequence_out (may be NULL) is its sequence,
+ * 0 when it was found stored already after a lost connection. Events sent before are acknowledged
+ * then, too. DAYBOOK_TIMEOUT: it is still on its way; do not publish it again, but flush.
+ */
+DAYBOOK_API enum daybook_code daybook_publish(struct daybook *daybook,
+                                              const struct daybook_event *event,
+                                              uint64_t *sequence_out, struct daybook_error *error);
+/* The same with texts that end in NUL; `json` is any one JSON value. */
+DAYBOOK_API enum daybook_code daybook_publish_json(struct daybook *daybook, const char *topic,
+                                                   int64_t time_ns, const char *json,
+                                                   uint64_t *sequence_out,
+                                                   struct daybook_error *error);
+
+/*
+ * Take one event for sending; its result comes later. DAYBOOK_OK: it was taken; everything else: it
+ * was not, and the error says why (DAYBOOK_INVALID: this event is no good. DAYBOOK_UNKNOWN: the
+ * connection was lost and events before this one got that result; send this one again).
+ * While little is in flight it leaves at once; otherwise it may wait in the library for company
+ * until its frame is full, acknowledgements have come in, or poll or flush is called: so call one
+ * of them before doing something else for long. Waits while the window is full.
+ */
+DAYBOOK_API enum daybook_code daybook_send(struct daybook *daybook,
+                                           const struct daybook_event *event,
+                                           struct daybook_error *error);
+DAYBOOK_API enum daybook_code daybook_send_json(struct daybook *daybook, const char *topic,
+                                                int64_t time_ns, const char *json, uint64_t tag,
+                                                struct daybook_error *error);
+
+/*
+ * Send what has gathered and take in what has been acknowledged; waits up to `timeout_ms` for the
+ * first acknowledgement when there is none yet (longer, when it has to reconnect). For event loops:
+ * poll daybook_fd for input.
+ */
+DAYBOOK_API enum daybook_code daybook_poll(struct daybook *daybook, int timeout_ms,
+                                           struct daybook_error *error);
+DAYBOOK_API int daybook_fd(const struct daybook *daybook); /* -1 while not connected */
+
+/*
+ * Send what has gathered and wait until every event has its result. Without on_result it returns
+ * the first bad result since the last flush; with it, DAYBOOK_OK means that all have been told.
+ * DAYBOOK_TIMEOUT: no progress for retry_timeout_ms; flush may be called again.
+ */
+DAYBOOK_API enum daybook_code daybook_flush(struct daybook *daybook, struct daybook_error *error);
+
+struct daybook_counts {
+    uint64_t stored;
+    uint64_t duplicates;
+    uint64_t refused; /* for lack of space, too */
+    uint64_t unknown;
+    uint64_t unacknowledged; /* taken, and no result yet */
+    uint64_t reconnects;
+    uint64_t last_sequence; /* the highest that was given to one of ours */
+    uint64_t last_number;   /* of the producer: given out here, or told by the daemon at connect */
+};
+DAYBOOK_API void daybook_count(const struct daybook *daybook, struct daybook_counts *counts_out);
+
+/*
+ * The daemon's counters: *map_out points at one msgpack map, valid until the next call on this
+ * handle. docs/protocol.md names its keys.
+ */
+DAYBOOK_API enum daybook_code daybook_status(struct daybook *daybook, const void **map_out,
+                                             size_t *map_bytes_out, struct daybook_error *error);
+
+/* Free. Does not flush: what has no result yet gets DAYBOOK_UNKNOWN. Accepts NULL. */
+DAYBOOK_API void daybook_close(struct daybook *daybook);
+
+/* ---- Reading: straight from the files, with or without a daemon ----------------------------- */
+
+struct daybook_reader;
+
+/* `directory` NULL: as in daybook_options. DAYBOOK_NOT_FOUND: there is no log. */
+DAYBOOK_API enum daybook_code daybook_reader_open(const char *directory,
+                                                  struct daybook_reader **reader_out,
+                                                  struct daybook_error *error);
+/* Go to the first event with a sequence >= `sequence`; 1 is the beginning. */
+DAYBOOK_API enum daybook_code daybook_reader_seek(struct daybook_reader *reader, uint64_t sequence,
+                                                  struct daybook_error *error);
+/*
+ * From here on give only events with since_ns <= time < until_ns. INT64_MIN and INT64_MAX: no
+ * limit. Cheap: blocks without such events are not read.
+ */
+DAYBOOK_API void daybook_reader_limit(struct daybook_reader *reader, int64_t since_ns,
+                                      int64_t until_ns);
+/*
+ * The next durable event, valid until the next call on this reader. DAYBOOK_END: none is there
+ * yet. DAYBOOK_DAMAGED: events are lost here, the text says which; the next call goes on behind.
+ */
+DAYBOOK_API enum daybook_code daybook_reader_next(struct daybook_reader *reader,
+                                                  struct daybook_event *event_out,
+                                                  struct daybook_error *error);
+/* Wait up to `timeout_ms` for more than has been read. */
+DAYBOOK_API void daybook_reader_wait(struct daybook_reader *reader, int timeout_ms);
+/* The last durable sequence; 0 in an empty log. */
+DAYBOOK_API uint64_t daybook_reader_watermark(struct daybook_reader *reader);
+/* Accepts NULL. */
+DAYBOOK_API void daybook_reader_close(struct daybook_reader *reader);
+
+/* A payload as JSON text that ends in NUL, on one line; the caller frees it with free(). */
+DAYBOOK_API enum daybook_code daybook_payload_json(const void *payload, size_t payload_bytes,
+                                                   char **text_out, struct daybook_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

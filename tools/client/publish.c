@@ -1,0 +1,341 @@
+#include <string.h>
+
+#include "core/clock.h"
+#include "tools/client/handle.h"
+#include "tools/client/wire.h"
+
+#define MS_NS INT64_C(1000000)
+
+enum {
+    FRAMES_AT_ONCE = 4,      /* while fewer are in flight an event does not wait for company */
+    LOOK_AFTER_NS = 1000000, /* … and otherwise the socket is looked at this often */
+    WAIT_MS = 1000,
+};
+
+/* ---- The socket ---- */
+
+/* The connection is lost, or ended for good. */
+static enum daybook_code lose(struct daybook *daybook, enum daybook_code code,
+                              const struct daybook_error *why, struct daybook_error *error)
+{
+    link_close(&daybook->link);
+    daybook->gone = *why;
+    if (code != DAYBOOK_UNREACHABLE && code != DAYBOOK_MEMORY)
+        daybook->ended = *why;
+    return failure_set(error, code, "%s", why->text);
+}
+
+static enum error_code send_ready(struct daybook *daybook, struct error *error)
+{
+    size_t bytes, sent;
+    const uint8_t *data;
+    while ((data = outbox_next_bytes(&daybook->outbox, &bytes)) != NULL) {
+        enum error_code code = link_send(&daybook->link, data, bytes, &sent, error);
+        if (code)
+            return code;
+        outbox_note_sent(&daybook->outbox, sent);
+        if (sent < bytes)
+            return OK;
+    }
+    return OK;
+}
+
+/* Take in every frame that has come. ERROR_END: nothing more is there now. */
+static enum daybook_code receive_all(struct daybook *daybook, unsigned *frames,
+                                     struct daybook_error *error)
+{
+    struct msgpack_cursor frame;
+    struct error why;
+    enum error_code code;
+    while ((code = link_receive(&daybook->link, &frame, &why)) == OK) {
+        enum daybook_code taken = handle_take_frame(daybook, frame, error);
+        if (taken)
+            return taken;
+        ++*frames;
+    }
+    if (code == ERROR_END)
+        return DAYBOOK_OK;
+    if (code == ERROR_INVALID)
+        return failure_set(error, DAYBOOK_PROTOCOL, "%s", why.text);
+    return failure_from(error, &why);
+}
+
+static enum daybook_code exchange(struct daybook *daybook, unsigned *frames,
+                                  struct daybook_error *error)
+{
+    struct error why;
+    bool lost = send_ready(daybook, &why) != OK;
+    /* The daemon's last words may lie there unread. */
+    enum daybook_code code = receive_all(daybook, frames, error);
+    if (!code && lost)
+        code = failure_from(error, &why);
+    return code;
+}
+
+enum daybook_code handle_pump(struct daybook *daybook, int timeout_ms, struct daybook_error *error)
+{
+    struct daybook_error why;
+    unsigned frames = 0;
+    daybook->pumped_ns = clock_monotonic_ns();
+    enum daybook_code code = exchange(daybook, &frames, &why);
+    if (!code && frames == 0 && timeout_ms != 0) {
+        link_wait(&daybook->link, daybook->outbox.unsent != NULL, timeout_ms);
+        code = exchange(daybook, &frames, &why);
+    }
+    return code ? lose(daybook, code, &why, error) : DAYBOOK_OK;
+}
+
+static enum daybook_code complete_frame(struct daybook *daybook, struct daybook_error *error)
+{
+    struct error why;
+    if (outbox_complete(&daybook->outbox, &why))
+        return failure_from(error, &why);
+    return DAYBOOK_OK;
+}
+
+/* ---- Waiting ---- */
+
+static int wait_ms(int64_t deadline_ns)
+{
+    int64_t left_ns = deadline_ns - clock_monotonic_ns();
+    if (left_ns <= 0)
+        return 0;
+    return left_ns < WAIT_MS * MS_NS ? (int)(left_ns / MS_NS) + 1 : WAIT_MS;
+}
+
+/*
+ * Go on until at most `bytes_left` are in flight. Each acknowledgement, and each new connection,
+ * starts the patience anew.
+ */
+static enum daybook_code drain(struct daybook *daybook, size_t bytes_left,
+                               struct daybook_error *error)
+{
+    struct outbox *outbox = &daybook->outbox;
+    int64_t patience_ns = (int64_t)daybook->options.retry_timeout_ms * MS_NS;
+    int64_t deadline_ns = clock_monotonic_ns() + patience_ns;
+    while (outbox->first && outbox->bytes > bytes_left) {
+        uint64_t id = outbox->first->id;
+        bool connected = daybook->link.fd >= 0;
+        enum daybook_code code = handle_ensure(daybook, error);
+        if (!code)
+            code = complete_frame(daybook, error);
+        if (!code)
+            code = handle_pump(daybook, wait_ms(deadline_ns), error);
+        if (code && (code != DAYBOOK_UNREACHABLE || daybook->link.fd >= 0 || !connected))
+            return code;
+        if (!outbox->first || outbox->first->id != id || !connected)
+            deadline_ns = clock_monotonic_ns() + patience_ns;
+        else if (wait_ms(deadline_ns) == 0)
+            return failure_set(error, DAYBOOK_TIMEOUT,
+                               "%zu events are not acknowledged after %u ms", outbox->event_count,
+                               daybook->options.retry_timeout_ms);
+    }
+    return DAYBOOK_OK;
+}
+
+/* ---- Taking events ---- */
+
+static enum daybook_code check_number(const struct daybook *daybook,
+                                      const struct daybook_event *event,
+                                      struct daybook_error *error)
+{
+    if (event->number == 0 || event->number > daybook->number_given)
+        return DAYBOOK_OK;
+    return failure_set(
+        error, DAYBOOK_INVALID, "the number %llu is not above %llu, the last one that was given",
+        (unsigned long long)event->number, (unsigned long long)daybook->number_given);
+}
+
+static enum daybook_code prepare_event(const struct daybook *daybook,
+                                       const struct daybook_event *given, struct event *event_out,
+                                       struct daybook_error *error)
+{
+    bool named = daybook->producer_bytes > 0;
+    struct event event = {
+        .time_ns = given->time_ns,
+        .topic = given->topic,
+        .topic_bytes = given->topic_bytes,
+        .payload = given->payload,
+        .payload_bytes = given->payload_bytes,
+        .producer = named ? daybook->options.producer : NULL,
+        .producer_bytes = daybook->producer_bytes,
+        .number = given->number,
+    };
+    if (named && event.number == 0)
+        event.number = daybook->counts.last_number + 1;
+    enum daybook_code code = check_number(daybook, given, error);
+    if (code)
+        return code;
+    struct error why;
+    if (event_check(&event, &why))
+        return failure_from(error, &why);
+    *event_out = event;
+    return DAYBOOK_OK;
+}
+
+/* Put it into a frame. Nothing has changed unless DAYBOOK_OK. */
+static enum daybook_code take_event(struct daybook *daybook, const struct event *event,
+                                    uint64_t tag, bool awaited, struct daybook_error *error)
+{
+    struct outbox *outbox = &daybook->outbox;
+    size_t bytes = WIRE_EVENT_BYTES + event->topic_bytes + event->payload_bytes;
+    struct outbox_event about = {.tag = tag, .number = event->number, .awaited = awaited};
+    enum daybook_code code = DAYBOOK_OK;
+    if (outbox_open_events(outbox) > 0 &&
+        outbox_open_bytes(outbox) + bytes > daybook->options.batch_bytes)
+        code = complete_frame(daybook, error);
+    if (code)
+        return code;
+    struct error why;
+    if (outbox_add(outbox, event, &about, &why))
+        return failure_from(error, &why);
+    if (event->number > 0) {
+        daybook->number_given = event->number;
+        if (event->number > daybook->counts.last_number)
+            daybook->counts.last_number = event->number;
+    }
+    return DAYBOOK_OK;
+}
+
+static enum daybook_code accept_event(struct daybook *daybook, const struct daybook_event *given,
+                                      bool awaited, struct daybook_error *error)
+{
+    struct event event;
+    enum daybook_code code = prepare_event(daybook, given, &event, error);
+    if (!code)
+        code = handle_ensure(daybook, error);
+    if (!code && daybook->outbox.bytes >= daybook->options.window_bytes)
+        code = drain(daybook, daybook->options.window_bytes / 2, error);
+    if (!code)
+        code = take_event(daybook, &event, given->tag, awaited, error);
+    return code;
+}
+
+static bool frame_is_full(const struct daybook *daybook)
+{
+    return outbox_open_events(&daybook->outbox) >= daybook->options.batch_events ||
+           outbox_open_bytes(&daybook->outbox) >= daybook->options.batch_bytes;
+}
+
+/*
+ * Let the event go now, or keep it for company. A connection found lost here is the next call's
+ * business: this event was taken.
+ */
+static void dispatch(struct daybook *daybook)
+{
+    struct outbox *outbox = &daybook->outbox;
+    if (daybook->link.fd < 0)
+        return;
+    bool look = clock_monotonic_ns() - daybook->pumped_ns > LOOK_AFTER_NS;
+    if (!frame_is_full(daybook) && outbox->complete >= FRAMES_AT_ONCE && look &&
+        handle_pump(daybook, 0, NULL))
+        return;
+    if (!frame_is_full(daybook) && outbox->complete >= FRAMES_AT_ONCE)
+        return;
+    if (!complete_frame(daybook, NULL))
+        handle_pump(daybook, 0, NULL);
+}
+
+/* ---- The library's functions ---- */
+
+enum daybook_code daybook_send(struct daybook *daybook, const struct daybook_event *event,
+                               struct daybook_error *error)
+{
+    enum daybook_code code = accept_event(daybook, event, false, error);
+    if (!code)
+        dispatch(daybook);
+    return code;
+}
+
+enum daybook_code daybook_publish(struct daybook *daybook, const struct daybook_event *event,
+                                  uint64_t *sequence_out, struct daybook_error *error)
+{
+    daybook->published_came = false;
+    enum daybook_code code = accept_event(daybook, event, true, error);
+    if (code)
+        return code;
+    code = drain(daybook, 0, error);
+    if (!daybook->published_came) {
+        /* It stays in the outbox: no daemon now is no different from no answer in time. */
+        if (code == DAYBOOK_UNREACHABLE && error)
+            error->code = DAYBOOK_TIMEOUT;
+        return code == DAYBOOK_UNREACHABLE ? DAYBOOK_TIMEOUT : code;
+    }
+    if (daybook->published.code)
+        return failure_set(error, daybook->published.code, "%s", daybook->published.reason);
+    if (sequence_out)
+        *sequence_out = daybook->published.sequence;
+    return DAYBOOK_OK;
+}
+
+enum daybook_code daybook_poll(struct daybook *daybook, int timeout_ms, struct daybook_error *error)
+{
+    bool idle = daybook->outbox.first == NULL;
+    if (idle && daybook->link.fd < 0 && !daybook->ended.code)
+        return DAYBOOK_OK; /* Connecting can wait until there is something to send. */
+    enum daybook_code code = handle_ensure(daybook, error);
+    if (!code)
+        code = complete_frame(daybook, error);
+    if (!code)
+        code = handle_pump(daybook, idle ? 0 : timeout_ms, error);
+    if (code == DAYBOOK_UNREACHABLE && daybook->outbox.first)
+        code = handle_ensure(daybook, error);
+    else if (code == DAYBOOK_UNREACHABLE)
+        code = DAYBOOK_OK;
+    return code;
+}
+
+enum daybook_code daybook_flush(struct daybook *daybook, struct daybook_error *error)
+{
+    enum daybook_code code = drain(daybook, 0, error);
+    if (code)
+        return code;
+    struct daybook_error bad = daybook->bad;
+    daybook->bad.code = DAYBOOK_OK;
+    if (bad.code && !daybook->options.on_result)
+        return failure_set(error, bad.code, "%s", bad.text);
+    return DAYBOOK_OK;
+}
+
+/* ---- JSON ---- */
+
+static enum daybook_code convert(struct daybook *daybook, const char *topic, int64_t time_ns,
+                                 const char *json, struct daybook_event *event_out,
+                                 struct daybook_error *error)
+{
+    struct error why;
+    if (!daybook->json && json_reader_create(&daybook->json, &why))
+        return failure_from(error, &why);
+    daybook->converted.size = 0;
+    if (json_to_msgpack(daybook->json, json, strlen(json), EVENT_PAYLOAD_DEPTH_MAX,
+                        &daybook->converted, &why))
+        return failure_from(error, &why);
+    *event_out = (struct daybook_event){
+        .time_ns = time_ns,
+        .topic = topic,
+        .topic_bytes = strlen(topic),
+        .payload = daybook->converted.data,
+        .payload_bytes = daybook->converted.size,
+    };
+    return DAYBOOK_OK;
+}
+
+enum daybook_code daybook_publish_json(struct daybook *daybook, const char *topic, int64_t time_ns,
+                                       const char *json, uint64_t *sequence_out,
+                                       struct daybook_error *error)
+{
+    struct daybook_event event;
+    enum daybook_code code = convert(daybook, topic, time_ns, json, &event, error);
+    return code ? code : daybook_publish(daybook, &event, sequence_out, error);
+}
+
+enum daybook_code daybook_send_json(struct daybook *daybook, const char *topic, int64_t time_ns,
+                                    const char *json, uint64_t tag, struct daybook_error *error)
+{
+    struct daybook_event event;
+    enum daybook_code code = convert(daybook, topic, time_ns, json, &event, error);
+    if (code)
+        return code;
+    event.tag = tag;
+    return daybook_send(daybook, &event, error);
+}

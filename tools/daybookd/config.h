@@ -1,0 +1,32 @@
+/*
+ * tools/daybookd/config.h - what the daemon was told: by its flags, else by its configuration file,
+ * else by the environment, else the defaults.
+ *
+ * One table describes every setting: its flag, its key in the file (the same name), its text for
+ * --help, and how its value is read.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_CONFIG_H
+#define DAYBOOK_TOOLS_DAYBOOKD_CONFIG_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "segment/log.h"
+
+struct config {
+    char directory[PATH_MAX];
+    char socket[PATH_MAX];
+    struct segment_log_options log; /* its settings; callbacks and witness are not ours */
+    size_t connections_max;
+    size_t input_bytes_max;
+    bool verbose;
+    bool help; /* only print the help, or the version, and go */
+    bool version;
+};
+
+/* ERROR_INVALID: the text names the flag, or the file and line. */
+enum error_code config_parse(int argc, char **argv, struct config *config_out, struct error *error);
+void config_print_help(FILE *out);
+
+#endif

@@ -1,0 +1,161 @@
+#include "tools/daybookd/index_thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "indexer/follower.h"
+
+enum {
+    WAIT_MS = 100,
+    PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
+    PAUSE_LAST_MS = 30000,
+};
+
+struct index_thread {
+    const char *directory;
+    const struct report *report;
+    pthread_t thread;
+    atomic_bool stopping;
+    pthread_mutex_t mutex; /* guards what follows, and the sleep */
+    pthread_cond_t stopped;
+    struct index_thread_state state;
+    unsigned pause_ms; /* thread only */
+};
+
+void index_thread_read(struct index_thread *thread, struct index_thread_state *state_out)
+{
+    pthread_mutex_lock(&thread->mutex);
+    *state_out = thread->state;
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+static void set_sequence(struct index_thread *thread, uint64_t sequence)
+{
+    pthread_mutex_lock(&thread->mutex);
+    thread->state.sequence = sequence;
+    thread->state.trouble[0] = '\0';
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+static void set_trouble(struct index_thread *thread, const char *text)
+{
+    pthread_mutex_lock(&thread->mutex);
+    snprintf(thread->state.trouble, sizeof thread->state.trouble, "%s", text);
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+/* Sleep, but not through a stop. */
+static void pause_for(struct index_thread *thread, unsigned ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&thread->mutex);
+    while (!atomic_load(&thread->stopping) &&
+           pthread_cond_timedwait(&thread->stopped, &thread->mutex, &until) != ETIMEDOUT)
+        continue;
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+static void bear_trouble(struct index_thread *thread, const struct error *error)
+{
+    report_line(thread->report, error->code == ERROR_DAMAGED ? REPORT_ERROR : REPORT_WARNING,
+                "index: %s (the log goes on; next try in %u ms)", error->text, thread->pause_ms);
+    set_trouble(thread, error->text);
+    pause_for(thread, thread->pause_ms);
+    thread->pause_ms *= 2;
+    if (thread->pause_ms > PAUSE_LAST_MS)
+        thread->pause_ms = PAUSE_LAST_MS;
+}
+
+static struct indexer_follower *open_follower(struct index_thread *thread)
+{
+    struct indexer_follower *follower;
+    struct error error;
+    if (indexer_follower_open(thread->directory, &follower, &error)) {
+        bear_trouble(thread, &error);
+        return NULL;
+    }
+    const char *rebuilt = indexer_follower_rebuilt(follower);
+    if (rebuilt)
+        report_line(thread->report, REPORT_WARNING, "index: it is built anew: %s", rebuilt);
+    return follower;
+}
+
+/* Follow until something fails (false: open it anew) or until stop. */
+static bool follow(struct index_thread *thread, struct indexer_follower *follower)
+{
+    while (!atomic_load(&thread->stopping)) {
+        struct indexer_step step;
+        struct error error;
+        if (indexer_follower_step(follower, &step, &error)) {
+            bear_trouble(thread, &error);
+            return false;
+        }
+        thread->pause_ms = PAUSE_FIRST_MS;
+        set_sequence(thread, step.last_sequence);
+        if (step.notice)
+            report_line(thread->report, REPORT_WARNING, "index: %s", step.notice);
+        if (step.caught_up)
+            indexer_follower_wait(follower, WAIT_MS);
+    }
+    return true;
+}
+
+static void *run(void *context)
+{
+    struct index_thread *thread = context;
+    while (!atomic_load(&thread->stopping)) {
+        struct indexer_follower *follower = open_follower(thread);
+        if (!follower)
+            continue;
+        follow(thread, follower);
+        indexer_follower_close(follower);
+    }
+    return NULL;
+}
+
+enum error_code index_thread_start(const char *directory, const struct report *report,
+                                   struct index_thread **thread_out, struct error *error)
+{
+    struct index_thread *thread = calloc(1, sizeof *thread);
+    if (!thread)
+        return error_set(error, ERROR_MEMORY, "no memory for the index thread");
+    thread->directory = directory;
+    thread->report = report;
+    thread->pause_ms = PAUSE_FIRST_MS;
+    pthread_mutex_init(&thread->mutex, NULL);
+    pthread_cond_init(&thread->stopped, NULL);
+    int failed = pthread_create(&thread->thread, NULL, run, thread);
+    if (failed) {
+        free(thread);
+        return error_set_errno(error, failed, "start the index thread");
+    }
+    *thread_out = thread;
+    return OK;
+}
+
+void index_thread_stop(struct index_thread *thread)
+{
+    if (!thread)
+        return;
+    pthread_mutex_lock(&thread->mutex);
+    atomic_store(&thread->stopping, true);
+    pthread_cond_broadcast(&thread->stopped);
+    pthread_mutex_unlock(&thread->mutex);
+    pthread_join(thread->thread, NULL);
+    pthread_cond_destroy(&thread->stopped);
+    pthread_mutex_destroy(&thread->mutex);
+    free(thread);
+}

@@ -1,0 +1,81 @@
+#include "tools/daybookd/intake.h"
+
+#include <stdlib.h>
+
+#include "tools/client/wire.h"
+
+enum error_code intake_init(struct intake *intake, struct segment_log *log, struct error *error)
+{
+    struct intake made = {.log = log};
+    enum error_code code = json_reader_create(&made.json, error);
+    if (code)
+        return code;
+    made.events = calloc(WIRE_EVENTS_MAX, sizeof *made.events);
+    if (!made.events) {
+        json_reader_free(made.json);
+        return error_set(error, ERROR_MEMORY, "no memory for the events of a frame");
+    }
+    *intake = made;
+    return OK;
+}
+
+void intake_release(struct intake *intake)
+{
+    json_reader_free(intake->json);
+    free(intake->events);
+    buffer_release(&intake->refusals);
+    buffer_release(&intake->converted);
+    *intake = (struct intake){0};
+}
+
+bool intake_has_room(struct intake *intake, size_t events, size_t bytes)
+{
+    return segment_log_has_room(intake->log, events, bytes);
+}
+
+/*
+ * Whoever calls has asked for room, so BUSY is rare: the log counted otherwise than we did. Then
+ * waiting is right; nothing else could be done for this frame, which is stored in part already.
+ */
+static enum error_code append(struct intake *intake, const struct event *event,
+                              enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                              struct error *error)
+{
+    enum error_code code;
+    while ((code = segment_log_append(intake->log, event, outcome_out, sequence_out, error)) ==
+           ERROR_BUSY) {
+        segment_log_kick(intake->log);
+        segment_log_wait_room(intake->log);
+    }
+    return code;
+}
+
+enum intake_fate intake_take(struct intake *intake, const struct event *event,
+                             uint64_t *sequence_out, struct error *error)
+{
+    *sequence_out = 0;
+    if (event_check(event, error)) {
+        intake->refused++;
+        return INTAKE_REFUSED;
+    }
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    enum error_code code = append(intake, event, &outcome, &sequence, error);
+    if (code) {
+        intake->refused++;
+        return code == ERROR_INVALID || code == ERROR_FULL ? INTAKE_REFUSED : INTAKE_UNABLE;
+    }
+    *sequence_out = sequence;
+    if (outcome == LOG_DUPLICATE)
+        return INTAKE_DUPLICATE;
+    intake->appended = true;
+    return INTAKE_STORED;
+}
+
+void intake_kick(struct intake *intake)
+{
+    if (!intake->appended)
+        return;
+    intake->appended = false;
+    segment_log_kick(intake->log);
+}

@@ -1,0 +1,43 @@
+/*
+ * tools/daybookd/intake.h - the one door to the log: check an event, append it, or say why not.
+ *
+ * Used by both protocol modes, on the network thread. It also owns the scratch memory that taking a
+ * frame or line needs, so that no event costs an allocation.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_INTAKE_H
+#define DAYBOOK_TOOLS_DAYBOOKD_INTAKE_H
+
+#include "core/json.h"
+#include "segment/log.h"
+
+struct intake {
+    struct segment_log *log; /* borrowed */
+    struct event *events;    /* scratch for one frame: WIRE_EVENTS_MAX */
+    struct buffer refusals;  /* scratch for one ack */
+    struct json_reader *json;
+    struct buffer converted; /* scratch for one line */
+    uint64_t refused;        /* since the start */
+    bool appended;           /* something since the last kick */
+};
+
+enum error_code intake_init(struct intake *intake, struct segment_log *log, struct error *error);
+void intake_release(struct intake *intake);
+
+enum intake_fate {
+    INTAKE_STORED,
+    INTAKE_DUPLICATE,
+    INTAKE_REFUSED, /* it breaks a rule, and always will */
+    INTAKE_UNABLE,  /* the log cannot take it now: no space, or it has failed */
+};
+
+/*
+ * Take one event. *sequence_out is what an answer must wait for (0 for a refusal: nothing); the
+ * error says why it was not stored. There must be room (intake_has_room).
+ */
+enum intake_fate intake_take(struct intake *intake, const struct event *event,
+                             uint64_t *sequence_out, struct error *error);
+bool intake_has_room(struct intake *intake, size_t events, size_t bytes);
+/* Let the committer begin with what was appended. */
+void intake_kick(struct intake *intake);
+
+#endif

@@ -1,0 +1,313 @@
+/*
+ * The line mode, as docs/protocol.md tells it: one JSON event a line, one line of answer for each.
+ */
+#include <string.h>
+
+#include "core/units.h"
+#include "tools/daybookd/connection.h"
+#include "tools/daybookd/intake.h"
+#include "tools/daybookd/server.h"
+
+enum { LINE_BYTES_MAX = 2097152 };
+
+/* ---- Answers ---- */
+
+static void answer_stored(struct connection *connection, uint64_t sequence)
+{
+    enum error_code code =
+        buffer_printf(&connection->answers.bytes, NULL, "{\"ok\":true,\"seq\":%llu}\n",
+                      (unsigned long long)sequence);
+    connection_answer(connection, code, sequence);
+}
+
+static void answer_duplicate(struct connection *connection, uint64_t sequence)
+{
+    static const char ANSWER[] = "{\"ok\":true,\"duplicate\":true}\n";
+    enum error_code code =
+        buffer_append(&connection->answers.bytes, ANSWER, sizeof ANSWER - 1, NULL);
+    connection_answer(connection, code, sequence);
+}
+
+static void answer_refused(struct connection *connection, const char *reason)
+{
+    struct buffer *out = &connection->answers.bytes;
+    enum error_code code = buffer_printf(out, NULL, "{\"ok\":false,\"error\":");
+    if (!code)
+        code = json_append_string(out, reason, strlen(reason), NULL);
+    if (!code)
+        code = buffer_printf(out, NULL, ",\"line\":%llu}\n",
+                             (unsigned long long)connection->lines.count);
+    connection_answer(connection, code, 0);
+}
+
+/* ---- One line's object ---- */
+
+enum line_key {
+    KEY_TOPIC,
+    KEY_PAYLOAD,
+    KEY_TIME,
+    KEY_PRODUCER,
+    KEY_NUMBER,
+    KEY_SEQ,
+    KEY_COUNT,
+};
+static const char *const KEYS[KEY_COUNT] = {
+    [KEY_TOPIC] = "topic",       [KEY_PAYLOAD] = "payload", [KEY_TIME] = "time",
+    [KEY_PRODUCER] = "producer", [KEY_NUMBER] = "number",   [KEY_SEQ] = "seq",
+};
+
+/* Each key's value: a cursor over exactly its bytes; at is NULL where it is absent. */
+struct line_values {
+    struct msgpack_cursor of[KEY_COUNT];
+};
+
+static enum error_code find_key(const struct msgpack_value *name, enum line_key *key_out,
+                                struct error *error)
+{
+    for (enum line_key key = 0; key < KEY_COUNT; key++)
+        if (name->count == strlen(KEYS[key]) && memcmp(name->bytes, KEYS[key], name->count) == 0) {
+            *key_out = key;
+            return OK;
+        }
+    return error_set(error, ERROR_INVALID,
+                     "the key \"%.*s\" is none of topic, payload, time, producer, number",
+                     name->count < 64 ? (int)name->count : 64, (const char *)name->bytes);
+}
+
+static enum error_code read_values(const struct buffer *object, struct line_values *values_out,
+                                   struct error *error)
+{
+    struct msgpack_cursor cursor = {object->data, object->data + object->size};
+    struct msgpack_value map = {0};
+    enum error_code code = msgpack_read(&cursor, &map, error);
+    if (code)
+        return code;
+    if (map.kind != MSGPACK_KIND_MAP)
+        return error_set(error, ERROR_INVALID, "the line is not a JSON object");
+
+    struct line_values values = {0};
+    for (uint32_t i = 0; i < map.count; i++) {
+        struct msgpack_value name = {0};
+        enum line_key key = KEY_COUNT;
+        code = msgpack_read(&cursor, &name, error);
+        if (!code)
+            code = find_key(&name, &key, error);
+        if (code)
+            return code;
+        if (values.of[key].at)
+            return error_set(error, ERROR_INVALID, "the key \"%s\" is there twice", KEYS[key]);
+        values.of[key].at = cursor.at;
+        code = msgpack_skip(&cursor, error);
+        if (code)
+            return code;
+        values.of[key].end = cursor.at;
+    }
+    *values_out = values;
+    return OK;
+}
+
+static enum error_code read_string(struct msgpack_cursor at, const char *key, const char **text_out,
+                                   size_t *bytes_out, struct error *error)
+{
+    struct msgpack_value value = {0};
+    if (!at.at)
+        return error_set(error, ERROR_INVALID, "the key \"%s\" is missing", key);
+    enum error_code code = msgpack_read(&at, &value, error);
+    if (code)
+        return code;
+    if (value.kind != MSGPACK_KIND_STR)
+        return error_set(error, ERROR_INVALID, "\"%s\" is not a string", key);
+    *text_out = value.bytes;
+    *bytes_out = value.count;
+    return OK;
+}
+
+static enum error_code read_time(struct msgpack_cursor at, int64_t *time_ns_out,
+                                 struct error *error)
+{
+    struct msgpack_value value = {0};
+    enum error_code code = msgpack_read(&at, &value, error);
+    if (code)
+        return code;
+    switch (value.kind) {
+    case MSGPACK_KIND_NIL:
+        return OK;
+    case MSGPACK_KIND_STR:
+        return units_parse_data_time(value.bytes, value.count, time_ns_out, error);
+    case MSGPACK_KIND_FLOAT:
+        return units_data_time_from_real(value.real, time_ns_out, error);
+    case MSGPACK_KIND_INT:
+        return units_data_time_from_integer(value.signed_, time_ns_out, error);
+    case MSGPACK_KIND_UINT:
+        if (value.unsigned_ <= INT64_MAX)
+            return units_data_time_from_integer((int64_t)value.unsigned_, time_ns_out, error);
+        return error_set(error, ERROR_INVALID, "it is out of range");
+    default:
+        return error_set(error, ERROR_INVALID, "it is neither a text nor a number");
+    }
+}
+
+/* Both or none: a name without a number could not tell a retry, a number without a name no one. */
+static enum error_code read_origin(const struct line_values *values, struct event *event,
+                                   struct error *error)
+{
+    struct msgpack_cursor number = values->of[KEY_NUMBER];
+    if (!values->of[KEY_PRODUCER].at && !number.at)
+        return OK;
+    if (!number.at)
+        return error_set(error, ERROR_INVALID, "\"producer\" needs a \"number\" with it");
+    enum error_code code = read_string(values->of[KEY_PRODUCER], "producer", &event->producer,
+                                       &event->producer_bytes, error);
+    if (code)
+        return code;
+    struct msgpack_value value = {0};
+    code = msgpack_read(&number, &value, error);
+    if (code)
+        return code;
+    if (value.kind != MSGPACK_KIND_UINT || value.unsigned_ == 0)
+        return error_set(error, ERROR_INVALID, "\"number\" is not an integer from 1");
+    event->number = value.unsigned_;
+    return event_check_producer(event->producer, event->producer_bytes, error);
+}
+
+static enum error_code read_event(const struct buffer *object, struct event *event_out,
+                                  struct error *error)
+{
+    struct line_values values = {0};
+    struct event event = {.time_ns = EVENT_TIME_NONE};
+    enum error_code code = read_values(object, &values, error);
+    if (!code)
+        code = read_string(values.of[KEY_TOPIC], "topic", &event.topic, &event.topic_bytes, error);
+    if (!code && !values.of[KEY_PAYLOAD].at)
+        code = error_set(error, ERROR_INVALID, "the key \"payload\" is missing");
+    if (!code && values.of[KEY_TIME].at) {
+        code = read_time(values.of[KEY_TIME], &event.time_ns, error);
+        if (code)
+            error_prefix(error, "\"time\"");
+    }
+    if (!code)
+        code = read_origin(&values, &event, error);
+    if (code)
+        return code;
+    event.payload = values.of[KEY_PAYLOAD].at;
+    event.payload_bytes = (size_t)(values.of[KEY_PAYLOAD].end - values.of[KEY_PAYLOAD].at);
+    *event_out = event;
+    return OK;
+}
+
+/* ---- Lines ---- */
+
+static enum take store(struct connection *connection, const struct event *event)
+{
+    struct error error;
+    uint64_t sequence;
+    switch (intake_take(server_intake(connection->server), event, &sequence, &error)) {
+    case INTAKE_STORED:
+        answer_stored(connection, sequence);
+        return TAKE_DONE;
+    case INTAKE_DUPLICATE:
+        answer_duplicate(connection, sequence);
+        return TAKE_DONE;
+    case INTAKE_REFUSED:
+        answer_refused(connection, error.text);
+        return TAKE_DONE;
+    case INTAKE_UNABLE:
+        break;
+    }
+    answer_refused(connection, error.text);
+    if (event->producer_bytes == 0)
+        return TAKE_DONE;
+    /* As in session.c: nothing with a higher number may be stored behind a refusal for now. */
+    connection->closing = true;
+    return TAKE_STOP;
+}
+
+static bool is_blank(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r')
+            return false;
+    return true;
+}
+
+/* One line, without its newline. Counts it, unless the log has no room. */
+static enum take take_text(struct connection *connection, const char *text, size_t bytes)
+{
+    if (is_blank(text, bytes)) {
+        connection->lines.count++;
+        return TAKE_DONE;
+    }
+    struct intake *intake = server_intake(connection->server);
+    struct event event;
+    struct error error;
+    intake->converted.size = 0;
+    enum error_code code = json_to_msgpack(intake->json, text, bytes, EVENT_PAYLOAD_DEPTH_MAX + 1,
+                                           &intake->converted, &error);
+    if (!code)
+        code = read_event(&intake->converted, &event, &error);
+    if (!code &&
+        !intake_has_room(intake, 1, event.topic_bytes + event.payload_bytes + event.producer_bytes))
+        return TAKE_STALL;
+    connection->lines.count++;
+    if (code) {
+        intake->refused++;
+        answer_refused(connection, error.text);
+        return TAKE_DONE;
+    }
+    connection->events++;
+    return store(connection, &event);
+}
+
+static void refuse_long_line(struct connection *connection)
+{
+    struct error error;
+    error_set(&error, ERROR_INVALID, "the line is longer than %d bytes", LINE_BYTES_MAX);
+    server_intake(connection->server)->refused++;
+    connection->lines.count++;
+    answer_refused(connection, error.text);
+}
+
+/* No newline yet: wait for it, or, when the line is too long already, give it up. */
+static enum take take_part(struct connection *connection, size_t size, size_t *bytes_out)
+{
+    struct lines *lines = &connection->lines;
+    if (!lines->skipping && size <= LINE_BYTES_MAX) {
+        lines->searched = size;
+        *bytes_out = size + 1;
+        return TAKE_MORE;
+    }
+    if (!lines->skipping)
+        refuse_long_line(connection);
+    lines->skipping = true;
+    lines->searched = 0;
+    *bytes_out = size;
+    return TAKE_DONE;
+}
+
+enum take line_take(struct connection *connection, const uint8_t *data, size_t size,
+                    size_t *bytes_out)
+{
+    struct lines *lines = &connection->lines;
+    const uint8_t *newline = memchr(data + lines->searched, '\n', size - lines->searched);
+    if (!newline)
+        return take_part(connection, size, bytes_out);
+
+    size_t bytes = (size_t)(newline - data);
+    *bytes_out = bytes + 1;
+    enum take take = TAKE_DONE;
+    if (lines->skipping)
+        lines->skipping = false;
+    else if (bytes > LINE_BYTES_MAX)
+        refuse_long_line(connection);
+    else
+        take = take_text(connection, (const char *)data, bytes);
+    lines->searched = take == TAKE_STALL ? bytes : 0;
+    return take;
+}
+
+enum take line_take_last(struct connection *connection, const uint8_t *data, size_t size)
+{
+    if (connection->lines.skipping)
+        return TAKE_DONE;
+    return take_text(connection, (const char *)data, size);
+}

@@ -1,0 +1,129 @@
+#include "tools/daybookd/listener.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/file.h"
+
+enum {
+    LISTENER_BACKLOG = 512,
+    LISTENER_MODE = 0660,
+    TEMPORARY_SUFFIX = 10, /* ".", a process's number in hexadecimal, at most */
+    LISTENER_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path - 1 - TEMPORARY_SUFFIX,
+};
+
+enum error_code listener_check_path(const char *path, struct error *error)
+{
+    size_t bytes = strlen(path);
+    if (bytes == 0 || bytes > LISTENER_PATH_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "the socket's path '%s' has %zu bytes, and a Unix socket's may have 1 to "
+                         "%d; choose a shorter one with -s",
+                         path, bytes, (int)LISTENER_PATH_MAX);
+    return OK;
+}
+
+static struct sockaddr_un address_of(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    assert(strlen(path) < sizeof address.sun_path); /* listener_check_path */
+    memcpy(address.sun_path, path, strlen(path));
+    return address;
+}
+
+static int unix_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
+/* Nobody answers at what a killed daemon left. */
+static enum error_code check_free(const char *path, struct error *error)
+{
+    struct stat status;
+    if (lstat(path, &status))
+        return errno == ENOENT ? OK : error_set_errno(error, errno, "look at '%s'", path);
+    if (!S_ISSOCK(status.st_mode))
+        return error_set(error, ERROR_EXISTS,
+                         "'%s' is there, but is no socket; remove it or choose another with -s",
+                         path);
+    int fd = unix_socket();
+    if (fd < 0)
+        return error_set_errno(error, errno, "create a socket");
+    struct sockaddr_un address = address_of(path);
+    /* EAGAIN: somebody listens, and is so busy that its queue is full. */
+    bool answers = connect(fd, (struct sockaddr *)&address, sizeof address) == 0 || errno == EAGAIN;
+    close(fd);
+    if (answers)
+        return error_set(error, ERROR_BUSY, "a daemon is listening at '%s' already", path);
+    return OK;
+}
+
+static enum error_code publish(int fd, const char *temporary, struct listener *listener,
+                               struct error *error)
+{
+    struct stat status;
+    if (chmod(temporary, LISTENER_MODE))
+        return error_set_errno(error, errno, "set the mode of '%s'", temporary);
+    if (listen(fd, LISTENER_BACKLOG))
+        return error_set_errno(error, errno, "listen at '%s'", temporary);
+    if (stat(temporary, &status))
+        return error_set_errno(error, errno, "look at '%s'", temporary);
+    if (rename(temporary, listener->path))
+        return error_set_errno(error, errno, "rename '%s' to '%s'", temporary, listener->path);
+    listener->device = status.st_dev;
+    listener->inode = status.st_ino;
+    return OK;
+}
+
+static enum error_code bind_and_publish(int fd, struct listener *listener, struct error *error)
+{
+    char temporary[sizeof listener->path + TEMPORARY_SUFFIX];
+    snprintf(temporary, sizeof temporary, "%s.%x", listener->path, (unsigned)getpid());
+    unlink(temporary);
+    struct sockaddr_un address = address_of(temporary);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address))
+        return error_set_errno(error, errno, "create the socket '%s'", temporary);
+    enum error_code code = publish(fd, temporary, listener, error);
+    if (code)
+        unlink(temporary);
+    return code;
+}
+
+enum error_code listener_open(const char *path, struct listener *listener_out, struct error *error)
+{
+    struct listener listener = {.fd = -1};
+    enum error_code code = listener_check_path(path, error);
+    if (!code)
+        code = check_free(path, error);
+    if (code)
+        return code;
+    snprintf(listener.path, sizeof listener.path, "%s", path);
+    listener.fd = unix_socket();
+    if (listener.fd < 0)
+        return error_set_errno(error, errno, "create a socket");
+    code = bind_and_publish(listener.fd, &listener, error);
+    if (code) {
+        file_close(&listener.fd);
+        return code;
+    }
+    *listener_out = listener;
+    return OK;
+}
+
+void listener_close(struct listener *listener)
+{
+    struct stat status;
+    if (listener->fd < 0)
+        return;
+    if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
+        status.st_ino == listener->inode)
+        unlink(listener->path);
+    file_close(&listener->fd);
+}

@@ -1,0 +1,229 @@
+/*
+ * daybookd - the Daybook daemon: composes log, index and network, and runs until a signal.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "core/units.h"
+#include "indexer/witness.h"
+#include "tools/client/daybook.h"
+#include "tools/daybookd/config.h"
+#include "tools/daybookd/index_thread.h"
+#include "tools/daybookd/listener.h"
+#include "tools/daybookd/server.h"
+
+enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DAMAGED = 4 };
+
+struct daemon {
+    struct config config;
+    struct report report;
+    int signal_fd;
+    struct progress progress;
+    struct segment_log *log;
+    struct listener listener;
+    struct index_thread *index;
+    struct server *server;
+};
+
+/*
+ * Before the first thread is made, so that all inherit the mask and signals only come through the
+ * descriptor.
+ */
+static enum error_code catch_signals(struct daemon *daemon, struct error *error)
+{
+    sigset_t set;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    if (sigprocmask(SIG_BLOCK, &set, NULL))
+        return error_set_errno(error, errno, "block signals");
+    daemon->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (daemon->signal_fd < 0)
+        return error_set_errno(error, errno, "create a signalfd");
+    return OK;
+}
+
+/* A descriptor for each client, and some for segments and the index. */
+static void raise_descriptor_limit(const struct daemon *daemon)
+{
+    enum { OTHERS = 256 };
+    struct rlimit limit;
+    rlim_t wanted = daemon->config.connections_max + OTHERS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted)
+        report_line(&daemon->report, REPORT_WARNING,
+                    "the system allows %llu descriptors, too few for %zu clients",
+                    (unsigned long long)limit.rlim_cur, daemon->config.connections_max);
+}
+
+static void report_recovery(const struct daemon *daemon,
+                            const struct segment_recovery_report *recovery)
+{
+    const struct report *report = &daemon->report;
+    char duration[UNITS_TEXT_SIZE];
+    units_format_duration(recovery->duration_ns, duration);
+    if (recovery->created) {
+        report_line(report, REPORT_INFO, "log: new");
+        return;
+    }
+    report_line(report, REPORT_INFO,
+                "log: recovered in %s: %s; segment %" PRIu64 ", %" PRIu64 " events in it, up to "
+                "byte %" PRIu64,
+                duration, segment_recovery_verdict_text(recovery->verdict), recovery->segment_first,
+                recovery->events, recovery->offset);
+    if (recovery->torn_bytes > 0)
+        report_line(report, REPORT_WARNING,
+                    "log: %" PRIu64 " bytes of an unfinished, unacknowledged write were cut off",
+                    recovery->torn_bytes);
+    if (recovery->quarantined[0])
+        report_line(report, REPORT_WARNING, "log: damaged bytes were kept in quarantine/%s",
+                    recovery->quarantined);
+    if (recovery->gap_first)
+        report_line(report, REPORT_WARNING,
+                    "log: sequences %" PRIu64 " to %" PRIu64 " will never be given: %s",
+                    recovery->gap_first, recovery->gap_last,
+                    segment_format_gap_cause_text(recovery->gap_cause));
+}
+
+static enum error_code open_log(struct daemon *daemon, struct error *error)
+{
+    struct segment_log_options options = daemon->config.log;
+    struct segment_recovery_report recovery;
+    /* The index has only ever seen what was durable: a log that ends before it has lost events. */
+    enum error_code code =
+        indexer_witness(daemon->config.directory, &options.witness_sequence, error);
+    if (code)
+        return code;
+    options.report_written = true;
+    options.on_progress = progress_notify;
+    options.context = &daemon->progress;
+    code = segment_log_open(daemon->config.directory, &options, &daemon->log, &recovery, error);
+    if (code) {
+        error_prefix(error, "open the log '%s'", daemon->config.directory);
+        return code;
+    }
+    atomic_store(&daemon->progress.log, daemon->log);
+    report_recovery(daemon, &recovery);
+    return OK;
+}
+
+static enum error_code start(struct daemon *daemon, struct error *error)
+{
+    struct config *config = &daemon->config;
+    report_line(&daemon->report, REPORT_INFO,
+                "daybookd " DAYBOOK_VERSION ", pid %d, directory '%s', socket '%s'", (int)getpid(),
+                config->directory, config->socket);
+    raise_descriptor_limit(daemon);
+    enum error_code code = listener_check_path(config->socket, error);
+    if (!code)
+        code = catch_signals(daemon, error);
+    if (!code)
+        code = progress_init(&daemon->progress, error);
+    if (!code)
+        code = open_log(daemon, error);
+    if (!code)
+        code = index_thread_start(config->directory, &daemon->report, &daemon->index, error);
+    if (!code)
+        code = listener_open(config->socket, &daemon->listener, error);
+    if (code)
+        return code;
+    struct server_options options = {
+        .log = daemon->log,
+        .progress = &daemon->progress,
+        .index = daemon->index,
+        .report = &daemon->report,
+        .directory = config->directory,
+        .listen_fd = daemon->listener.fd,
+        .signal_fd = daemon->signal_fd,
+        .connections_max = config->connections_max,
+        .input_bytes_max = config->input_bytes_max,
+    };
+    return server_create(&options, &daemon->server, error);
+}
+
+/*
+ * In the order of dependence; each part may be missing after a failed start. The log's close is the
+ * last that may fail: it writes the stop mark.
+ */
+static enum error_code end(struct daemon *daemon, struct error *error)
+{
+    server_free(daemon->server);
+    index_thread_stop(daemon->index);
+    enum error_code code = segment_log_close(daemon->log, error);
+    /* Its name goes last: whoever finds no socket finds a directory without a writer, too. */
+    listener_close(&daemon->listener);
+    progress_release(&daemon->progress);
+    file_close(&daemon->signal_fd);
+    return code;
+}
+
+static int exit_status(enum error_code code)
+{
+    switch (code) {
+    case OK:
+        return EXIT_OK;
+    case ERROR_DAMAGED:
+        return EXIT_DAMAGED;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static int run(struct daemon *daemon)
+{
+    struct error error, end_error;
+    enum error_code code = start(daemon, &error);
+    if (!code) {
+        report_line(&daemon->report, REPORT_INFO, "durable up to %" PRIu64,
+                    segment_log_durable(daemon->log));
+        report_line(&daemon->report, REPORT_INFO, "ready");
+        code = server_run(daemon->server, &error);
+    }
+    if (code)
+        report_line(&daemon->report, REPORT_ERROR, "%s", error.text);
+    enum error_code end_code = end(daemon, &end_error);
+    if (end_code && !code) {
+        report_line(&daemon->report, REPORT_ERROR, "close the log: %s", end_error.text);
+        code = end_code;
+    }
+    if (!code)
+        report_line(&daemon->report, REPORT_INFO, "stopped");
+    return exit_status(code);
+}
+
+int main(int argc, char **argv)
+{
+    struct daemon daemon = {
+        .signal_fd = -1, .progress.fd = -1, .listener.fd = -1, .report = {REPORT_INFO}};
+    struct error error;
+    if (file_guard_standard_streams(&error) || file_map_guard(&error)) {
+        fprintf(stderr, "daybookd: %s\n", error.text);
+        return EXIT_FAILED;
+    }
+    if (config_parse(argc, argv, &daemon.config, &error)) {
+        fprintf(stderr, "daybookd: %s: try 'daybookd --help'\n", error.text);
+        return EXIT_USAGE;
+    }
+    if (daemon.config.help) {
+        config_print_help(stdout);
+        return EXIT_OK;
+    }
+    if (daemon.config.version) {
+        puts("daybookd " DAYBOOK_VERSION);
+        return EXIT_OK;
+    }
+    if (daemon.config.verbose)
+        daemon.report.level_max = REPORT_DETAIL;
+    return run(&daemon);
+}

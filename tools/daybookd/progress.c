@@ -1,0 +1,53 @@
+#include "tools/daybookd/progress.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "segment/log.h"
+
+enum error_code progress_init(struct progress *progress, struct error *error)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fd < 0)
+        return error_set_errno(error, errno, "create an eventfd");
+    *progress = (struct progress){.fd = fd};
+    return OK;
+}
+
+/* Waking the network thread costs a system call and a switch: only for news that it can use. */
+static bool is_news(struct progress *progress, struct segment_log *log)
+{
+    uint64_t durable = segment_log_durable(log);
+    if (durable != progress->durable_told) {
+        progress->durable_told = durable;
+        return true;
+    }
+    return atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 ||
+           segment_log_failure(log, NULL) != OK;
+}
+
+void progress_notify(void *context)
+{
+    struct progress *progress = context;
+    struct segment_log *log = atomic_load_explicit(&progress->log, memory_order_acquire);
+    if (!log || !is_news(progress, log))
+        return;
+    uint64_t one = 1;
+    /* Fails only when the counter is full, and then it is readable anyway. */
+    if (write(progress->fd, &one, sizeof one) < 0)
+        return;
+}
+
+void progress_clear(struct progress *progress)
+{
+    uint64_t count;
+    if (read(progress->fd, &count, sizeof count) < 0)
+        return;
+}
+
+void progress_release(struct progress *progress)
+{
+    file_close(&progress->fd);
+}

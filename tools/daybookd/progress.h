@@ -1,0 +1,31 @@
+/*
+ * tools/daybookd/progress.h - how the log's committer wakes the network thread.
+ *
+ * An eventfd, written when the durable sequence has moved (or the written one, while somebody waits
+ * for that), and after a failure.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H
+#define DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "core/error.h"
+
+struct segment_log;
+
+struct progress {
+    int fd;                            /* becomes readable */
+    atomic_uint written_waiters;       /* connections that asked for "written" acks */
+    _Atomic(struct segment_log *) log; /* set once the log is open */
+    uint64_t durable_told;             /* committer's thread only */
+};
+
+enum error_code progress_init(struct progress *progress, struct error *error);
+/* For segment_log_options: on_progress, with the progress as its context. */
+void progress_notify(void *context);
+/* Make fd unreadable again; before looking at the log, or a step could be missed. */
+void progress_clear(struct progress *progress);
+void progress_release(struct progress *progress);
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * tools/daybookd/server.h - the network thread: one epoll loop over listener, clients, the log's
+ * progress and the signals.
+ *
+ * Each round: see what is ready, give every ready connection one turn, start the commit of what
+ * they brought, once; and let the acks go that the log has caught up with.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_H
+#define DAYBOOK_TOOLS_DAYBOOKD_SERVER_H
+
+#include "segment/log.h"
+#include "tools/daybookd/progress.h"
+#include "tools/daybookd/report.h"
+
+struct server;
+struct connection;
+struct index_thread;
+struct input_pool;
+struct intake;
+
+struct server_options {
+    struct segment_log *log; /* all borrowed */
+    struct progress *progress;
+    struct index_thread *index; /* for the status */
+    const struct report *report;
+    const char *directory; /* for the status */
+    int listen_fd;
+    int signal_fd; /* a signal there stops the server */
+    size_t connections_max;
+    size_t input_bytes_max;
+};
+
+enum error_code server_create(const struct server_options *options, struct server **server_out,
+                              struct error *error);
+void server_free(struct server *server);
+
+/*
+ * Serve until a signal comes; then stop accepting and reading, finish the last commit, send its
+ * acks, and return OK within a second. ERROR_IO: the log failed; the producers have been told.
+ */
+enum error_code server_run(struct server *server, struct error *error);
+
+/* ---- For connections. ---- */
+
+struct intake *server_intake(struct server *server);
+struct input_pool *server_input_pool(struct server *server);
+const struct report *server_report(const struct server *server);
+int64_t server_now_ns(const struct server *server);
+/* The progress of the log that this kind of ack waits for. */
+uint64_t server_log_sequence(const struct server *server, bool written);
+uint64_t server_log_producer_number(struct server *server, const char *name, size_t name_bytes);
+/* 32 digits and a NUL. */
+const char *server_log_id_text(const struct server *server);
+
+/* This connection's hello has named its producer: an older one with the same name has to go. */
+void server_fence(struct server *server, struct connection *connection);
+/* It asked for "written" acks; `more` is 1, or -1 when it goes. */
+void server_count_written(struct server *server, int more);
+/* Give the connection a turn; a turn when there is room again; a look when the log moves on. */
+void server_make_ready(struct server *server, struct connection *connection);
+void server_stall(struct server *server, struct connection *connection);
+void server_await_log(struct server *server, struct connection *connection);
+
+/* Append the map of the status answer. */
+struct buffer;
+enum error_code server_write_status(struct server *server, struct buffer *map, struct error *error);
+
+#endif

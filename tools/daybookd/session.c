@@ -1,0 +1,268 @@
+/*
+ * The framed protocol, as docs/protocol.md tells it: hello, then pub, ping and status in any order.
+ */
+#include <string.h>
+
+#include "tools/client/daybook.h"
+#include "tools/daybookd/connection.h"
+#include "tools/daybookd/intake.h"
+#include "tools/daybookd/server.h"
+
+enum {
+    HELLO_BYTES_MAX = 4096, /* who has not said hello gets no large buffer */
+    REASONS_MAX = 16,       /* refusals of one frame that come with their reason */
+};
+
+static enum take stop(struct connection *connection, const char *code, const char *text)
+{
+    connection_fail(connection, code, text);
+    return TAKE_STOP;
+}
+
+/* ---- hello ---- */
+
+static void welcome(struct connection *connection)
+{
+    struct server *server = connection->server;
+    static const char SERVER[] = "daybookd " DAYBOOK_VERSION;
+    struct wire_welcome answer = {
+        .version = WIRE_VERSION,
+        .server = {SERVER, sizeof SERVER - 1},
+        .log = {server_log_id_text(server), WIRE_LOG_ID_TEXT},
+        .durable = server_log_sequence(server, false),
+        .last_number = server_log_producer_number(server, connection->session.producer,
+                                                  connection->session.producer_bytes),
+        .frame_max = WIRE_FRAME_MAX,
+        .events_max = WIRE_EVENTS_MAX,
+    };
+    enum error_code code = wire_write_welcome(&connection->answers.bytes, &answer, NULL);
+    connection_answer(connection, code, 0);
+}
+
+static void greet(struct connection *connection, const struct wire_hello *hello)
+{
+    struct session *session = &connection->session;
+    session->welcomed = true;
+    session->ack = hello->ack;
+    session->producer_bytes = hello->producer.bytes;
+    if (hello->producer.bytes > 0) {
+        memcpy(session->producer, hello->producer.text, hello->producer.bytes);
+        server_fence(connection->server, connection);
+    }
+    if (hello->ack == WIRE_ACK_WRITTEN)
+        server_count_written(connection->server, 1);
+    report_line(server_report(connection->server), REPORT_INFO,
+                "connection %llu: hello from %.*s, producer %.*s",
+                (unsigned long long)connection->number,
+                hello->client.bytes < 64 ? (int)hello->client.bytes : 64,
+                hello->client.text ? hello->client.text : "",
+                hello->producer.text ? (int)hello->producer.bytes : 4,
+                hello->producer.text ? hello->producer.text : "none");
+    welcome(connection);
+}
+
+static enum take take_hello(struct connection *connection, struct msgpack_cursor cursor,
+                            uint32_t left)
+{
+    struct wire_hello hello;
+    struct error error;
+    if (wire_read_hello(cursor, left, &hello, &error)) {
+        error_prefix(&error, "hello");
+        return stop(connection, "invalid", error.text);
+    }
+    if (hello.version != WIRE_VERSION) {
+        error_set(&error, ERROR_VERSION, "this daemon speaks version %d, not version %llu",
+                  WIRE_VERSION, (unsigned long long)hello.version);
+        return stop(connection, "version", error.text);
+    }
+    if (hello.producer.text &&
+        event_check_producer(hello.producer.text, hello.producer.bytes, &error))
+        return stop(connection, "invalid", error.text);
+    greet(connection, &hello);
+    return TAKE_DONE;
+}
+
+/* ---- pub ---- */
+
+/* What came of the events of one frame so far. */
+struct tally {
+    struct wire_ack ack;
+    uint64_t sequence_wait; /* the ack waits for this */
+    bool unable;            /* the log took no more; so it is asked for no more */
+    enum error_code unable_code;
+};
+
+static enum error_code refuse(struct intake *intake, struct tally *tally, uint32_t index,
+                              enum error_code code, const char *reason)
+{
+    const char *name = code == ERROR_FULL ? error_name(ERROR_INVALID) : error_name(code);
+    if (tally->ack.refused++ >= REASONS_MAX)
+        reason = "";
+    return wire_write_refusal(&intake->refusals, index, name, reason, NULL);
+}
+
+static enum error_code take_event(struct intake *intake, const struct event *event, uint32_t index,
+                                  struct tally *tally)
+{
+    if (tally->unable)
+        return refuse(intake, tally, index, tally->unable_code,
+                      "an event before it in this frame could not be stored");
+    struct error error;
+    uint64_t sequence;
+    enum intake_fate fate = intake_take(intake, event, &sequence, &error);
+    if (sequence > tally->sequence_wait)
+        tally->sequence_wait = sequence;
+    switch (fate) {
+    case INTAKE_STORED:
+        if (tally->ack.stored++ == 0)
+            tally->ack.sequence_first = sequence;
+        tally->ack.sequence_last = sequence;
+        return OK;
+    case INTAKE_DUPLICATE:
+        tally->ack.duplicates++;
+        return OK;
+    case INTAKE_UNABLE:
+        tally->unable = true;
+        tally->unable_code = error.code;
+        break;
+    case INTAKE_REFUSED:
+        break;
+    }
+    return refuse(intake, tally, index, error.code, error.text);
+}
+
+static void answer_pub(struct connection *connection, const struct tally *tally)
+{
+    struct intake *intake = server_intake(connection->server);
+    bool silent = connection->session.ack == WIRE_ACK_NONE;
+    if (silent && tally->ack.refused == 0)
+        return;
+    enum error_code code =
+        wire_write_ack(&connection->answers.bytes, &tally->ack, &intake->refusals, NULL);
+    connection_answer(connection, code, silent ? 0 : tally->sequence_wait);
+}
+
+static enum take store(struct connection *connection, const struct wire_pub *pub)
+{
+    struct intake *intake = server_intake(connection->server);
+    struct tally tally = {.ack.id = pub->id};
+    intake->refusals.size = 0;
+    for (uint32_t i = 0; i < pub->event_count; i++)
+        if (take_event(intake, &intake->events[i], i, &tally))
+            return stop(connection, "busy", "no memory for an ack");
+    connection->events += pub->event_count;
+    answer_pub(connection, &tally);
+    /*
+     * Were later frames stored while this ack got lost, then the events refused here, sent again
+     * with numbers below theirs, would pass for duplicates (docs/protocol.md, "Exactly once").
+     */
+    if (tally.unable && connection->session.producer_bytes > 0)
+        return stop(connection, error_name(tally.unable_code),
+                    "the log cannot take events at the moment; connect again later, and send what "
+                    "follows the acknowledged frames again");
+    return TAKE_DONE;
+}
+
+static enum take take_pub(struct connection *connection, struct msgpack_cursor cursor,
+                          uint32_t left)
+{
+    struct intake *intake = server_intake(connection->server);
+    struct session *session = &connection->session;
+    struct wire_text producer = {session->producer, session->producer_bytes};
+    struct wire_pub pub;
+    struct error error;
+    if (wire_read_pub(cursor, left, &producer, intake->events, &pub, &error)) {
+        error_prefix(&error, "pub");
+        return stop(connection, "malformed", error.text);
+    }
+    if (!intake_has_room(intake, pub.event_count,
+                         pub.event_bytes + pub.event_count * session->producer_bytes))
+        return TAKE_STALL;
+    return store(connection, &pub);
+}
+
+/* ---- ping, status ---- */
+
+static enum take take_ping(struct connection *connection, struct msgpack_cursor cursor,
+                           uint32_t left)
+{
+    uint64_t value;
+    struct error error;
+    if (wire_read_ping(cursor, left, &value, &error))
+        return stop(connection, "malformed", error.text);
+    enum error_code code = wire_write_pong(&connection->answers.bytes, value,
+                                           server_log_sequence(connection->server, false), NULL);
+    connection_answer(connection, code, 0);
+    return TAKE_DONE;
+}
+
+static enum take take_status(struct connection *connection)
+{
+    struct buffer map = {0};
+    enum error_code code = server_write_status(connection->server, &map, NULL);
+    if (!code)
+        code = wire_write_status(&connection->answers.bytes, &map, NULL);
+    buffer_release(&map);
+    connection_answer(connection, code, 0);
+    return TAKE_DONE;
+}
+
+/* ---- frames ---- */
+
+static enum take take_welcomed(struct connection *connection, enum wire_type type,
+                               struct msgpack_cursor cursor, uint32_t left)
+{
+    switch (type) {
+    case WIRE_PUB:
+        return take_pub(connection, cursor, left);
+    case WIRE_PING:
+        return take_ping(connection, cursor, left);
+    case WIRE_STATUS:
+        return take_status(connection);
+    case WIRE_HELLO:
+        return stop(connection, "malformed", "a second hello");
+    default:
+        return stop(connection, "unsupported", "a frame of a type that this daemon does not know");
+    }
+}
+
+static enum take take_frame(struct connection *connection, struct msgpack_cursor cursor)
+{
+    enum wire_type type;
+    uint32_t left;
+    struct error error;
+    if (wire_read_type(&cursor, &type, &left, &error))
+        return stop(connection, "malformed", error.text);
+    if (connection->session.welcomed)
+        return take_welcomed(connection, type, cursor, left);
+    if (type != WIRE_HELLO)
+        return stop(connection, "expected_hello", "the first frame is not a hello");
+    return take_hello(connection, cursor, left);
+}
+
+static uint32_t load_length(const uint8_t *data)
+{
+    return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
+}
+
+enum take session_take(struct connection *connection, const uint8_t *data, size_t size,
+                       size_t *bytes_out)
+{
+    if (size < WIRE_LENGTH_BYTES) {
+        *bytes_out = WIRE_LENGTH_BYTES;
+        return TAKE_MORE;
+    }
+    size_t length = load_length(data);
+    size_t length_max = connection->session.welcomed ? WIRE_FRAME_MAX : HELLO_BYTES_MAX;
+    if (length > length_max) {
+        struct error error;
+        error_set(&error, ERROR_INVALID, "a frame of %zu bytes; at most %zu are allowed%s", length,
+                  length_max, connection->session.welcomed ? "" : " before the welcome");
+        return stop(connection, "too_large", error.text);
+    }
+    *bytes_out = WIRE_LENGTH_BYTES + length;
+    if (size < *bytes_out)
+        return TAKE_MORE;
+    return take_frame(connection, (struct msgpack_cursor){data + WIRE_LENGTH_BYTES,
+                                                          data + WIRE_LENGTH_BYTES + length});
+}

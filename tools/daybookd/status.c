@@ -1,0 +1,78 @@
+#include "tools/daybookd/status.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "core/msgpack.h"
+#include "tools/client/daybook.h"
+#include "tools/daybookd/index_thread.h"
+
+static void pack_text(msgpack_packer *packer, const char *text)
+{
+    size_t bytes = strlen(text);
+    msgpack_pack_str(packer, bytes);
+    msgpack_pack_str_body(packer, text, bytes);
+}
+
+static void pack_key_text(msgpack_packer *packer, const char *key, const char *text)
+{
+    pack_text(packer, key);
+    pack_text(packer, text);
+}
+
+static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t number)
+{
+    pack_text(packer, key);
+    msgpack_pack_uint64(packer, number);
+}
+
+enum {
+    STATUS_KEYS = 20,
+    STATUS_BYTES_MAX = 1024, /* beside the texts that are not ours */
+};
+
+static void pack_log(msgpack_packer *packer, const struct status *status)
+{
+    struct segment_log_counters counters;
+    segment_log_count(status->log, &counters);
+    pack_key_text(packer, "log", status->log_id);
+    pack_key_number(packer, "durable", segment_log_durable(status->log));
+    pack_key_number(packer, "appended", segment_log_appended(status->log));
+    pack_key_number(packer, "events", counters.events);
+    pack_key_number(packer, "duplicates", counters.duplicates);
+    pack_key_number(packer, "commits", counters.commits);
+    pack_key_number(packer, "blocks", counters.blocks);
+    pack_key_number(packer, "rolls", counters.rolls);
+    pack_key_number(packer, "raw_bytes", counters.raw_bytes);
+    pack_key_number(packer, "stored_bytes", counters.stored_bytes);
+    pack_key_number(packer, "prepare_failures", counters.prepare_failures);
+    pack_text(packer, "disk_full");
+    if (counters.disk_full)
+        msgpack_pack_true(packer);
+    else
+        msgpack_pack_false(packer);
+}
+
+enum error_code status_write(const struct status *status, struct buffer *map, struct error *error)
+{
+    struct index_thread_state index;
+    index_thread_read(status->index, &index);
+    /* With this much room packing cannot fail. */
+    enum error_code code = buffer_reserve(
+        map, STATUS_BYTES_MAX + strlen(status->directory) + strlen(index.trouble), error);
+    if (code)
+        return code;
+    msgpack_packer packer;
+    msgpack_packer_to_buffer(&packer, map);
+    msgpack_pack_map(&packer, STATUS_KEYS);
+    pack_key_text(&packer, "server", "daybookd " DAYBOOK_VERSION);
+    pack_key_number(&packer, "pid", (uint64_t)getpid());
+    pack_key_number(&packer, "uptime_ns", (uint64_t)status->uptime_ns);
+    pack_key_text(&packer, "directory", status->directory);
+    pack_key_number(&packer, "connections", status->connections);
+    pack_key_number(&packer, "refused", status->refused);
+    pack_log(&packer, status);
+    pack_key_number(&packer, "index_sequence", index.sequence);
+    pack_key_text(&packer, "index_error", index.trouble);
+    return OK;
+}

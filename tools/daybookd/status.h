@@ -1,0 +1,25 @@
+/*
+ * tools/daybookd/status.h - the daemon's counters, as the map of the status answer.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_STATUS_H
+#define DAYBOOK_TOOLS_DAYBOOKD_STATUS_H
+
+#include "core/bytes.h"
+#include "segment/log.h"
+
+struct index_thread;
+
+struct status {
+    struct segment_log *log;
+    struct index_thread *index;
+    const char *log_id;
+    const char *directory;
+    int64_t uptime_ns;
+    size_t connections;
+    uint64_t refused;
+};
+
+/* Append the msgpack map whose keys docs/protocol.md lists. */
+enum error_code status_write(const struct status *status, struct buffer *map, struct error *error);
+
+#endif
