@@ -1,0 +1,274 @@
+/*
+ * tools/daybook/bench.c - `daybook bench`: measure this disk, and this log on it.
+ */
+#include "tools/daybook/bench.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/units.h"
+#include "tools/client/daybook.h"
+#include "tools/daybook/bench_machine.h"
+#include "tools/daybook/bench_scratch.h"
+#include "tools/daybook/interrupt.h"
+#include "tools/daybook/options.h"
+#include "tools/daybook/verb.h"
+
+enum { FLAG_DIRECTORY = OPTIONS_LONG, FLAG_SECONDS, FLAG_ROUNDS };
+enum { ROUNDS_MAX = 100 };
+
+/* The largest log and index of one round, and SQLite's copy of some of the same. */
+#define NEEDED_BYTES (UINT64_C(2) << 30)
+
+static const struct suite {
+    const char *name;
+    enum error_code (*run)(const struct bench *bench, struct error *error);
+} suites[] = {
+    {"publish", bench_publish_run},
+    {"disk", bench_disk_run},
+};
+enum { SUITE_COUNT = sizeof suites / sizeof *suites };
+
+struct request {
+    const char *parent;
+    int64_t slice_ns;
+    uint64_t rounds;
+    bool json;
+    bool chosen[SUITE_COUNT];
+};
+
+static const struct options_flag flags[] = {
+    {FLAG_DIRECTORY, "dir", "DIR", "measure the disk of this directory (default: the present one)"},
+    {'o', "output", "FORMAT", "table (default) or json"},
+    {FLAG_SECONDS, "seconds", "N", "how long each measurement runs in each round (default 1.5)"},
+    {FLAG_ROUNDS, "rounds", "N", "how often everything is measured in turn (default 3)"},
+    {0, NULL, NULL, NULL},
+};
+
+static const struct options_verb bench_verb = {
+    .name = "bench",
+    .usage = "[FLAGS] [SUITE …]",
+    .about = "Measure speed on your own disk, in rounds, and print median, lowest and highest.\n"
+             "\n"
+             "Suites:\n"
+             "  publish   durable publishing through a daybookd of its own: one in flight, 16\n"
+             "            producers, pipelined; against plain SQLite and the raw limit (default)\n"
+             "  disk      both write paths on files that grow, are allocated, or zero-filled\n"
+             "\n"
+             "Works in a directory of its own inside DIR, which it deletes at the end, and needs\n"
+             "at most 2 GiB there for a moment. Takes about a minute a suite.",
+    .flags = flags,
+    .example = "  daybook bench --dir /var/lib/daybook\n"
+               "  daybook bench -o json publish disk >bench.json\n",
+};
+
+enum error_code bench_check_interrupted(struct error *error)
+{
+    if (interrupt_seen())
+        return error_set(error, ERROR_CLOSED, "interrupted; the scratch directory was deleted");
+    return OK;
+}
+
+static void choose_suites(struct options *options, struct request *request)
+{
+    int count = options_operand_count(options);
+    char **names = options_operands(options);
+    for (int i = 0; i < count; i++) {
+        size_t suite = 0;
+        while (suite < SUITE_COUNT && strcmp(suites[suite].name, names[i]) != 0)
+            suite++;
+        if (suite == SUITE_COUNT)
+            options_refuse(options, "there is no suite '%s'", names[i]);
+        else
+            request->chosen[suite] = true;
+    }
+    if (count == 0)
+        request->chosen[0] = true;
+}
+
+static void parse(struct options *options, struct request *request)
+{
+    static const char *const formats[] = {"table", "json", NULL};
+    const char *value;
+    int flag, format = 0;
+    while ((flag = options_next(options, &value)) != OPTIONS_DONE) {
+        if (flag == FLAG_DIRECTORY)
+            request->parent = value;
+        else if (flag == 'o')
+            options_choice(options, "-o", value, formats, &format);
+        else if (flag == FLAG_SECONDS)
+            options_duration(options, "--seconds", value, &request->slice_ns);
+        else if (flag == FLAG_ROUNDS)
+            options_count(options, "--rounds", value, &request->rounds);
+    }
+    request->json = format == 1;
+    if (options->finished)
+        return;
+    if (request->rounds < 1 || request->rounds > ROUNDS_MAX)
+        options_refuse(options, "--rounds must be 1 to %d", ROUNDS_MAX);
+    if (request->slice_ns <= 0)
+        options_refuse(options, "--seconds must be more than 0");
+    choose_suites(options, request);
+}
+
+/* The daybookd that was built or installed together with this program. */
+static enum error_code find_daemon(char path_out[PATH_MAX], struct error *error)
+{
+    static const char name[] = "daybookd";
+    char path[PATH_MAX];
+    ssize_t size = readlink("/proc/self/exe", path, sizeof path - sizeof name - 1);
+    if (size < 0)
+        return error_set(error, ERROR_NOT_FOUND, "/proc is not mounted: cannot find daybookd");
+    path[size] = '\0';
+    strcpy(strrchr(path, '/') + 1, name);
+    if (access(path, X_OK))
+        return error_set(error, ERROR_NOT_FOUND,
+                         "'%s' is not there: the benchmark needs the daemon beside it", path);
+    memcpy(path_out, path, strlen(path) + 1);
+    return OK;
+}
+
+static void print_table(const struct bench *bench, const char *file_system)
+{
+    struct bench_machine machine;
+    char now[UNITS_TIME_TEXT_SIZE], slice[UNITS_TEXT_SIZE], memory[UNITS_TEXT_SIZE];
+    bench_machine_describe(&machine);
+    units_format_time_utc(clock_realtime_ns(), now);
+    units_format_duration(bench->slice_ns, slice);
+    units_format_size(machine.memory_bytes, memory);
+    printf("daybook %s, %.19sZ, %s on %s\n", DAYBOOK_VERSION, now, file_system, machine.kernel);
+    printf("%ld x %s, %s\n", machine.processors, machine.processor, memory);
+    printf("events of %.0f bytes as JSON, %.0f as msgpack; %u rounds of %s each\n",
+           bench_pool_json_bytes_mean(bench->pool), bench_pool_msgpack_bytes_mean(bench->pool),
+           bench->rounds, slice);
+    bench_report_print_table(bench->report, stdout);
+}
+
+static enum error_code append_member(struct buffer *out, const char *before, const char *text,
+                                     struct error *error)
+{
+    enum error_code code = buffer_printf(out, error, "%s", before);
+    return code ? code : json_append_string(out, text, strlen(text), error);
+}
+
+static enum error_code append_machine(struct buffer *out, const char *file_system,
+                                      struct error *error)
+{
+    struct bench_machine machine;
+    bench_machine_describe(&machine);
+    enum error_code code =
+        append_member(out, ",\"machine\":{\"processor\":", machine.processor, error);
+    if (!code)
+        code = append_member(out, ",\"kernel\":", machine.kernel, error);
+    if (!code)
+        code = append_member(out, ",\"file_system\":", file_system, error);
+    if (!code)
+        code = buffer_printf(out, error, ",\"processors\":%ld,\"memory_bytes\":%" PRIu64 "}",
+                             machine.processors, machine.memory_bytes);
+    return code;
+}
+
+static enum error_code append_document(const struct bench *bench, const char *file_system,
+                                       struct buffer *out, struct error *error)
+{
+    char now[UNITS_TIME_TEXT_SIZE];
+    units_format_time_utc(clock_realtime_ns(), now);
+    enum error_code code = buffer_printf(
+        out, error, "{\"program\":\"daybook bench\",\"version\":\"%s\",\"date\":\"%s\"",
+        DAYBOOK_VERSION, now);
+    if (!code)
+        code = append_machine(out, file_system, error);
+    if (!code)
+        code = buffer_printf(out, error,
+                             ",\"parameters\":{\"rounds\":%u,\"seconds\":%.6g,"
+                             "\"event_bytes_json\":%.1f,\"event_bytes_msgpack\":%.1f},",
+                             bench->rounds, (double)bench->slice_ns / 1e9,
+                             bench_pool_json_bytes_mean(bench->pool),
+                             bench_pool_msgpack_bytes_mean(bench->pool));
+    if (!code)
+        code = bench_report_append_json(bench->report, out, error);
+    if (!code)
+        code = buffer_printf(out, error, "}\n");
+    return code;
+}
+
+static enum error_code print_json(const struct bench *bench, const char *file_system,
+                                  struct error *error)
+{
+    struct buffer out = {0};
+    enum error_code code = append_document(bench, file_system, &out, error);
+    if (!code)
+        fwrite(out.data, 1, out.size, stdout);
+    buffer_release(&out);
+    return code;
+}
+
+static enum error_code run_suites(const struct request *request, const struct bench *bench,
+                                  struct error *error)
+{
+    enum error_code code = OK;
+    for (size_t i = 0; i < SUITE_COUNT && !code; i++)
+        if (request->chosen[i])
+            code = suites[i].run(bench, error);
+    return code;
+}
+
+/* In the scratch directory `path`, which the caller deletes. */
+static enum error_code run_in(const char *path, const struct request *request, const char *daemon,
+                              struct error *error)
+{
+    enum { SEED = 1 };
+    struct bench_pool *pool = NULL;
+    struct bench_report *report = NULL;
+    struct bench bench = {.directory = path,
+                          .directory_fd = -1,
+                          .slice_ns = request->slice_ns,
+                          .rounds = (unsigned)request->rounds,
+                          .daemon = daemon};
+    char file_system[24];
+    bench_scratch_file_system(path, file_system);
+
+    enum error_code code = file_open_directory(path, false, &bench.directory_fd, error);
+    if (!code)
+        code = bench_pool_create(SEED, &pool, error);
+    if (!code)
+        code = bench_report_create(&report, error);
+    bench.pool = pool;
+    bench.report = report;
+    if (!code)
+        code = run_suites(request, &bench, error);
+    if (!code && request->json)
+        code = print_json(&bench, file_system, error);
+    else if (!code)
+        print_table(&bench, file_system);
+    bench_report_free(report);
+    bench_pool_free(pool);
+    file_close(&bench.directory_fd);
+    return code;
+}
+
+int verb_bench(int argc, char **argv)
+{
+    struct request request = {.parent = ".", .slice_ns = INT64_C(1500000000), .rounds = 3};
+    struct options options;
+    struct error error;
+    char daemon[PATH_MAX], scratch[PATH_MAX];
+
+    options_init(&options, &bench_verb, argc, argv);
+    parse(&options, &request);
+    if (options.finished)
+        return options.status;
+    if (find_daemon(daemon, &error) ||
+        bench_scratch_create(request.parent, NEEDED_BYTES, scratch, &error))
+        return verb_fail("bench", &error);
+    interrupt_catch();
+    enum error_code code = run_in(scratch, &request, daemon, &error);
+    bench_scratch_delete(scratch);
+    return code ? verb_fail("bench", &error) : STATUS_OK;
+}

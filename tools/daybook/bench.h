@@ -1,0 +1,34 @@
+/*
+ * tools/daybook/bench.h - what all suites of `daybook bench` share.
+ *
+ * A suite runs in rounds. In each round everything that is to be compared runs once, one after the
+ * other, on the same disk: what disturbs the machine disturbs all sides.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_BENCH_H
+#define DAYBOOK_TOOLS_DAYBOOK_BENCH_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+#include "tools/daybook/bench_pool.h"
+#include "tools/daybook/bench_report.h"
+
+struct bench {
+    const char *directory; /* the scratch directory, absolute; removed with all that is in it */
+    int directory_fd;
+    int64_t slice_ns; /* how long each measurement runs in each round */
+    unsigned rounds;
+    const char *daemon; /* path of the daybookd to measure */
+    const struct bench_pool *pool;
+    struct bench_report *report;
+};
+
+/* ERROR_CLOSED when somebody has asked to stop (SIGINT, SIGTERM). Every loop looks. */
+enum error_code bench_check_interrupted(struct error *error);
+
+/* Suite `publish`: our durable publish against plain SQLite and against the raw limit. */
+enum error_code bench_publish_run(const struct bench *bench, struct error *error);
+/* Suite `disk`: both write paths on files prepared in three ways. */
+enum error_code bench_disk_run(const struct bench *bench, struct error *error);
+
+#endif

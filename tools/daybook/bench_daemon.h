@@ -1,0 +1,38 @@
+/*
+ * tools/daybook/bench_daemon.h - a real daybookd of our own, on an empty directory.
+ *
+ * It runs in a process group of its own, so that Ctrl-C reaches only us and we end it in order,
+ * and it dies with us should we be killed.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_BENCH_DAEMON_H
+#define DAYBOOK_TOOLS_DAYBOOK_BENCH_DAEMON_H
+
+#include "tools/client/daybook.h"
+#include "tools/daybook/bench.h"
+
+struct bench_daemon;
+
+/* Start it and wait until it welcomes clients. */
+enum error_code bench_daemon_start(const struct bench *bench, struct bench_daemon **daemon_out,
+                                   struct error *error);
+/* Connect as a producer of this name; the caller closes. */
+enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
+                                     struct daybook **client_out, struct error *error);
+/*
+ * Wait until its index holds `sequence`, polling read-only; *waited_ns_out is how long that took.
+ */
+enum error_code bench_daemon_wait_index(const struct bench_daemon *daemon, uint64_t sequence,
+                                        int64_t *waited_ns_out, struct error *error);
+/*
+ * The most memory it has had resident so far, without pages of files and shared memory: VmHWM less
+ * RssFile and RssShmem of /proc/PID/status.
+ */
+enum error_code bench_daemon_memory(const struct bench_daemon *daemon, double *bytes_out,
+                                    struct error *error);
+/* Stop it and delete its directory. Accepts NULL. */
+enum error_code bench_daemon_stop(struct bench_daemon *daemon, struct error *error);
+
+/* A client's error as ours. */
+enum error_code bench_daemon_client_error(const struct daybook_error *from, struct error *error);
+
+#endif

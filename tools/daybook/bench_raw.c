@@ -1,0 +1,165 @@
+#include "tools/daybook/bench_raw.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "tools/daybook/bench_samples.h"
+
+enum {
+    RECORD_BYTES = 280,
+    MESSAGE_BYTES = 200,
+    FILE_BYTES = 16 << 20,
+};
+
+static const char file_name[] = "raw";
+
+static enum error_code report_commit(const struct bench *bench, struct bench_samples *samples,
+                                     struct error *error)
+{
+    static const char subject[] = "raw limit: write 280 bytes, fdatasync";
+    static const struct bench_figure p50 = {
+        .suite = "publish", .name = "raw_commit_p50", .subject = subject, .measure = "p50"};
+    static const struct bench_figure p99 = {
+        .suite = "publish", .name = "raw_commit_p99", .subject = subject, .measure = "p99"};
+    enum error_code code = bench_report_add(
+        bench->report, &p50, (double)bench_samples_percentile(samples, 0.5) / 1e3, error);
+    if (!code)
+        code = bench_report_add(bench->report, &p99,
+                                (double)bench_samples_percentile(samples, 0.99) / 1e3, error);
+    return code;
+}
+
+static enum error_code commit_records(const struct bench *bench, int fd,
+                                      struct bench_samples *samples, struct error *error)
+{
+    uint8_t record[RECORD_BYTES];
+    uint64_t offset = 0;
+    memset(record, 'd', sizeof record);
+
+    int64_t now_ns = clock_monotonic_ns();
+    int64_t end_ns = now_ns + bench->slice_ns;
+    while (now_ns < end_ns) {
+        enum error_code code = bench_check_interrupted(error);
+        if (!code)
+            code = file_write(fd, file_name, record, sizeof record, offset, error);
+        if (!code)
+            code = file_sync_data(fd, file_name, error);
+        int64_t done_ns = clock_monotonic_ns();
+        if (!code)
+            code = bench_samples_add(samples, done_ns - now_ns, error);
+        if (code)
+            return code;
+        now_ns = done_ns;
+        offset += RECORD_BYTES;
+        if (offset + RECORD_BYTES > FILE_BYTES)
+            offset = 0;
+    }
+    return OK;
+}
+
+enum error_code bench_raw_commit(const struct bench *bench, struct error *error)
+{
+    struct bench_samples samples = {0};
+    int fd = -1;
+    enum error_code code =
+        file_create_zeroed(bench->directory_fd, file_name, FILE_BYTES, &fd, error);
+    if (code)
+        return code;
+    code = commit_records(bench, fd, &samples, error);
+    if (!code)
+        code = report_commit(bench, &samples, error);
+    bench_samples_release(&samples);
+    file_close(&fd);
+    if (!code)
+        code = file_unlink(bench->directory_fd, file_name, error);
+    return code;
+}
+
+/* Move exactly MESSAGE_BYTES; false when the other side is gone. */
+static bool receive_message(int socket, uint8_t message[MESSAGE_BYTES])
+{
+    ssize_t size;
+    do
+        size = recv(socket, message, MESSAGE_BYTES, MSG_WAITALL);
+    while (size < 0 && errno == EINTR);
+    return size == MESSAGE_BYTES;
+}
+
+static bool send_message(int socket, const uint8_t message[MESSAGE_BYTES])
+{
+    ssize_t size;
+    do
+        size = send(socket, message, MESSAGE_BYTES, MSG_NOSIGNAL);
+    while (size < 0 && errno == EINTR);
+    return size == MESSAGE_BYTES;
+}
+
+static void echo_until_closed(int socket)
+{
+    uint8_t message[MESSAGE_BYTES];
+    while (receive_message(socket, message) && send_message(socket, message))
+        continue;
+}
+
+static enum error_code measure_round_trips(const struct bench *bench, int socket,
+                                           struct bench_samples *samples, struct error *error)
+{
+    uint8_t message[MESSAGE_BYTES] = {0};
+    int64_t now_ns = clock_monotonic_ns();
+    int64_t end_ns = now_ns + bench->slice_ns;
+    while (now_ns < end_ns) {
+        enum error_code code = bench_check_interrupted(error);
+        if (code)
+            return code;
+        if (!send_message(socket, message) || !receive_message(socket, message))
+            return error_set_errno(error, errno, "measure the round trip over a socket");
+        int64_t done_ns = clock_monotonic_ns();
+        code = bench_samples_add(samples, done_ns - now_ns, error);
+        if (code)
+            return code;
+        now_ns = done_ns;
+    }
+    return OK;
+}
+
+enum error_code bench_raw_socket(const struct bench *bench, struct error *error)
+{
+    static const struct bench_figure p50 = {.suite = "publish",
+                                            .name = "socket_round_trip_p50",
+                                            .subject =
+                                                "raw limit: 200 bytes over a socket and back",
+                                            .measure = "p50"};
+    struct bench_samples samples = {0};
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
+        return error_set_errno(error, errno, "make a pair of sockets");
+    pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ends[0]);
+        echo_until_closed(ends[1]);
+        _exit(0);
+    }
+    close(ends[1]);
+    enum error_code code = OK;
+    if (child < 0)
+        code = error_set_errno(error, errno, "start a process for the other end of a socket");
+    if (!code)
+        code = measure_round_trips(bench, ends[0], &samples, error);
+    close(ends[0]);
+    if (child > 0)
+        waitpid(child, NULL, 0);
+    if (!code)
+        code = bench_report_add(bench->report, &p50,
+                                (double)bench_samples_percentile(&samples, 0.5) / 1e3, error);
+    bench_samples_release(&samples);
+    return code;
+}

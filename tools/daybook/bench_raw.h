@@ -1,0 +1,14 @@
+/*
+ * tools/daybook/bench_raw.h - the limits that no durable log behind a socket can beat.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_BENCH_RAW_H
+#define DAYBOOK_TOOLS_DAYBOOK_BENCH_RAW_H
+
+#include "tools/daybook/bench.h"
+
+/* Write one record of 280 bytes into a zero-filled file and fdatasync, again and again. */
+enum error_code bench_raw_commit(const struct bench *bench, struct error *error);
+/* 200 bytes to another process and back over a Unix stream socket, again and again. */
+enum error_code bench_raw_socket(const struct bench *bench, struct error *error);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * tools/daybook/output.h - events on their way out, in the formats that -o offers.
+ *
+ * Events gather in memory and leave in large writes; whoever waits for more events flushes first.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_OUTPUT_H
+#define DAYBOOK_TOOLS_DAYBOOK_OUTPUT_H
+
+#include <stdbool.h>
+
+#include "core/event.h"
+#include "core/units.h"
+
+enum output_format {
+    OUTPUT_SHORT,       /* Sep 09 03:03:01.642318 topic {…} */
+    OUTPUT_JSON,        /* one event a line, exactly as pub takes it */
+    OUTPUT_JSON_PRETTY, /* the same over several lines */
+    OUTPUT_CAT,         /* the payload's JSON only */
+    OUTPUT_CSV,         /* seq,time,topic,payload with a header line */
+    OUTPUT_MSGPACK,     /* [seq, time_ns, topic, payload], one after the other */
+};
+/* Their names in this order, ending with NULL: for options_choice. */
+extern const char *const output_format_names[];
+#define OUTPUT_FORMATS "short|json|json-pretty|cat|csv|msgpack"
+
+struct output_style {
+    enum output_format format;
+    enum units_zone zone; /* of OUTPUT_SHORT; all others are UTC */
+    bool colour;          /* OUTPUT_SHORT only */
+    unsigned width;       /* cut lines of OUTPUT_SHORT here; 0: never */
+};
+
+struct output;
+
+/* Writes to `fd`, which stays the caller's. */
+enum error_code output_create(int fd, const struct output_style *style, struct output **output_out,
+                              struct error *error);
+/* Add one event; may write. ERROR_CLOSED: nobody reads any more (EPIPE). */
+enum error_code output_event(struct output *output, const struct event *event, struct error *error);
+/* Bytes that wait for a flush. */
+size_t output_pending(const struct output *output);
+enum error_code output_flush(struct output *output, struct error *error);
+/* Free without writing. Accepts NULL. */
+void output_free(struct output *output);
+
+#endif

@@ -1,0 +1,296 @@
+/*
+ * tools/daybook/pub.c - `daybook pub`: JSON lines in, events into the log.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/units.h"
+#include "tools/daybook/interrupt.h"
+#include "tools/daybook/lines.h"
+#include "tools/daybook/options.h"
+#include "tools/daybook/publisher.h"
+#include "tools/daybook/shape.h"
+#include "tools/daybook/verb.h"
+
+enum { FLAG_TOPIC_FIELD = OPTIONS_LONG, FLAG_TIME_FIELD, FLAG_PRODUCER, FLAG_ACK };
+
+static const struct options_flag pub_flags[] = {
+    {'t', "topic", "TOPIC", "lines are bare objects, all of this topic"},
+    {FLAG_TOPIC_FIELD, "topic-field", "FIELD", "lines are bare objects, this field is the topic"},
+    {FLAG_TIME_FIELD, "time-field", "FIELD",
+     "this field is the time: ISO text (else UTC), or s, ms, us, ns"},
+    {FLAG_PRODUCER, "producer", "NAME", "number the events under this name: exactly once on retry"},
+    {FLAG_ACK, "ack", "LEVEL", "durable (default), written or none; through the daemon"},
+    OPTIONS_DIRECTORY_FLAG,
+    {'s', "socket", "SOCKET", "publish to the daemon at this socket, and nowhere else"},
+    OPTIONS_SETTING_FLAGS,
+    {0},
+};
+
+static const struct options_verb pub_verb = {
+    .name = "pub",
+    .usage = "[FLAGS] [FILE…|-]",
+    .about =
+        "Publish JSON lines, from files or stdin. Without -t and --topic-field each line is a\n"
+        "whole event, {\"topic\":\"t\",\"time\":\"2026-01-02T03:04:05Z\",\"payload\":{}}, where "
+        "time may be\nmissing.\n"
+        "Uses the daemon when it answers, else opens the directory itself and leaves the index\n"
+        "caught up. Bad lines are named on stderr, good ones are stored, and it exits 5 then.\n"
+        "The log's settings below count only without a daemon.",
+    .flags = pub_flags,
+    .example = "  daybook pub --topic-field pattern --time-field timestamp signals.jsonl\n"
+               "  echo '{\"topic\":\"door\",\"payload\":{\"open\":true}}' | daybook pub\n",
+};
+
+enum { TAG_LINE_BITS = 44 }; /* a tag is the file's index and the line's number */
+
+struct pub {
+    struct shape_rules rules;
+    struct publisher_options to;
+    char **files;
+    uint64_t file_count;
+
+    struct shape *shape;
+    struct publisher *publisher;
+    uint64_t refused;
+    bool interrupted;
+};
+
+static const char *name_of(const struct pub *pub, uint64_t file)
+{
+    const char *name = pub->files[file];
+    return strcmp(name, "-") == 0 ? "<stdin>" : name;
+}
+
+static void refuse_line(struct pub *pub, uint64_t file, uint64_t line, const char *reason)
+{
+    pub->refused++;
+    fprintf(stderr, "%s:%" PRIu64 ": %s\n", name_of(pub, file), line, reason);
+}
+
+static void refused_by_daemon(void *context, uint64_t tag, const char *reason)
+{
+    uint64_t line = tag & ((UINT64_C(1) << TAG_LINE_BITS) - 1);
+    refuse_line(context, tag >> TAG_LINE_BITS, line, reason);
+}
+
+static bool is_blank(const struct line *line)
+{
+    for (size_t i = 0; i < line->bytes; i++)
+        if (line->text[i] != ' ' && line->text[i] != '\t' && line->text[i] != '\r')
+            return false;
+    return !line->too_long;
+}
+
+/* Only what ends publishing is an error here; a bad line is named and passed over. */
+static enum error_code publish_line(struct pub *pub, uint64_t file, const struct line *line,
+                                    struct error *error)
+{
+    struct event event;
+    enum error_code code;
+    if (is_blank(line))
+        return OK;
+    if (line->too_long)
+        code = error_set(error, ERROR_INVALID, "the line is longer than %d MiB",
+                         LINES_BYTES_MAX >> 20);
+    else
+        code = shape_event(pub->shape, line->text, line->bytes, &event, error);
+    if (!code)
+        code = publisher_send(pub->publisher, &event, file << TAG_LINE_BITS | line->number, error);
+    if (code != ERROR_INVALID)
+        return code;
+    refuse_line(pub, file, line->number, error->text);
+    return OK;
+}
+
+/* A full disk refuses everything that follows, too. */
+static enum error_code check_disk(const struct pub *pub, struct error *error)
+{
+    struct publisher_totals totals;
+    publisher_count(pub->publisher, &totals);
+    return totals.disk_full ? error_set(error, ERROR_NO_SPACE, "stopped: the log's disk is full")
+                            : OK;
+}
+
+static enum error_code publish_file(struct pub *pub, uint64_t file, struct error *error)
+{
+    struct lines *lines = NULL;
+    enum error_code code = lines_open(pub->files[file], &lines, error);
+    while (!code && !interrupt_seen()) {
+        struct line line;
+        if (!lines_ready(lines))
+            code = publisher_push(pub->publisher, error);
+        if (!code)
+            code = lines_next(lines, &line, error);
+        if (!code)
+            code = publish_line(pub, file, &line, error);
+        if (!code)
+            code = check_disk(pub, error);
+    }
+    lines_close(lines);
+    return code == ERROR_END ? OK : code;
+}
+
+static enum error_code publish_files(struct pub *pub, struct error *error)
+{
+    enum error_code code = OK;
+    for (uint64_t file = 0; !code && file < pub->file_count; file++)
+        code = publish_file(pub, file, error);
+    pub->interrupted = interrupt_seen();
+    return code;
+}
+
+static const char *ack_words(const struct pub *pub, const struct publisher_totals *totals)
+{
+    if (totals->embedded || pub->to.ack == DAYBOOK_ACK_DURABLE)
+        return "stored durably";
+    return pub->to.ack == DAYBOOK_ACK_WRITTEN ? "written" : "sent";
+}
+
+static void print_summary(const struct pub *pub, const struct publisher_totals *totals,
+                          double seconds)
+{
+    char count[UNITS_TEXT_SIZE + 8];
+    units_format_count(totals->stored, count);
+    fprintf(stderr, "%s event%s %s in %.2f s", count, totals->stored == 1 ? "" : "s",
+            ack_words(pub, totals), seconds);
+    if (totals->sequence_last)
+        fprintf(stderr, " (sequences %" PRIu64 "-%" PRIu64 ")", totals->sequence_first,
+                totals->sequence_last);
+    if (totals->duplicates)
+        fprintf(stderr, ", %" PRIu64 " were stored before", totals->duplicates);
+    if (totals->unknown)
+        fprintf(stderr, ", %" PRIu64 " with unknown outcome", totals->unknown);
+    if (pub->refused)
+        fprintf(stderr, ", %" PRIu64 " line%s refused", pub->refused, pub->refused == 1 ? "" : "s");
+    fprintf(stderr, "%s\n", pub->interrupted ? ", interrupted" : "");
+}
+
+static int fail(const struct error *error)
+{
+    verb_say(pub_verb.name, "%s", error->text);
+    return error->code == ERROR_CLOSED    ? STATUS_UNREACHABLE
+           : error->code == ERROR_DAMAGED ? STATUS_DAMAGE
+                                          : STATUS_FAILURE;
+}
+
+static int publish(struct pub *pub)
+{
+    struct error error, close_error;
+    struct publisher_totals totals;
+    int64_t start_ns = clock_monotonic_ns();
+    if (publisher_open(&pub->to, &pub->publisher, &error))
+        return fail(&error);
+    interrupt_catch();
+    enum error_code code = publish_files(pub, &error);
+    if (publisher_flush(pub->publisher, &close_error) && !code) {
+        code = close_error.code;
+        error = close_error;
+    }
+    double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
+    if (publisher_close(pub->publisher, &totals, &close_error) && !code) {
+        code = close_error.code;
+        error = close_error;
+    }
+    print_summary(pub, &totals, seconds);
+    if (code)
+        return fail(&error);
+    if (totals.unknown)
+        return STATUS_FAILURE;
+    return pub->refused || pub->interrupted ? STATUS_INCOMPLETE : STATUS_OK;
+}
+
+/* Better no log at all than a new one without what the user wanted in it. */
+static bool check_files(const struct pub *pub)
+{
+    for (uint64_t i = 0; i < pub->file_count; i++) {
+        struct error error;
+        if (strcmp(pub->files[i], "-") == 0 || access(pub->files[i], R_OK) == 0)
+            continue;
+        error_set_errno(&error, errno, "read '%s'", pub->files[i]);
+        verb_say(pub_verb.name, "%s", error.text);
+        return false;
+    }
+    return true;
+}
+
+static void parse_ack(struct pub *pub, struct options *options, const char *value)
+{
+    static const char *const choices[] = {"durable", "written", "none", NULL};
+    int index = 0;
+    options_choice(options, "--ack", value, choices, &index);
+    pub->to.ack = (enum daybook_ack)index;
+}
+
+static void parse_flag(struct pub *pub, struct options *options, int id, const char *value)
+{
+    switch (id) {
+    case 't':
+        pub->rules.topic = value;
+        break;
+    case FLAG_TOPIC_FIELD:
+        pub->rules.topic_field = value;
+        break;
+    case FLAG_TIME_FIELD:
+        pub->rules.time_field = value;
+        break;
+    case FLAG_PRODUCER:
+        pub->to.producer = value;
+        break;
+    case FLAG_ACK:
+        parse_ack(pub, options, value);
+        break;
+    default:
+        options_setting(options, id, value, &pub->to.settings);
+    }
+}
+
+static void check_flags(const struct pub *pub, struct options *options)
+{
+    struct error error;
+    if (pub->rules.topic && pub->rules.topic_field)
+        options_refuse(options, "-t and --topic-field exclude each other");
+    else if (pub->rules.topic &&
+             event_check_topic(pub->rules.topic, strlen(pub->rules.topic), &error))
+        options_refuse(options, "-t: %s", error.text);
+    else if (pub->to.producer &&
+             event_check_producer(pub->to.producer, strlen(pub->to.producer), &error))
+        options_refuse(options, "--producer: %s", error.text);
+}
+
+int verb_pub(int argc, char **argv)
+{
+    char *standard_input[] = {(char[]){"-"}, NULL};
+    struct options options;
+    struct pub pub = {.to = {.verb = pub_verb.name, .refused = refused_by_daemon}};
+    const char *value;
+    int id;
+    options_init(&options, &pub_verb, argc, argv);
+    while ((id = options_next(&options, &value)) != OPTIONS_DONE)
+        parse_flag(&pub, &options, id, value);
+    if (!options.finished)
+        check_flags(&pub, &options);
+    if (options.finished)
+        return options.status;
+
+    int operands = options_operand_count(&options);
+    pub.files = operands ? options_operands(&options) : standard_input;
+    pub.file_count = operands ? (uint64_t)operands : 1;
+    pub.to.context = &pub;
+    pub.to.directory = options_directory(&options);
+    pub.to.socket = options_socket(&options);
+    pub.to.daemon_only = options_socket_is_explicit(&options);
+    pub.to.same_log = options_may_disagree(&options);
+    if (!check_files(&pub))
+        return STATUS_FAILURE;
+    struct error error;
+    if (shape_create(&pub.rules, &pub.shape, &error))
+        return verb_fail(pub_verb.name, &error);
+    int status = publish(&pub);
+    shape_free(pub.shape);
+    return status;
+}

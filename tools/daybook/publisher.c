@@ -1,0 +1,329 @@
+#include "tools/daybook/publisher.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/msgpack.h"
+#include "indexer/witness.h"
+#include "segment/reader.h"
+#include "segment/watermark.h"
+#include "tools/daybook/index.h"
+#include "tools/daybook/verb.h"
+
+struct publisher {
+    struct publisher_options options;
+    struct daybook *daybook; /* the connection, or */
+    struct segment_log *log; /* the log itself */
+    uint64_t number;         /* the producer's last, without a daemon */
+    struct publisher_totals totals;
+};
+
+static enum error_code code_of(enum daybook_code code)
+{
+    switch (code) {
+    case DAYBOOK_OK:
+        return OK;
+    case DAYBOOK_INVALID:
+    case DAYBOOK_REFUSED:
+        return ERROR_INVALID;
+    case DAYBOOK_NO_SPACE:
+        return ERROR_NO_SPACE;
+    case DAYBOOK_UNREACHABLE:
+    case DAYBOOK_UNKNOWN:
+    case DAYBOOK_TIMEOUT:
+        return ERROR_CLOSED;
+    case DAYBOOK_MEMORY:
+        return ERROR_MEMORY;
+    default:
+        return ERROR_IO;
+    }
+}
+
+static enum error_code client_error(const struct daybook_error *from, struct error *error)
+{
+    return error_set(error, code_of(from->code), "%s", from->text);
+}
+
+static void count_sequence(struct publisher_totals *totals, uint64_t sequence)
+{
+    if (sequence == 0)
+        return;
+    if (totals->sequence_first == 0 || sequence < totals->sequence_first)
+        totals->sequence_first = sequence;
+    if (sequence > totals->sequence_last)
+        totals->sequence_last = sequence;
+}
+
+static void take_result(void *context, const struct daybook_result *result)
+{
+    struct publisher *publisher = context;
+    struct publisher_totals *totals = &publisher->totals;
+    switch (result->code) {
+    case DAYBOOK_OK:
+        totals->stored += !result->duplicate;
+        totals->duplicates += result->duplicate;
+        count_sequence(totals, result->sequence);
+        break;
+    case DAYBOOK_UNKNOWN:
+        totals->unknown++;
+        break;
+    default:
+        totals->refused++;
+        totals->disk_full |= result->code == DAYBOOK_NO_SPACE;
+        if (publisher->options.refused)
+            publisher->options.refused(publisher->options.context, result->tag, result->reason);
+    }
+}
+
+static enum daybook_code connect_to_daemon(struct publisher *publisher, struct daybook_error *error)
+{
+    struct daybook_options options = {
+        .directory = publisher->options.directory,
+        .socket = publisher->options.socket,
+        .producer = publisher->options.producer,
+        .client = "daybook/" DAYBOOK_VERSION,
+        .ack = publisher->options.ack,
+        .on_result = take_result,
+        .context = publisher,
+    };
+    return daybook_connect(&options, &publisher->daybook, error);
+}
+
+/* The identity of the log behind the connection, as hexadecimal digits; "" when it is not told. */
+static void ask_log_id(struct publisher *publisher, char *text_out, size_t size)
+{
+    const void *map;
+    size_t map_bytes;
+    struct msgpack_cursor found;
+    struct msgpack_value value;
+    text_out[0] = '\0';
+    if (daybook_status(publisher->daybook, &map, &map_bytes, NULL) != DAYBOOK_OK)
+        return;
+    struct msgpack_cursor cursor = {map, (const uint8_t *)map + map_bytes};
+    if (msgpack_find(&cursor, "log", &found, NULL) == OK &&
+        msgpack_read(&found, &value, NULL) == OK && value.kind == MSGPACK_KIND_STR)
+        snprintf(text_out, size, "%.*s", (int)value.count, (const char *)value.bytes);
+}
+
+/* $DAYBOOK_SOCKET may belong to another log than -D: events must not go there silently. */
+static enum error_code check_same_log(struct publisher *publisher, struct error *error)
+{
+    const struct publisher_options *options = &publisher->options;
+    char theirs[64], ours[2 * FORMAT_LOG_ID_BYTES + 1] = "";
+    struct segment_reader *reader = NULL;
+    ask_log_id(publisher, theirs, sizeof theirs);
+    if (segment_reader_open(options->directory, &reader, NULL) == OK) {
+        const uint8_t *id = segment_reader_log_id(reader);
+        for (size_t i = 0; i < FORMAT_LOG_ID_BYTES; i++)
+            snprintf(ours + 2 * i, 3, "%02x", id[i]);
+        segment_reader_close(reader);
+    }
+    if (strcmp(ours, theirs) == 0)
+        return OK;
+    return error_set(error, ERROR_FOREIGN,
+                     "the daemon at '%s' keeps another log than the one in '%s': name the right "
+                     "socket with -s, or unset DAYBOOK_SOCKET",
+                     options->socket, options->directory);
+}
+
+static enum error_code send_to_daemon(struct publisher *publisher, const struct event *event,
+                                      uint64_t tag, struct error *error)
+{
+    struct daybook_event outgoing = {
+        .time_ns = event->time_ns,
+        .topic = event->topic,
+        .topic_bytes = event->topic_bytes,
+        .payload = event->payload,
+        .payload_bytes = event->payload_bytes,
+        .tag = tag,
+    };
+    struct daybook_error failure;
+    if (daybook_send(publisher->daybook, &outgoing, &failure) != DAYBOOK_OK)
+        return client_error(&failure, error);
+    return OK;
+}
+
+static void tell_recovery(const char *verb, const struct segment_recovery_report *report)
+{
+    if (report->torn_bytes)
+        verb_say(verb, "note: removed %" PRIu64 " bytes of a write that was never acknowledged",
+                 report->torn_bytes);
+    if (report->gap_last)
+        verb_say(verb, "note: sequences %" PRIu64 "-%" PRIu64 " will never exist: %s",
+                 report->gap_first, report->gap_last,
+                 segment_format_gap_cause_text(report->gap_cause));
+    if (report->quarantined[0])
+        verb_say(verb, "note: damaged bytes were kept in quarantine/%s", report->quarantined);
+}
+
+/* Somebody holds the writer's lock, but nobody answers at the socket. */
+static enum error_code describe_writer(const struct publisher_options *options, struct error *error)
+{
+    uint32_t pid = 0;
+    int log_fd = -1;
+    struct segment_watermark *watermark = NULL;
+    if (file_open_directory(options->directory, false, &log_fd, NULL) == OK &&
+        segment_watermark_open(log_fd, &watermark, NULL) == OK) {
+        struct segment_watermark_state state;
+        segment_watermark_read(watermark, &state);
+        pid = state.writer_pid;
+        segment_watermark_close(watermark);
+    }
+    file_close(&log_fd);
+    return error_set(error, ERROR_CLOSED,
+                     "process %" PRIu32 " writes to the log in '%s', but nobody answers at '%s': "
+                     "name its socket with -s, or wait until it is done",
+                     pid, options->directory, options->socket);
+}
+
+static enum error_code open_log(struct publisher *publisher, struct error *error)
+{
+    const struct publisher_options *options = &publisher->options;
+    struct segment_log_options settings = options->settings;
+    struct segment_recovery_report report = {0};
+    enum error_code code = indexer_witness(options->directory, &settings.witness_sequence, error);
+    if (!code)
+        code = segment_log_open(options->directory, &settings, &publisher->log, &report, error);
+    if (code == ERROR_BUSY)
+        return describe_writer(options, error);
+    if (code)
+        return code;
+    tell_recovery(options->verb, &report);
+    publisher->totals.embedded = true;
+    if (options->producer)
+        publisher->number = segment_log_producer_number(publisher->log, options->producer,
+                                                        strlen(options->producer));
+    return OK;
+}
+
+static enum error_code append_to_log(struct publisher *publisher, const struct event *event,
+                                     struct error *error)
+{
+    struct event numbered = *event;
+    if (publisher->options.producer) {
+        numbered.producer = publisher->options.producer;
+        numbered.producer_bytes = strlen(publisher->options.producer);
+        numbered.number = publisher->number + 1;
+    }
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    enum error_code code;
+    while ((code = segment_log_append(publisher->log, &numbered, &outcome, &sequence, error)) ==
+           ERROR_BUSY)
+        segment_log_wait_room(publisher->log);
+    if (code)
+        return code;
+    publisher->number = numbered.number;
+    publisher->totals.stored++;
+    count_sequence(&publisher->totals, sequence);
+    return OK;
+}
+
+/* Which way: the daemon's socket first. */
+static enum error_code choose_way(struct publisher *publisher, struct error *error)
+{
+    const struct publisher_options *options = &publisher->options;
+    struct daybook_error failure;
+    enum daybook_code answer = connect_to_daemon(publisher, &failure);
+    if (answer == DAYBOOK_OK)
+        return options->same_log ? check_same_log(publisher, error) : OK;
+    if (answer != DAYBOOK_UNREACHABLE || options->daemon_only || !options->directory)
+        return client_error(&failure, error);
+    return open_log(publisher, error);
+}
+
+enum error_code publisher_open(const struct publisher_options *options,
+                               struct publisher **publisher_out, struct error *error)
+{
+    struct publisher *publisher = calloc(1, sizeof *publisher);
+    if (!publisher)
+        return error_set(error, ERROR_MEMORY, "no memory to publish");
+    publisher->options = *options;
+    enum error_code code = choose_way(publisher, error);
+    if (code) {
+        daybook_close(publisher->daybook);
+        free(publisher);
+        return code;
+    }
+    *publisher_out = publisher;
+    return OK;
+}
+
+enum error_code publisher_send(struct publisher *publisher, const struct event *event, uint64_t tag,
+                               struct error *error)
+{
+    if (publisher->log)
+        return append_to_log(publisher, event, error);
+    return send_to_daemon(publisher, event, tag, error);
+}
+
+enum error_code publisher_push(struct publisher *publisher, struct error *error)
+{
+    struct daybook_error failure;
+    if (publisher->log) {
+        segment_log_kick(publisher->log);
+        return OK;
+    }
+    enum daybook_code code = daybook_poll(publisher->daybook, 0, &failure);
+    return code && code != DAYBOOK_TIMEOUT ? client_error(&failure, error) : OK;
+}
+
+enum error_code publisher_flush(struct publisher *publisher, struct error *error)
+{
+    struct daybook_error failure;
+    if (publisher->log)
+        return segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
+    if (daybook_flush(publisher->daybook, &failure) != DAYBOOK_OK)
+        return client_error(&failure, error);
+    return OK;
+}
+
+void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out)
+{
+    *totals_out = publisher->totals;
+}
+
+/* The log first: what could not be made durable counts as unknown, not as stored. */
+static enum error_code close_log(struct publisher *publisher, struct error *error)
+{
+    struct publisher_totals *totals = &publisher->totals;
+    uint64_t appended = segment_log_appended(publisher->log);
+    enum error_code code = publisher_flush(publisher, error);
+    uint64_t missing = appended - segment_log_durable(publisher->log);
+    struct error later;
+    enum error_code closed = segment_log_close(publisher->log, &later);
+    if (!code && closed) {
+        code = closed;
+        if (error)
+            *error = later;
+    }
+    if (code && missing > 0) {
+        if (missing > totals->stored)
+            missing = totals->stored;
+        totals->unknown += missing;
+        totals->stored -= missing;
+    }
+    index_freshen(publisher->options.verb, publisher->options.directory, NULL);
+    return code;
+}
+
+enum error_code publisher_close(struct publisher *publisher, struct publisher_totals *totals_out,
+                                struct error *error)
+{
+    if (!publisher)
+        return OK;
+    enum error_code code;
+    if (publisher->log) {
+        code = close_log(publisher, error);
+    } else {
+        code = publisher_flush(publisher, error);
+        daybook_close(publisher->daybook); /* gives what has no result yet its "unknown" */
+    }
+    if (totals_out)
+        *totals_out = publisher->totals;
+    free(publisher);
+    return code;
+}

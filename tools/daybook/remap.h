@@ -1,0 +1,25 @@
+/*
+ * tools/daybook/remap.h - topics that are given another name: --remap A:=B.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_REMAP_H
+#define DAYBOOK_TOOLS_DAYBOOK_REMAP_H
+
+#include "core/event.h"
+
+enum { REMAP_MAX = 64 };
+
+struct remap {
+    struct {
+        const char *from; /* argv's, not NUL-terminated */
+        size_t from_bytes;
+        const char *to;
+    } pairs[REMAP_MAX];
+    size_t count;
+};
+
+/* Add "A:=B"; ERROR_INVALID says what is wrong with it. Borrows the text. */
+enum error_code remap_add(struct remap *remap, const char *text, struct error *error);
+/* Rename the event's topic where a pair says so: the first counts. */
+void remap_apply(const struct remap *remap, struct event *event);
+
+#endif

@@ -1,0 +1,130 @@
+#include "tools/daybook/selection.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/json.h"
+
+static void add_topic(struct selection *selection, struct options *options, const char *topic)
+{
+    size_t bytes = (selection->topic_count + 1) * sizeof *selection->topics;
+    const char **topics = realloc(selection->topics, bytes);
+    if (!topics) {
+        options_refuse(options, "no memory for that many topics");
+        return;
+    }
+    topics[selection->topic_count++] = topic;
+    selection->topics = topics;
+}
+
+static void set_grep(struct selection *selection, struct options *options, const char *pattern)
+{
+    if (selection->has_grep)
+        regfree(&selection->grep);
+    int failure = regcomp(&selection->grep, pattern, REG_EXTENDED | REG_NOSUB);
+    selection->has_grep = failure == 0;
+    if (failure) {
+        char text[160];
+        regerror(failure, &selection->grep, text, sizeof text);
+        options_refuse(options, "-g '%s' is no regular expression: %s", pattern, text);
+    }
+}
+
+bool selection_flag(struct selection *selection, struct options *options, int id, const char *value)
+{
+    switch (id) {
+    case 'S':
+        selection->since_text = value;
+        return true;
+    case 'U':
+        selection->until_text = value;
+        return true;
+    case 't':
+        add_topic(selection, options, value);
+        return true;
+    case 'g':
+        set_grep(selection, options, value);
+        return true;
+    case SELECTION_AFTER_SEQ:
+        options_count(options, "--after-seq", value, &selection->after_sequence);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void parse_time(struct options *options, const char *flag, const char *text,
+                       enum units_zone zone, int64_t *time_ns_out)
+{
+    struct error error;
+    if (text &&
+        units_parse_time(text, strlen(text), zone, clock_realtime_ns(), time_ns_out, &error))
+        options_refuse(options, "%s: %s", flag, error.text);
+}
+
+void selection_finish(struct selection *selection, struct options *options, enum units_zone zone)
+{
+    selection->since_ns = INT64_MIN;
+    selection->until_ns = INT64_MAX;
+    parse_time(options, "-S", selection->since_text, zone, &selection->since_ns);
+    parse_time(options, "-U", selection->until_text, zone, &selection->until_ns);
+}
+
+bool selection_is_open(const struct selection *selection)
+{
+    return selection->since_ns == INT64_MIN && selection->until_ns == INT64_MAX &&
+           selection->topic_count == 0 && !selection->has_grep;
+}
+
+static bool topic_matches(const struct selection *selection, const struct event *event)
+{
+    if (selection->topic_count == 0)
+        return true;
+    char topic[EVENT_TOPIC_BYTES_MAX + 1]; /* fnmatch wants a NUL */
+    if (event->topic_bytes > EVENT_TOPIC_BYTES_MAX)
+        return false;
+    memcpy(topic, event->topic, event->topic_bytes);
+    topic[event->topic_bytes] = '\0';
+    for (size_t i = 0; i < selection->topic_count; i++)
+        if (fnmatch(selection->topics[i], topic, 0) == 0)
+            return true;
+    return false;
+}
+
+static enum error_code grep_payload(struct selection *selection, const struct event *event,
+                                    bool *matches_out, struct error *error)
+{
+    struct buffer *text = &selection->text;
+    text->size = 0;
+    enum error_code code =
+        json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, text, error);
+    if (!code)
+        code = buffer_append(text, "", 1, error); /* the NUL; JSON escapes those of the data */
+    if (code)
+        return code;
+    *matches_out = regexec(&selection->grep, (const char *)text->data, 0, NULL, 0) == 0;
+    return OK;
+}
+
+enum error_code selection_match(struct selection *selection, const struct event *event,
+                                bool *matches_out, struct error *error)
+{
+    bool matches = event->sequence > selection->after_sequence &&
+                   event->time_ns >= selection->since_ns && event->time_ns <= selection->until_ns &&
+                   topic_matches(selection, event);
+    if (matches && selection->has_grep)
+        return grep_payload(selection, event, matches_out, error);
+    *matches_out = matches;
+    return OK;
+}
+
+void selection_release(struct selection *selection)
+{
+    if (selection->has_grep)
+        regfree(&selection->grep);
+    free(selection->topics);
+    buffer_release(&selection->text);
+    *selection = (struct selection){0};
+}

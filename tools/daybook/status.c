@@ -1,0 +1,266 @@
+/*
+ * tools/daybook/status.c - `daybook status`: how the log, its writer and its index are.
+ *
+ * Only looks: it does not even bring the index up to date, whose lag is part of the answer.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "indexer/query.h"
+#include "segment/lock.h"
+#include "segment/reader.h"
+#include "segment/set.h"
+#include "segment/watermark.h"
+#include "tools/daybook/backward.h"
+#include "tools/daybook/index.h"
+#include "tools/daybook/options.h"
+#include "tools/daybook/rows.h"
+#include "tools/daybook/verb.h"
+
+static const struct options_flag status_flags[] = {
+    ROWS_FLAG,
+    OPTIONS_DIRECTORY_FLAG,
+    OPTIONS_SOCKET_FLAG,
+    {0},
+};
+
+static const struct options_verb status_verb = {
+    .name = "status",
+    .usage = "[FLAGS]",
+    .about = "Show how the log, its writer and its index are. Exits 0 with and without a daemon,\n"
+             "1 when there is no log.",
+    .flags = status_flags,
+    .example = "  daybook status -o json\n",
+};
+
+struct status {
+    char log_id[2 * FORMAT_LOG_ID_BYTES + 1];
+    bool writing; /* some process holds the writer's lock: the daemon or `daybook pub` */
+    uint32_t writer_pid;
+    bool answering; /* somebody listens at the socket */
+    uint64_t durable;
+    uint64_t bound;
+    uint64_t segments;
+    uint64_t segment_bytes;
+    bool indexed;
+    uint64_t index_sequence;
+    uint64_t index_bytes;
+    uint64_t gaps;    /* known to the index, retention's apart */
+    uint64_t missing; /* sequences in them */
+    int64_t last_time_ns;
+    bool damaged;
+};
+
+static void set_log_id(struct status *status, const uint8_t *log_id)
+{
+    for (size_t i = 0; i < FORMAT_LOG_ID_BYTES; i++)
+        snprintf(status->log_id + 2 * i, 3, "%02x", log_id[i]);
+}
+
+static bool answers(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return false;
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    bool answered = connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    close(fd);
+    return answered;
+}
+
+static enum error_code look_at_writer(struct status *status, int log_fd, const char *socket,
+                                      struct error *error)
+{
+    enum error_code code = segment_lock_is_held(log_fd, LOCK_WRITER, &status->writing, error);
+    struct segment_watermark *watermark = NULL;
+    if (code || !status->writing)
+        return code;
+    if (segment_watermark_open(log_fd, &watermark, NULL) == OK) {
+        struct segment_watermark_state state;
+        segment_watermark_read(watermark, &state);
+        status->writer_pid = state.writer_pid;
+        segment_watermark_close(watermark);
+    }
+    status->answering = answers(socket);
+    return OK;
+}
+
+static enum error_code look_at_files(struct status *status, int log_fd, struct error *error)
+{
+    int segments_fd = -1;
+    struct segment_set set = {0};
+    enum error_code code = file_open_directory_at(log_fd, "segments", false, &segments_fd, error);
+    if (!code)
+        code = segment_set_load(log_fd, segments_fd, &set, error);
+    for (size_t i = set.dead_count; !code && i < set.count; i++)
+        status->segment_bytes += set.segments[i].size_bytes;
+    status->segments = set.count - set.dead_count;
+    segment_set_free(&set);
+    file_close(&segments_fd);
+    struct stat file;
+    if (fstatat(log_fd, "events.db", &file, 0) == 0)
+        status->index_bytes = (uint64_t)file.st_size;
+    return code;
+}
+
+static uint64_t ask(sqlite3 *database, const char *query)
+{
+    sqlite3_stmt *statement = NULL;
+    uint64_t answer = 0;
+    if (sqlite3_prepare_v2(database, query, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        answer = (uint64_t)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return answer;
+}
+
+static void look_at_index(struct status *status, const char *directory)
+{
+    sqlite3 *database = NULL;
+    if (indexer_query_open(directory, &database, NULL))
+        return;
+    status->indexed = true;
+    status->index_sequence = ask(database, "SELECT last_seq FROM state");
+    status->gaps = ask(database, "SELECT count(*) FROM gaps WHERE cause <> 'retention'");
+    status->missing =
+        ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps WHERE cause <> 'retention'");
+    sqlite3_close_v2(database);
+}
+
+/* The newest event that is intact. */
+static void look_at_last_event(struct status *status, const char *directory)
+{
+    struct backward_range range = {1, status->durable, INT64_MIN, INT64_MAX};
+    struct backward *backward = NULL;
+    struct event event;
+    status->last_time_ns = INT64_MIN;
+    if (backward_open(directory, &range, &backward, NULL))
+        return;
+    enum error_code code;
+    while ((code = backward_next(backward, &event, NULL)) == ERROR_DAMAGED)
+        status->damaged = true;
+    if (code == OK)
+        status->last_time_ns = event.time_ns;
+    backward_close(backward);
+}
+
+static enum error_code look(struct status *status, const char *directory, const char *socket,
+                            struct error *error)
+{
+    struct segment_reader *reader = NULL;
+    enum error_code code = segment_reader_open(directory, &reader, error);
+    if (code)
+        return code;
+    look_at_index(status, directory); /* before the watermark: a live index is never ahead of it */
+    set_log_id(status, segment_reader_log_id(reader));
+    status->durable = segment_reader_watermark(reader);
+    status->bound = segment_reader_bound(reader);
+    segment_reader_close(reader);
+
+    int log_fd = -1;
+    code = file_open_directory(directory, false, &log_fd, error);
+    if (!code)
+        code = look_at_writer(status, log_fd, socket, error);
+    if (!code)
+        code = look_at_files(status, log_fd, error);
+    file_close(&log_fd);
+    if (!code)
+        look_at_last_event(status, directory);
+    return code;
+}
+
+static const char *const names[] = {
+    "directory", "log_id",      "writing",         "writer_pid", "socket",        "answering",
+    "first_seq", "last_seq",    "events",          "segments",   "segment_bytes", "index_seq",
+    "index_lag", "index_bytes", "last_event_time", "gaps",       "missing",       "damaged",
+};
+
+static void add_writer(struct rows *rows, const struct status *status, const char *socket)
+{
+    rows_boolean(rows, status->writing);
+    if (status->writing)
+        rows_sequence(rows, status->writer_pid);
+    else
+        rows_null(rows);
+    rows_string(rows, socket);
+    rows_boolean(rows, status->answering);
+}
+
+static void add_events(struct rows *rows, const struct status *status)
+{
+    uint64_t span = status->durable >= status->bound ? status->durable - status->bound + 1 : 0;
+    rows_sequence(rows, status->bound);
+    rows_sequence(rows, status->durable);
+    rows_count(rows, span > status->missing ? span - status->missing : 0);
+    rows_count(rows, status->segments);
+    rows_size(rows, status->segment_bytes);
+}
+
+static void add_index(struct rows *rows, const struct status *status)
+{
+    uint64_t indexed = status->index_sequence;
+    if (status->indexed) {
+        rows_sequence(rows, indexed);
+        rows_count(rows, status->durable > indexed ? status->durable - indexed : 0);
+    } else {
+        rows_null(rows);
+        rows_null(rows);
+    }
+    rows_size(rows, status->index_bytes);
+}
+
+static enum error_code print_status(const struct status *status, const char *directory,
+                                    const char *socket, enum rows_format format,
+                                    struct error *error)
+{
+    struct rows *rows = NULL;
+    enum error_code code =
+        rows_create(stdout, format, true, names, sizeof names / sizeof names[0], &rows, error);
+    if (code)
+        return code;
+    rows_string(rows, directory);
+    rows_string(rows, status->log_id);
+    add_writer(rows, status, socket);
+    add_events(rows, status);
+    add_index(rows, status);
+    rows_time(rows, status->last_time_ns);
+    rows_count(rows, status->gaps);
+    rows_count(rows, status->missing);
+    rows_boolean(rows, status->damaged);
+    code = rows_end(rows, error);
+    if (!code)
+        code = rows_finish(rows, error);
+    rows_free(rows);
+    return code;
+}
+
+int verb_status(int argc, char **argv)
+{
+    struct options options;
+    const char *value;
+    int id, format = ROWS_TABLE;
+    options_init(&options, &status_verb, argc, argv);
+    while ((id = options_next(&options, &value)) != OPTIONS_DONE)
+        options_choice(&options, "-o", value, rows_format_names, &format);
+    options_refuse_operands(&options);
+    if (options.finished)
+        return options.status;
+
+    struct error error;
+    struct status status = {0};
+    const char *directory = options_directory(&options);
+    const char *socket = options_socket(&options);
+    if (look(&status, directory, socket, &error))
+        return verb_fail_open(status_verb.name, directory, &error);
+    enum error_code code =
+        print_status(&status, directory, socket, (enum rows_format)format, &error);
+    return code && code != ERROR_CLOSED ? verb_fail(status_verb.name, &error) : STATUS_OK;
+}

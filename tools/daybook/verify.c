@@ -1,0 +1,166 @@
+/*
+ * tools/daybook/verify.c - `daybook verify`: check every byte of the log.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/clock.h"
+#include "core/units.h"
+#include "indexer/witness.h"
+#include "segment/reader.h"
+#include "segment/verify.h"
+#include "tools/daybook/options.h"
+#include "tools/daybook/rows.h"
+#include "tools/daybook/terminal.h"
+#include "tools/daybook/verb.h"
+
+static const struct options_flag verify_flags[] = {
+    {'o', "output", "FORMAT", "table|json|csv (default: a sentence a finding)"},
+    OPTIONS_DIRECTORY_FLAG,
+    {0},
+};
+
+static const struct options_verb verify_verb = {
+    .name = "verify",
+    .usage = "[FLAGS]",
+    .about = "Check every byte of the log, beside a running daemon or without. Findings go to\n"
+             "stdout, one a line, with segment, offset and sequences. Exits 4 when there are any.",
+    .flags = verify_flags,
+    .example = "  daybook verify && echo all is well\n",
+};
+
+static const char *const names[] = {"segment", "offset", "first_seq", "last_seq", "finding"};
+
+struct verify_run {
+    struct rows *rows; /* NULL: sentences */
+    struct terminal_progress progress;
+    struct error error;
+    uint64_t findings;
+};
+
+static void add_row(struct verify_run *run, const struct segment_verify_finding *finding)
+{
+    rows_sequence(run->rows, finding->segment_first);
+    rows_sequence(run->rows, finding->offset);
+    if (finding->sequence_first) {
+        rows_sequence(run->rows, finding->sequence_first);
+        rows_sequence(run->rows, finding->sequence_last);
+    } else {
+        rows_null(run->rows);
+        rows_null(run->rows);
+    }
+    rows_string(run->rows, finding->text);
+    rows_end(run->rows, NULL);
+}
+
+static void tell_finding(void *context, const struct segment_verify_finding *finding)
+{
+    struct verify_run *run = context;
+    run->findings++;
+    terminal_progress_clear(&run->progress);
+    if (run->rows)
+        add_row(run, finding);
+    else
+        printf("%s\n", finding->text);
+}
+
+static void tell_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct verify_run *run = context;
+    terminal_progress_show(&run->progress, done, total);
+}
+
+/*
+ * The index only ever holds what was durable. When it has seen more than the log now has, the
+ * log's end is missing, however clean that end may look.
+ */
+static enum error_code compare_with_index(struct verify_run *run, const char *directory,
+                                          struct error *error)
+{
+    uint64_t indexed = 0;
+    struct segment_reader *reader = NULL;
+    enum error_code code = indexer_witness(directory, &indexed, error);
+    if (!code) /* the index first: beside a writer the log only grows */
+        code = segment_reader_open(directory, &reader, error);
+    if (code)
+        return code;
+    uint64_t last = segment_reader_watermark(reader);
+    segment_reader_close(reader);
+    if (indexed <= last)
+        return OK;
+    char text[200];
+    snprintf(text, sizeof text,
+             "the index has seen sequence %" PRIu64 ", the log ends at %" PRIu64
+             ": sequences %" PRIu64 "-%" PRIu64 " are lost",
+             indexed, last, last + 1, indexed);
+    struct segment_verify_finding finding = {
+        .sequence_first = last + 1, .sequence_last = indexed, .text = text};
+    tell_finding(run, &finding);
+    return OK;
+}
+
+static void print_summary(const struct verify_run *run, const struct segment_verify_totals *totals,
+                          int64_t took_ns)
+{
+    char segments[UNITS_TEXT_SIZE + 8], events[UNITS_TEXT_SIZE + 8], bytes[UNITS_TEXT_SIZE];
+    char took[UNITS_TEXT_SIZE], findings[UNITS_TEXT_SIZE + 8];
+    units_format_count(totals->segments, segments);
+    units_format_count(totals->events, events);
+    units_format_size(totals->bytes, bytes);
+    units_format_duration(took_ns, took);
+    units_format_count(run->findings, findings);
+    verb_say(verify_verb.name, "%s segments, %s events, %s checked in %s: %s%s", segments, events,
+             bytes, took, run->findings ? findings : "no damage",
+             run->findings == 0   ? ""
+             : run->findings == 1 ? " finding"
+                                  : " findings");
+    if (totals->torn_bytes)
+        verb_say(verify_verb.name,
+                 "note: %" PRIu64 " bytes of a write that was never acknowledged lie behind the "
+                 "end; the next writer removes them",
+                 totals->torn_bytes);
+}
+
+static enum error_code check(struct verify_run *run, const char *directory,
+                             struct segment_verify_totals *totals)
+{
+    enum error_code code =
+        segment_verify_log(directory, tell_finding, tell_progress, run, totals, &run->error);
+    terminal_progress_clear(&run->progress);
+    if (!code)
+        code = compare_with_index(run, directory, &run->error);
+    if (!code && run->rows)
+        code = rows_finish(run->rows, &run->error);
+    return code;
+}
+
+static int run_verify(const char *directory, int format)
+{
+    struct verify_run run = {.progress = {.what = "checking"}};
+    struct segment_verify_totals totals = {0};
+    int64_t start_ns = clock_monotonic_ns();
+    if (format >= 0 && rows_create(stdout, (enum rows_format)format, false, names,
+                                   sizeof names / sizeof names[0], &run.rows, &run.error))
+        return verb_fail(verify_verb.name, &run.error);
+    enum error_code code = check(&run, directory, &totals);
+    rows_free(run.rows);
+    if (code && code != ERROR_CLOSED)
+        return verb_fail_open(verify_verb.name, directory, &run.error);
+    fflush(stdout);
+    print_summary(&run, &totals, clock_monotonic_ns() - start_ns);
+    return run.findings ? STATUS_DAMAGE : STATUS_OK;
+}
+
+int verb_verify(int argc, char **argv)
+{
+    struct options options;
+    const char *value;
+    int id, format = -1;
+    options_init(&options, &verify_verb, argc, argv);
+    while ((id = options_next(&options, &value)) != OPTIONS_DONE)
+        options_choice(&options, "-o", value, rows_format_names, &format);
+    options_refuse_operands(&options);
+    if (options.finished)
+        return options.status;
+    return run_verify(options_directory(&options), format);
+}
