@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# daybook bench runs, says what it measured in one JSON document, and leaves nothing behind.
+set -u
+BUILD=${BUILD:-build}
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/daybook-bench-test-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+ok() { # sentence, command…
+    local sentence=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then
+        echo "ok - $sentence"
+    else
+        echo "not ok - $sentence"
+        sed 's/^/# /' "$work/said"
+        failed=1
+    fi
+}
+
+mkdir "$work/disk"
+tiny=(--dir "$work/disk" --seconds 50ms --rounds 2)
+
+run_json() {
+    "$BUILD/daybook" bench "${tiny[@]}" -o json publish disk >"$work/bench.json"
+}
+ok "bench measures both suites" run_json
+
+check_json() {
+    python3 - "$work/bench.json" <<'END'
+import json, sys
+document = json.load(open(sys.argv[1]))
+for key in ("program", "version", "date", "machine", "parameters", "figures", "notes"):
+    assert key in document, key
+for key in ("processor", "processors", "memory_bytes", "kernel", "file_system"):
+    assert key in document["machine"], key
+assert document["parameters"]["rounds"] == 2, document["parameters"]
+figures = {figure["name"]: figure for figure in document["figures"]}
+for name in (
+    "raw_commit_p50", "raw_commit_p99", "socket_round_trip_p50",
+    "one_in_flight_p50", "one_in_flight_p99", "one_in_flight_rate",
+    "many_p50", "many_rate", "pipelined_rate", "index_lag", "memory_peak",
+    "sqlite_one_p50", "sqlite_one_p99", "sqlite_many_rate", "sqlite_batch_rate",
+    "one_in_flight_to_raw_limit", "one_in_flight_to_sqlite", "many_to_sqlite", "pipelined_to_sqlite",
+    "pwrite_growing_p50", "pwrite_fallocate_p50", "pwrite_zeroed_p50",
+    "mmap_growing_p50", "mmap_fallocate_p50", "mmap_zeroed_p50",
+):
+    figure = figures[name]
+    assert figure["min"] <= figure["median"] <= figure["max"], figure
+    assert len(figure["rounds"]) == 2, figure
+    assert figure["max"] > 0 or name == "index_lag", figure
+goals = {name for name, figure in figures.items() if "met" in figure}
+assert goals == {"one_in_flight_to_raw_limit", "pipelined_rate", "index_lag",
+                 "memory_at_1000_per_second"}, goals
+ratio = figures["one_in_flight_to_raw_limit"]
+for i in range(2):
+    below = figures["raw_commit_p50"]["rounds"][i] + figures["socket_round_trip_p50"]["rounds"][i]
+    expected = figures["one_in_flight_p50"]["rounds"][i] / below
+    assert abs(ratio["rounds"][i] / expected - 1) < 1e-3, (ratio, expected)
+END
+}
+ok "its JSON names machine, parameters, every figure with median and range, goals and ratios" check_json
+
+check_table() {
+    "$BUILD/daybook" bench "${tiny[@]}" disk >"$work/table" &&
+        grep -q 'pwrite, zero-filled' "$work/table" && grep -q 'median' "$work/table"
+}
+ok "its table is for people" check_table
+
+is_empty() {
+    [ -z "$(ls -A "$work/disk")" ]
+}
+ok "its scratch directory is gone afterwards" is_empty
+
+interrupt() {
+    "$BUILD/daybook" bench --dir "$work/disk" --seconds 20 --rounds 1 publish >"$work/table" 2>"$work/stderr" &
+    local bench=$! tries=0 status=0
+    # The daemon's own directory: by then everything is there that has to be cleaned up.
+    until compgen -G "$work/disk/*/raw" >/dev/null || [ $((tries += 1)) -gt 3000 ]; do
+        sleep 0.01
+    done
+    kill -TERM "$bench"
+    wait "$bench" || status=$?
+    [ "$status" -eq 1 ] && grep -q interrupted "$work/stderr" && is_empty
+}
+ok "interrupted, it ends with status 1 and deletes its scratch directory, too" interrupt
+
+refuses_suite() {
+    "$BUILD/daybook" bench --dir "$work/disk" nonsense
+    [ $? -eq 2 ] && is_empty
+}
+ok "an unknown suite is a usage error" refuses_suite
+
+exit "$failed"

@@ -1,0 +1,274 @@
+#!/usr/bin/env python3
+"""What goes in by `daybook pub` comes out again, and what cannot go in is named."""
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+
+from cli_support import (DAMAGE, FAILURE, INCOMPLETE, UNREACHABLE, USAGE, daemon, daybook,
+                         event_lines, jsonl, main, promise, same, segment_files, signals, start,
+                         write)
+
+COUNT = 1402
+
+
+def check_round_trip(directory, data):
+    lines = signals(COUNT)
+    result = daybook("pub", "-D", data, "--topic-field", "pattern", "--time-field", "timestamp",
+                     write(directory, "signals.jsonl", jsonl(lines)))
+    assert result.out == b"", "pub prints nothing to stdout"
+    assert "1,402 events stored durably in " in result.err, result.err
+    assert "(sequences 1-1402)" in result.err, result.err
+
+    events = daybook("read", "-D", data, "-n", "all", "-o", "json").events
+    assert [e["seq"] for e in events] == list(range(1, COUNT + 1))
+    for event, line in zip(events, lines):
+        assert same(event["payload"], line), f"{event} is not {line}"
+        assert event["topic"] == line["pattern"]
+        assert event["time"] == line["timestamp"] + "000Z", event["time"]
+    return lines
+
+
+def topic_counts(data):
+    with sqlite3.connect(f"file:{data}/events.db?mode=ro", uri=True) as index:
+        return dict(index.execute("SELECT topic, COUNT(*) FROM events GROUP BY topic"))
+
+
+@promise("signals come back in order, equal as JSON, to the microsecond")
+def round_trip(directory):
+    data = os.path.join(directory, "log")
+    lines = check_round_trip(directory, data)
+    counts = topic_counts(data)
+    assert counts == Counter(line["pattern"] for line in lines), counts
+
+
+@promise("the stock sqlite3 shell counts the topics with nothing loaded")
+def stock_shell(directory):
+    lines = signals(50)
+    daybook("pub", "-D", directory, "--topic-field", "pattern",
+            write(directory, "s.jsonl", jsonl(lines)))
+    shell = subprocess.run(["sqlite3", f"{directory}/events.db",
+                            "SELECT topic, COUNT(*) FROM events GROUP BY topic;"],
+                           stdout=subprocess.PIPE, check=True)
+    counts = dict(line.split("|") for line in shell.stdout.decode().splitlines())
+    assert counts == {k: str(v) for k, v in Counter(x["pattern"] for x in lines).items()}, counts
+
+
+@promise("through a running daemon the same comes back, and the index follows")
+def round_trip_through_daemon(directory):
+    data = os.path.join(directory, "log")
+    os.mkdir(data)
+    with daemon(data):
+        lines = check_round_trip(directory, data)
+        result = daybook("sql", "-D", data, "-o", "json",
+                         "SELECT topic, count(*) AS n FROM events GROUP BY topic")
+        counts = {row["topic"]: row["n"] for row in json.loads(result.text)}
+        assert counts == Counter(line["pattern"] for line in lines), counts
+    assert daybook("verify", "-D", data).out == b""
+
+
+BAD_LINES = [
+    ("# comment", "not JSON"),
+    ('{"topic":"t","payload":{"x":', "not JSON"),
+    ('[{"topic":"t","payload":1}]', "must be a JSON object, this is an array"),
+    ("42", "must be a JSON object"),
+    ('{"topic":"with space","payload":1}', "topic has a space"),
+    ('{"topic":"","payload":1}', "topic is empty"),
+    ('{"topic":7,"payload":1}', "'topic': a topic is text"),
+    ('{"payload":1}', "it has no topic"),
+    ('{"topic":"t"}', "it has no payload"),
+    ('{"topic":"t","payload":1,"level":2}', "no 'level'"),
+    ('{"topic":"t","time":"yesterday","payload":1}', "'time'"),
+    ('{"topic":"t","time":[],"payload":1}', "a time is text or a number"),
+    ('{"topic":"t","payload":' + "9" * 30 + "}", ""),
+    ('{"topic":"t","payload":' + "[" * 40 + "]" * 40 + "}", ""),
+    ('{"topic":"t","payload":"' + "x" * (2 << 20) + '"}', "more than 1048576"),
+    ('{"topic":"t","payload":"' + "x" * (17 << 20) + '"}', "longer than 16 MiB"),
+    ('{"topic":"t","payload":1} trailing', ""),
+]
+
+
+def check_bad_lines(directory, data):
+    """Each bad line between two good ones, which are stored all the same."""
+    text = ""
+    for number, (line, _) in enumerate(BAD_LINES):
+        text += json.dumps({"topic": "good", "payload": number}) + "\n" + line + "\n"
+    path = write(directory, "mixed.jsonl", text + '\n  \n{"topic":"good","payload":"last"}')
+    result = daybook("pub", "-D", data, path, expect=INCOMPLETE)
+    for number, (_, reason) in enumerate(BAD_LINES):
+        place = f"{path}:{2 * number + 2}: "
+        named = [line for line in result.err.splitlines() if line.startswith(place)]
+        assert len(named) == 1 and reason in named[0], f"{place}{reason}: {named}"
+    assert f"{len(BAD_LINES)} lines refused" in result.err
+    payloads = [e["payload"] for e in daybook("read", "-D", data, "-o", "json").events]
+    assert payloads == list(range(len(BAD_LINES))) + ["last"], payloads
+
+
+@promise("bad lines are named with file, line and reason, good ones stored, exit status 5")
+def bad_lines(directory):
+    check_bad_lines(directory, os.path.join(directory, "log"))
+
+
+@promise("bad lines are named in the same way when a daemon is there")
+def bad_lines_through_daemon(directory):
+    data = os.path.join(directory, "log")
+    os.mkdir(data)
+    with daemon(data):
+        check_bad_lines(directory, data)
+
+
+@promise("bare objects: a missing topic or time field, or a bad one, refuses the line")
+def bare_objects(directory):
+    text = "\n".join([
+        '{"kind":"a","at":1767323045}',
+        '{"at":1767323045}',
+        '{"kind":"a"}',
+        '{"kind":"a","at":"soon"}',
+        '{"kind":null,"at":1}',
+        '{"kind":"a b","at":1}',
+        '{"kind":"b","at":1767323045500}',
+        '{"kind":"b","at":1767323045500250}',
+        '{"kind":"b","at":1767323045500250125}',
+        '{"kind":"b","at":1767323045.25}',
+        '{"kind":"b","at":"2026-01-02T04:04:05+01:00"}',
+        '{"kind":"b","at":"2026-01-02 03:04:05.5"}',
+    ])
+    result = daybook("pub", "-D", directory, "--topic-field", "kind", "--time-field", "at", "-",
+                     stdin=text, expect=INCOMPLETE)
+    refused = [line.split(": ")[0] for line in result.err.splitlines() if "<stdin>" in line]
+    assert refused == [f"<stdin>:{n}" for n in range(2, 7)], result.err
+    times = [e["time"][17:-1] for e in daybook("read", "-D", directory, "-o", "json").events]
+    assert times == ["05.000000000", "05.500000000", "05.500250000", "05.500250125",
+                     "05.250000000", "05.000000000", "05.500000000"], times
+
+
+@promise("what read -o json prints, pub takes as it stands")
+def read_feeds_pub(directory):
+    daybook("pub", "-D", f"{directory}/a", "--topic-field", "pattern", "--time-field", "timestamp",
+            stdin=jsonl(signals(200)))
+    first = daybook("read", "-D", f"{directory}/a", "-o", "json")
+    daybook("pub", "-D", f"{directory}/b", stdin=first.out)
+    assert daybook("read", "-D", f"{directory}/b", "-o", "json").out == first.out
+
+
+@promise("-s names the one daemon that will do: without it, exit status 3 and nothing is written")
+def explicit_socket(directory):
+    data = os.path.join(directory, "log")
+    daybook("pub", "-D", data, "-s", f"{directory}/no.sock", stdin='{"topic":"t","payload":1}\n',
+            expect=UNREACHABLE)
+    assert not os.path.exists(data)
+
+
+@promise("a writer that does not answer at the socket is named, exit status 3")
+def hidden_writer(directory):
+    data = os.path.join(directory, "log")
+    os.mkdir(data)
+    elsewhere = os.path.join(directory, "elsewhere.sock")
+    with daemon(data) as process:
+        os.rename(f"{data}/daybook.sock", elsewhere)
+        result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=UNREACHABLE)
+        assert f"process {process.pid} writes to the log" in result.err, result.err
+        daybook("pub", "-D", data, "-s", elsewhere, "-t", "t", stdin="{}\n")
+
+
+@promise("$DAYBOOK_SOCKET is used, but never for another directory's log")
+def socket_of_environment(directory):
+    data, other = os.path.join(directory, "log"), os.path.join(directory, "other")
+    os.mkdir(data)
+    with daemon(data):
+        env = {"DAYBOOK_SOCKET": f"{data}/daybook.sock"}
+        daybook("pub", "-t", "t", stdin="{}\n", env=env, cwd=directory)
+        daybook("pub", "-D", data, "-t", "t", stdin="{}\n", env=env)
+        result = daybook("pub", "-D", other, "-t", "t", stdin="{}\n", env=env, expect=FAILURE)
+        assert "keeps another log" in result.err, result.err
+        assert len(daybook("read", "-D", data).lines) == 2 and not os.path.exists(other)
+    daybook("pub", "-t", "t", stdin="{}\n", env=env, cwd=directory, expect=UNREACHABLE)
+    assert sorted(os.listdir(directory)) == ["log"], "no log appears anywhere else"
+
+
+@promise("an event is durable before stdin ends: a slow producer's line can be read at once")
+def slow_producer(directory):
+    pub = start("pub", "-D", directory, "-t", "t", stdin=subprocess.PIPE)
+    pub.stdin.write(b'{"n":1}\n')
+    pub.stdin.flush()
+    while daybook("read", "-D", directory, "-o", "cat", expect=None).text != '{"n":1}\n':
+        time.sleep(0.01)
+    pub.stdin.close()
+    assert pub.wait() == 0
+    pub.stdout.close()
+    pub.stderr.close()
+
+
+@promise("Ctrl-C stores what was read, and says that it was interrupted, exit status 5")
+def interrupted(directory):
+    pub = start("pub", "-D", directory, "-t", "t", stdin=subprocess.PIPE)
+    pub.stdin.write(b"{}\n{}\n")
+    pub.stdin.flush()
+    while len(daybook("read", "-D", directory, expect=None).lines) < 2:
+        time.sleep(0.01)
+    pub.send_signal(signal.SIGINT)
+    _, err = pub.communicate()
+    assert pub.returncode == INCOMPLETE and b"interrupted" in err, (pub.returncode, err)
+    assert topic_counts(directory) == {"t": 2}, "the index is caught up all the same"
+
+
+@promise("a named producer's events are numbered on, run after run")
+def named_producer(directory):
+    for _ in range(2):
+        daybook("pub", "-D", directory, "-t", "t", "--producer", "meter-7", stdin="{}\n{}\n")
+    assert len(daybook("read", "-D", directory).lines) == 4
+
+
+@promise("the settings of a log are understood, and small segments roll")
+def settings(directory):
+    for first in range(1, 601, 100):
+        daybook("pub", "-D", directory, "--segment-size", "64K", "--segment-age", "1d",
+                "--write-path", "mmap", "--commit-align", "512",
+                stdin=event_lines(100, size=400, first=first))
+    assert len(segment_files(directory)) > 2, segment_files(directory)
+    assert len(daybook("read", "-D", directory).lines) == 600
+    assert daybook("verify", "-D", directory).status == 0
+
+
+@promise("wrong flags: one sentence, the way to the help, exit status 2, nothing written")
+def wrong_flags(directory):
+    data = os.path.join(directory, "log")
+    for flags in (["--nope"], ["-t"], ["-t", "a b"], ["-t", "a", "--topic-field", "b"],
+                  ["--ack", "maybe"], ["--segment-size", "many"], ["--commit-align", "7"],
+                  ["--write-path", "magic"], ["--producer", "a b"]):
+        result = daybook("pub", "-D", data, *flags, expect=USAGE)
+        assert result.err.count("\n") == 1 and "daybook pub --help" in result.err, result.err
+    assert not os.path.exists(data)
+
+
+@promise("a file that cannot be read is named before anything is written, exit status 1")
+def missing_file(directory):
+    data = os.path.join(directory, "log")
+    good = write(directory, "good.jsonl", event_lines(1))
+    result = daybook("pub", "-D", data, good, f"{directory}/absent.jsonl", expect=FAILURE)
+    assert "absent.jsonl" in result.err and not os.path.exists(data), result.err
+
+
+@promise("a log whose durable end is lost is not written on: the index is the witness, exit 4")
+def witness(directory):
+    daybook("pub", "-D", directory, stdin=event_lines(10))
+    shutil.copytree(f"{directory}/segments", f"{directory}/backup")
+    daybook("pub", "-D", directory, stdin=event_lines(10))
+    shutil.rmtree(f"{directory}/segments")
+    os.rename(f"{directory}/backup", f"{directory}/segments")
+    result = daybook("pub", "-D", directory, stdin=event_lines(1), expect=DAMAGE)
+    assert "20" in result.err, result.err
+    result = daybook("verify", "-D", directory, expect=DAMAGE)
+    assert "11 to 20" in result.text, result.text
+    os.unlink(f"{directory}/watermark")  # then only the index knows
+    result = daybook("verify", "-D", directory, expect=DAMAGE)
+    assert "sequences 11-20 are lost" in result.text, result.text
+    assert len(daybook("read", "-D", directory, expect=None).lines) == 10
+
+
+if __name__ == "__main__":
+    main()
