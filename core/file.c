@@ -92,8 +92,7 @@ bool file_is_named(int fd, int directory_fd, const char *name)
 {
     struct stat held, named;
 
-    return fstat(fd, &held) == 0 &&
-           fstatat(directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+    return fstat(fd, &held) == 0 && fstatat(directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
 

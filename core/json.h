@@ -22,10 +22,7 @@
 #include "core/bytes.h"
 #include "core/error.h"
 
-/*
- * A converter keeps the library's handles and scratch memory between calls, so that a line costs
- * no allocation once it is warm. One thread at a time.
- */
+/* A reader keeps scratch memory between calls. One thread at a time. */
 struct json_reader;
 enum error_code json_reader_create(struct json_reader **reader_out, struct error *error);
 void json_reader_free(struct json_reader *reader);

@@ -20,8 +20,7 @@ struct open_container {
 };
 
 struct json_reader {
-    yajl_handle parser; /* kept from text to text; NULL after an error, which it cannot leave */
-    locale_t c_locale;  /* strtod must not take ',' for the decimal point */
+    locale_t c_locale; /* strtod must not take ',' for the decimal point */
     struct buffer patched;
 
     /* The text at hand. */
@@ -33,7 +32,6 @@ struct json_reader {
     msgpack_packer packer;
     struct error *error;
     enum error_code code; /* of a callback that cancelled the parse */
-    bool has_value;       /* a whole value, or the start of one, was seen */
     unsigned depth;
     struct open_container open[MSGPACK_DEPTH_LIMIT];
 };
@@ -52,18 +50,10 @@ enum error_code json_reader_create(struct json_reader **reader_out, struct error
     return OK;
 }
 
-static void drop_parser(struct json_reader *reader)
-{
-    if (reader->parser)
-        yajl_free(reader->parser);
-    reader->parser = NULL;
-}
-
 void json_reader_free(struct json_reader *reader)
 {
     if (!reader)
         return;
-    drop_parser(reader);
     freelocale(reader->c_locale);
     buffer_release(&reader->patched);
     free(reader);
@@ -95,20 +85,11 @@ static size_t offset_of(const struct json_reader *reader, const void *token)
     return 0; /* It was copied, which yajl does only to a single number, the whole text. */
 }
 
-/* Every value and key passes here first: it counts them, and refuses a second text. */
-static int begin_value(struct json_reader *reader)
+/* Every value and key passes here first. */
+static void count_value(struct json_reader *reader)
 {
-    if (reader->depth > 0) {
+    if (reader->depth > 0)
         reader->open[reader->depth - 1].values++;
-        return CONTINUE;
-    }
-    if (!reader->has_value) {
-        reader->has_value = true;
-        return CONTINUE;
-    }
-    reader->code = error_set(reader->error, ERROR_INVALID,
-                             "not JSON: a second value follows the first; one is expected");
-    return CANCEL;
 }
 
 static int packed(struct json_reader *reader, int result)
@@ -119,14 +100,14 @@ static int packed(struct json_reader *reader, int result)
 static int on_null(void *context)
 {
     struct json_reader *reader = context;
-    return begin_value(reader) && packed(reader, msgpack_pack_nil(&reader->packer));
+    count_value(reader);
+    return packed(reader, msgpack_pack_nil(&reader->packer));
 }
 
 static int on_boolean(void *context, int value)
 {
     struct json_reader *reader = context;
-    if (!begin_value(reader))
-        return CANCEL;
+    count_value(reader);
     return packed(reader,
                   value ? msgpack_pack_true(&reader->packer) : msgpack_pack_false(&reader->packer));
 }
@@ -134,8 +115,7 @@ static int on_boolean(void *context, int value)
 static int on_string(void *context, const unsigned char *string, size_t bytes)
 {
     struct json_reader *reader = context;
-    if (!begin_value(reader))
-        return CANCEL;
+    count_value(reader);
     if (bytes > UINT32_MAX)
         return refuse(reader, offset_of(reader, string), "a string has more than 4 GiB");
     if (msgpack_pack_str(&reader->packer, bytes))
@@ -216,8 +196,7 @@ static bool is_integer(const char *text, size_t bytes)
 static int on_number(void *context, const char *text, size_t bytes)
 {
     struct json_reader *reader = context;
-    if (!begin_value(reader))
-        return CANCEL;
+    count_value(reader);
     double named;
     if (patched_double(reader, text, &named))
         return packed(reader, msgpack_pack_double(&reader->packer, named));
@@ -228,8 +207,7 @@ static int on_number(void *context, const char *text, size_t bytes)
 
 static int on_open(struct json_reader *reader, bool is_map)
 {
-    if (!begin_value(reader))
-        return CANCEL;
+    count_value(reader);
     if (reader->depth == reader->depth_max) {
         reader->code = error_set(reader->error, ERROR_INVALID,
                                  "not usable JSON: more than %u arrays and objects inside each "
@@ -304,24 +282,11 @@ static const yajl_callbacks CALLBACKS = {
     .yajl_end_array = on_close,
 };
 
-static enum error_code prepare_parser(struct json_reader *reader)
-{
-    if (reader->parser)
-        return OK;
-    reader->parser = yajl_alloc(&CALLBACKS, NULL, reader);
-    if (!reader->parser)
-        return error_set(reader->error, ERROR_MEMORY, "no memory for a JSON parser");
-    /* Lets one parser read text after text; begin_value refuses two values in one text. */
-    yajl_config(reader->parser, yajl_allow_multiple_values, 1);
-    /* Our own check is stricter, and was made already. */
-    yajl_config(reader->parser, yajl_dont_validate_strings, 1);
-    return OK;
-}
-
 /* yajl's reason, such as "lexical error: invalid char in json text.", without its trimmings. */
-static void describe_failure(struct json_reader *reader, size_t at)
+static enum error_code describe_failure(const struct json_reader *reader, yajl_handle parser,
+                                        size_t at)
 {
-    unsigned char *text = yajl_get_error(reader->parser, 0, NULL, 0);
+    unsigned char *text = yajl_get_error(parser, 0, NULL, 0);
     const char *reason = text ? (const char *)text : "unknown reason";
     /* Most lexical errors are found by a look at the byte behind what was consumed. */
     if (at < reader->text_bytes && strncmp(reason, "lexical", 7) == 0 &&
@@ -330,49 +295,64 @@ static void describe_failure(struct json_reader *reader, size_t at)
     const char *colon = strstr(reason, ": ");
     if (colon)
         reason = colon + 2;
+    bool in_string = strncmp(reason, "invalid character inside string", 31) == 0;
+    if (strncmp(reason, "premature EOF", 13) == 0 || (at == reader->text_bytes && in_string))
+        reason = "premature end, the text is cut off";
+    else if (strncmp(reason, "trailing garbage", 16) == 0)
+        reason = "something follows the value; one is expected";
     size_t length = strcspn(reason, "\n");
     if (length > 0 && reason[length - 1] == '.')
         length--;
-    if (strncmp(reason, "premature EOF", length) == 0) {
-        reason = "premature end, the text is cut off";
-        length = strlen(reason);
-    }
 
-    char shown = at < reader->text_bytes ? reader->text[at] : '\0';
-    if (shown > ' ' && shown < 0x7f)
-        error_set(reader->error, ERROR_INVALID, "not JSON at byte %zu ('%c'): %.*s", at, shown,
-                  (int)length, reason);
-    else
-        error_set(reader->error, ERROR_INVALID, "not JSON at byte %zu: %.*s", at, (int)length,
-                  reason);
-    yajl_free_error(reader->parser, text);
+    char shown[] = " (' ')";
+    bool printable = at < reader->text_bytes && reader->text[at] > ' ' && reader->text[at] < 0x7f;
+    if (printable)
+        shown[3] = reader->text[at];
+    error_set(reader->error, ERROR_INVALID, "not JSON at byte %zu%s: %.*s", at,
+              printable ? shown : "", (int)length, reason);
+    yajl_free_error(parser, text);
+    return ERROR_INVALID;
 }
 
-/* Run yajl over `parsed`, which is as long as the text, or longer by white space. */
-static enum error_code parse(struct json_reader *reader, const char *parsed, size_t bytes)
+/*
+ * Tell yajl that the text is over. Its own way of doing so overlooks a string that has begun and
+ * not ended, as in {}"x, but no string survives a line break.
+ */
+static yajl_status finish(yajl_handle parser)
 {
-    enum error_code code = prepare_parser(reader);
-    if (code)
-        return code;
-    reader->parsed = parsed;
-    reader->code = OK;
-    reader->has_value = false;
-    reader->depth = 0;
+    yajl_status status = yajl_parse(parser, (const unsigned char *)"\n", 1);
+    return status == yajl_status_ok ? yajl_complete_parse(parser) : status;
+}
 
-    yajl_status status = yajl_parse(reader->parser, (const unsigned char *)parsed, bytes);
+static enum error_code run_parser(struct json_reader *reader, yajl_handle parser, size_t bytes)
+{
     size_t at = reader->text_bytes;
+    yajl_status status = yajl_parse(parser, (const unsigned char *)reader->parsed, bytes);
     if (status == yajl_status_error) {
-        size_t consumed = yajl_get_bytes_consumed(reader->parser);
+        size_t consumed = yajl_get_bytes_consumed(parser);
         at = consumed > 0 ? consumed - 1 : 0;
     } else if (status == yajl_status_ok) {
-        status = yajl_complete_parse(reader->parser);
+        status = finish(parser);
     }
-    if (status == yajl_status_ok)
-        return OK;
     if (status == yajl_status_error)
-        describe_failure(reader, at);
-    drop_parser(reader);
-    return reader->code ? reader->code : ERROR_INVALID;
+        return describe_failure(reader, parser, at);
+    return reader->code; /* OK, unless a callback cancelled */
+}
+
+/* Let yajl parse `parsed`, which is as long as the text, or longer by white space. */
+static enum error_code parse(struct json_reader *reader, const char *parsed, size_t bytes)
+{
+    reader->parsed = parsed;
+    reader->code = OK;
+    reader->depth = 0;
+    yajl_handle parser = yajl_alloc(&CALLBACKS, NULL, reader);
+    if (!parser)
+        return error_set(reader->error, ERROR_MEMORY, "no memory for a JSON parser");
+    /* Our own check is stricter, and was made already. */
+    yajl_config(parser, yajl_dont_validate_strings, 1);
+    enum error_code code = run_parser(reader, parser, bytes);
+    yajl_free(parser);
+    return code;
 }
 
 static bool is_word_byte(char c)

@@ -164,8 +164,8 @@ static void format_long_duration(uint64_t seconds, bool negative, char text_out[
     unsigned small = (unsigned)(seconds % UNITS[i].seconds / UNITS[i + 1].seconds);
     const char *sign = negative ? "-" : "";
     if (small)
-        snprintf(text_out, UNITS_TEXT_SIZE, "%s%u %s %u %s", sign, large,
-                 UNITS[i].name, small, UNITS[i + 1].name);
+        snprintf(text_out, UNITS_TEXT_SIZE, "%s%u %s %u %s", sign, large, UNITS[i].name, small,
+                 UNITS[i + 1].name);
     else
         snprintf(text_out, UNITS_TEXT_SIZE, "%s%u %s", sign, large, UNITS[i].name);
 }

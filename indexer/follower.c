@@ -16,7 +16,7 @@
 
 enum {
     /* Events of one transaction, give or take a block: large enough for speed, small in memory. */
-    EVENTS_PER_STEP = 32768,
+    EVENTS_PER_STEP = 65536,
     /* After so many unreadable places in a row the reader is not getting anywhere. */
     DAMAGED_PER_STEP_MAX = 64,
     /* An index that is damaged again and again before it is complete lies on a bad disk. */

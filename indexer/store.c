@@ -14,14 +14,16 @@
 #define QUICK_CHECK_BYTES_MAX (INT64_C(32) << 20)
 
 /*
- * cache_size is in KiB when negative. journal_size_limit cuts the WAL back after a long reader has
- * made it grow. Everything about temporary files stays in memory: there is next to nothing.
+ * cache_size is in KiB when negative. With many topics each transaction touches a page for each of
+ * them, so the WAL may grow to 4000 pages (16 MB) before they are copied; journal_size_limit cuts
+ * it back after a long reader has made it grow beyond. Temporary tables are tiny and stay in
+ * memory.
  */
 static const char settings[] = "PRAGMA journal_mode = WAL;"
                                "PRAGMA synchronous = NORMAL;"
                                "PRAGMA cache_size = -4096;"
-                               "PRAGMA journal_size_limit = 8388608;"
-                               "PRAGMA wal_autocheckpoint = 1000;"
+                               "PRAGMA journal_size_limit = 33554432;"
+                               "PRAGMA wal_autocheckpoint = 4000;"
                                "PRAGMA temp_store = MEMORY";
 
 /* SQLite would make it readable for everybody; it takes over the mode of a file that is there. */

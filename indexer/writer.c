@@ -65,6 +65,11 @@ static enum error_code attach_batches(struct indexer_writer *writer, struct erro
 
 static enum error_code prepare_all(struct indexer_writer *writer, struct error *error)
 {
+    /*
+     * OR ROLLBACK, because SQLite would otherwise keep the old content of each page that a
+     * statement changes (in memory, with as many pages as there are topics), to undo only that
+     * statement.
+     */
     const struct {
         sqlite3_stmt **statement;
         const char *sql;

@@ -160,6 +160,8 @@ static enum error_code roll_when_possible(struct segment_committer *c, size_t ra
         struct error why = {0};
         bool retry = false;
         enum error_code code = roll(c, raw_bytes, events, &retry, &why);
+        if (code && retry)
+            error_prefix(&why, "no room for a new segment");
         if (code && retry && segment_writer_has_undurable(c->writer)) {
             /* Do not let what is written already wait for space. */
             code = sync_and_publish(c, error);
@@ -169,7 +171,6 @@ static enum error_code roll_when_possible(struct segment_committer *c, size_t ra
         }
         if (code && retry && !segment_pending_is_stopping(c->pending)) {
             why.code = ERROR_NO_SPACE;
-            error_prefix(&why, "no room for a new segment");
             segment_pending_refuse(c->pending, &why);
             atomic_store(&c->disk_full, true);
             tell(c);

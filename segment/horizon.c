@@ -166,8 +166,13 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
         return error_set(error, ERROR_VERSION,
                          "segment %s was written by a newer Daybook; read it with that",
                          found->name);
-    struct segment_set_segment last = mend_header(horizon, found);
     uint64_t witness = basis->page ? basis->state.sequence_durable : 0;
+    if (found->sealed) { /* All of it was durable before the seal was written. */
+        uint64_t last_sealed = found->trailer.sequence_last;
+        *limit_out = witness > last_sealed ? witness : last_sealed;
+        return OK;
+    }
+    struct segment_set_segment last = mend_header(horizon, found);
     struct segment_recovery_scan scan;
     enum error_code code = scan_file(horizon, &last, witness, &scan, error);
     if (code)

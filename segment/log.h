@@ -62,7 +62,10 @@ enum segment_log_outcome {
 enum error_code segment_log_append(struct segment_log *log, const struct event *event,
                                    enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                                    struct error *error);
-/* Is there room for so many more events of so many bytes in all, without ERROR_BUSY? */
+/*
+ * Is there room for so many more events of so many bytes in all, without ERROR_BUSY? Also true when
+ * they would be refused for another reason, which append tells.
+ */
 bool segment_log_has_room(struct segment_log *log, size_t events, size_t bytes);
 /* Start the commit of what has been appended. Call after a batch, not after each event. */
 void segment_log_kick(struct segment_log *log);

@@ -267,7 +267,8 @@ enum error_code segment_pending_append(struct segment_pending *pending, const st
 bool segment_pending_has_room(struct segment_pending *pending, size_t events, size_t bytes)
 {
     pthread_mutex_lock(&pending->mutex);
-    bool room = has_room(pending, events, bytes);
+    /* Who would be refused need not wait to hear it. */
+    bool room = check_open(pending, NULL) != OK || has_room(pending, events, bytes);
     pthread_mutex_unlock(&pending->mutex);
     return room;
 }

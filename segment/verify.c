@@ -493,6 +493,20 @@ static void verify_beginning(struct verify *verify)
              first, bound, bound, first - 1);
 }
 
+/* The watermark page is a witness: the log must reach as far as it says. */
+static void verify_ending(struct verify *verify)
+{
+    const struct segment_horizon_basis *basis = &verify->horizon.basis;
+    const struct segment_set_segment *last = &verify->set.segments[verify->set.count - 1];
+    uint64_t end = last->trailer.sequence_last;
+    if (last->sealed && basis->page && basis->state.sequence_durable > end)
+        find(verify, last->sequence_first, last->size_bytes, end + 1, basis->state.sequence_durable,
+             "the log ends with segment %s and event %" PRIu64
+             ", but the watermark has seen %" PRIu64 "; events %" PRIu64 " to %" PRIu64 " are lost",
+             last->name, end, basis->state.sequence_durable, end + 1,
+             basis->state.sequence_durable);
+}
+
 static enum error_code verify_segments(struct verify *verify, struct error *error)
 {
     const struct segment_set *set = &verify->set;
@@ -506,6 +520,8 @@ static enum error_code verify_segments(struct verify *verify, struct error *erro
         verify->seal_end = 0;
         code = verify_segment(verify, i, error);
     }
+    if (!code)
+        verify_ending(verify);
     if (!code && verify->progress)
         verify->progress(verify->context, verify->bytes_total, verify->bytes_total);
     return code;

@@ -22,6 +22,9 @@ extern struct criterion_test *__stop_cr_tst[];
 extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
 extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
 
+/* ThreadSanitizer does not bear a handler that jumps out of a signal, as the guard of maps does. */
+static const char *const not_here[] = {"survives_a_segment_that_is_cut_while_it_is_mapped"};
+
 /* What the macros of criterion.h call, answered here rather than by the library's sandbox. */
 static const struct criterion_test *current_test;
 static const struct criterion_suite *current_suite;
@@ -71,6 +74,14 @@ static const struct criterion_suite *find_suite(const char *name)
     return NULL;
 }
 
+static bool runs_here(const struct criterion_test *test)
+{
+    for (size_t i = 0; i < sizeof not_here / sizeof *not_here; i++)
+        if (!strcmp(test->name, not_here[i]))
+            return false;
+    return !test->data->disabled;
+}
+
 static bool ended_as_expected(int status)
 {
     const struct criterion_test_extra_data *expected = current_test->data;
@@ -112,7 +123,7 @@ int main(void)
     int failed = 0;
     for (struct criterion_test **test = __start_cr_tst; test < __stop_cr_tst; test++) {
         current_test = *test;
-        if (!current_test || current_test->data->disabled)
+        if (!current_test || !runs_here(current_test))
             continue;
         current_suite = find_suite(current_test->category);
         bool passed = run_test();

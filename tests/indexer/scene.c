@@ -1,4 +1,4 @@
-#include "scene.h"
+#include "tests/indexer/scene.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>

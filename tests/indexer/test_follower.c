@@ -9,7 +9,7 @@
 
 #include "indexer/follower.h"
 #include "indexer/reindex.h"
-#include "scene.h"
+#include "tests/indexer/scene.h"
 
 TestSuite(follower, .init = scene_begin, .fini = scene_end);
 

@@ -8,7 +8,7 @@
 #include "indexer/query.h"
 #include "indexer/retention.h"
 #include "indexer/witness.h"
-#include "scene.h"
+#include "tests/indexer/scene.h"
 #include "segment/reader.h"
 
 TestSuite(query, .init = scene_begin, .fini = scene_end);

@@ -12,7 +12,7 @@
 #include "indexer/follower.h"
 #include "indexer/retention.h"
 #include "indexer/witness.h"
-#include "scene.h"
+#include "tests/indexer/scene.h"
 #include "segment/bound.h"
 #include "segment/reader.h"
 
@@ -173,6 +173,25 @@ Test(retention, never_deletes_the_last_segment)
     scene_write(10);
     scene_index();
     scene_expect_index_equals_log();
+}
+
+Test(retention, never_deletes_the_last_segment_even_when_it_is_sealed)
+{
+    write_segments();
+    /* As after a crash between the seal of one segment and the making of the next. */
+    char name[64];
+    size_t count = scene_segment_count();
+    snprintf(name, sizeof name, "segments/%020llu.seg",
+             (unsigned long long)scene_segment_first(count - 1));
+    cr_assert_eq(unlink(scene_path(name)), 0);
+    uint64_t last = scene_segment_first(count - 2);
+
+    struct indexer_retention_totals totals =
+        run((struct indexer_retention_options){.max_bytes = 1});
+
+    cr_assert_eq(totals.segments_left, 1);
+    cr_assert_eq(totals.bound, last);
+    cr_assert_eq(scene_segment_first(0), last);
 }
 
 Test(retention, by_age_counts_from_the_last_arrival_in_a_segment)

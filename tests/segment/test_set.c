@@ -158,8 +158,10 @@ Test(set, tells_a_segment_that_was_cut_short)
     load();
     const uint64_t sizes[] = {set.segments[1].size_bytes - 1, 5000, 4096, 100, 0};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char name[FORMAT_SEGMENT_NAME_BYTES + 1];
+        memcpy(name, set.segments[1].name, sizeof name);
         scratch_cut(path_of(1), sizes[i]);
-        expect_check(ERROR_DAMAGED, set.segments[1].name);
+        expect_check(ERROR_DAMAGED, name);
     }
 }
 

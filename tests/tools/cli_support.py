@@ -25,6 +25,7 @@ TEMPORARY = os.environ.get("TMPDIR", "/var/tmp")
 OK, FAILURE, USAGE, UNREACHABLE, DAMAGE, INCOMPLETE = 0, 1, 2, 3, 4, 5
 
 promises = []
+started = []  # by start(); whatever a failed promise leaves running ends with it
 
 
 def promise(sentence):
@@ -50,8 +51,17 @@ def main():
             print(f"not ok {sentence}: {error}", flush=True)
             traceback.print_exc(file=sys.stdout)
         finally:
+            stop_started()
             shutil.rmtree(directory, ignore_errors=True)
     sys.exit(1 if failed else 0)
+
+
+def stop_started():
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    started.clear()
 
 
 def environment(extra=None):
@@ -97,7 +107,10 @@ def start(*arguments, **keywords):
     keywords.setdefault("stdout", subprocess.PIPE)
     keywords.setdefault("stderr", subprocess.PIPE)
     keywords.setdefault("stdin", subprocess.DEVNULL)
-    return subprocess.Popen([DAYBOOK] + [str(a) for a in arguments], env=environment(), **keywords)
+    process = subprocess.Popen([DAYBOOK] + [str(a) for a in arguments], env=environment(),
+                               **keywords)
+    started.append(process)
+    return process
 
 
 def answers(path):

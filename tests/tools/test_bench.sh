@@ -32,7 +32,7 @@ import json, sys
 document = json.load(open(sys.argv[1]))
 for key in ("program", "version", "date", "machine", "parameters", "figures", "notes"):
     assert key in document, key
-for key in ("processor", "processors", "memory_bytes", "kernel", "file_system"):
+for key in ("processor", "processors", "memory_bytes", "kernel", "file_system", "load"):
     assert key in document["machine"], key
 assert document["parameters"]["rounds"] == 2, document["parameters"]
 figures = {figure["name"]: figure for figure in document["figures"]}
@@ -72,18 +72,25 @@ is_empty() {
 }
 ok "its scratch directory is gone afterwards" is_empty
 
+daemon_is_gone() {
+    local file
+    for file in /proc/[0-9]*/cmdline; do
+        [[ $({ tr '\0' ' ' <"$file"; } 2>/dev/null) != *daybookd*"$work/disk"* ]] || return 1
+    done
+}
+
 interrupt() {
-    "$BUILD/daybook" bench --dir "$work/disk" --seconds 20 --rounds 1 publish >"$work/table" 2>"$work/stderr" &
+    "$BUILD/daybook" bench --dir "$work/disk" --seconds 300ms --rounds 99 publish >"$work/table" 2>"$work/stderr" &
     local bench=$! tries=0 status=0
-    # The daemon's own directory: by then everything is there that has to be cleaned up.
-    until compgen -G "$work/disk/*/raw" >/dev/null || [ $((tries += 1)) -gt 3000 ]; do
+    # Its daemon serves: by then everything is there that has to be cleaned up.
+    until compgen -G "$work/disk/*/log/daybook.sock" >/dev/null || [ $((tries += 1)) -gt 6000 ]; do
         sleep 0.01
     done
     kill -TERM "$bench"
     wait "$bench" || status=$?
-    [ "$status" -eq 1 ] && grep -q interrupted "$work/stderr" && is_empty
+    [ "$status" -eq 1 ] && grep -q interrupted "$work/stderr" && is_empty && daemon_is_gone
 }
-ok "interrupted, it ends with status 1 and deletes its scratch directory, too" interrupt
+ok "interrupted, it ends with status 1, its daemon with it, and the scratch directory is gone, too" interrupt
 
 refuses_suite() {
     "$BUILD/daybook" bench --dir "$work/disk" nonsense

@@ -265,6 +265,8 @@ def witness(directory):
     result = daybook("verify", "-D", directory, expect=DAMAGE)
     assert "11 to 20" in result.text, result.text
     os.unlink(f"{directory}/watermark")  # then only the index knows
+    result = daybook("pub", "-D", directory, stdin=event_lines(1), expect=DAMAGE)
+    assert "20" in result.err, result.err
     result = daybook("verify", "-D", directory, expect=DAMAGE)
     assert "sequences 11-20 are lost" in result.text, result.text
     assert len(daybook("read", "-D", directory, expect=None).lines) == 10

@@ -114,6 +114,12 @@ def segments(directory):
     assert [r["state"] for r in rows] == ["sealed"] * (len(rows) - 1) + ["active"]
     assert [r["bytes"] for r in rows] == [os.path.getsize(f"{directory}/segments/{n}") for n in names]
 
+    with open(f"{directory}/segments/{names[1]}", "r+b") as file:
+        file.seek(-64, os.SEEK_END)
+        file.write(bytes(64))  # its trailer
+    damaged = json.loads(daybook("segments", "-D", directory, "-o", "json").text)[1]
+    assert (damaged["state"], damaged["last_seq"]) == ("unsealed", rows[1]["last_seq"]), damaged
+
 
 def sql(directory, *words, **keywords):
     return daybook("sql", "-D", directory, *words, **keywords)

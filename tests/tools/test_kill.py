@@ -315,6 +315,28 @@ class Campaign:
             follower.stop()
 
 
+def check_idle_kills(directory):
+    """Killed again and again before a new event comes: nothing happens to what is there."""
+    daemon = Daemon(directory, *FLAGS)
+    event = ["kill.idle", None, payload_of("idle", 1), 1]
+    try:
+        for _ in range(4):
+            daemon.start()
+            connection = daemon.connect("idle")
+            connection.send(frame(["pub", 1, [event]]))
+            answer = connection.receive()
+            connection.close()
+            daemon.kill()
+            daemon.start()
+            daemon.connect().close()
+            daemon.kill()
+        assert answer[2:6] == [0, 0, 0, 1], "the same number was not a duplicate: %r" % answer
+    finally:
+        daemon.end()
+    check(read_all(directory), [("idle", True, {1: 1}, 1)])
+    verify(directory)
+
+
 def verify(directory):
     result = subprocess.run([DAYBOOK, "verify", "-D", directory], capture_output=True, check=False)
     assert result.returncode == 0, "daybook verify: status %d: %s" % (
@@ -322,6 +344,8 @@ def verify(directory):
 
 
 def run(campaign, say):
+    check_idle_kills(os.path.join(campaign.directory, "idle"))
+    say("kills without new events between them change nothing")
     campaign.run_kills()
     events = campaign.finish()
     producers = campaign.producers

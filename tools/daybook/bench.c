@@ -134,19 +134,34 @@ static enum error_code find_daemon(char path_out[PATH_MAX], struct error *error)
     return OK;
 }
 
-static void print_table(const struct bench *bench, const char *file_system)
-{
+/* What was known before the first measurement. */
+struct setting {
     struct bench_machine machine;
+    char file_system[24];
+};
+
+static void describe(const char *path, struct setting *setting)
+{
+    bench_machine_describe(&setting->machine);
+    bench_scratch_file_system(path, setting->file_system);
+}
+
+static void print_table(const struct bench *bench, const struct setting *setting)
+{
+    const struct bench_machine *machine = &setting->machine;
     char now[UNITS_TIME_TEXT_SIZE], slice[UNITS_TEXT_SIZE], memory[UNITS_TEXT_SIZE];
-    bench_machine_describe(&machine);
     units_format_time_utc(clock_realtime_ns(), now);
     units_format_duration(bench->slice_ns, slice);
-    units_format_size(machine.memory_bytes, memory);
-    printf("daybook %s, %.19sZ, %s on %s\n", DAYBOOK_VERSION, now, file_system, machine.kernel);
-    printf("%ld x %s, %s\n", machine.processors, machine.processor, memory);
+    units_format_size(machine->memory_bytes, memory);
+    printf("daybook %s, %.19sZ, %s on %s\n", DAYBOOK_VERSION, now, setting->file_system,
+           machine->kernel);
+    printf("%ld x %s, %s, load %.1f before the start\n", machine->processors, machine->processor,
+           memory, machine->load);
     printf("events of %.0f bytes as JSON, %.0f as msgpack; %u rounds of %s each\n",
            bench_pool_json_bytes_mean(bench->pool), bench_pool_msgpack_bytes_mean(bench->pool),
            bench->rounds, slice);
+    if (machine->load > (double)machine->processors / 2)
+        printf("WARNING: other programs keep this machine busy; the figures say little\n");
     bench_report_print_table(bench->report, stdout);
 }
 
@@ -157,24 +172,24 @@ static enum error_code append_member(struct buffer *out, const char *before, con
     return code ? code : json_append_string(out, text, strlen(text), error);
 }
 
-static enum error_code append_machine(struct buffer *out, const char *file_system,
+static enum error_code append_machine(struct buffer *out, const struct setting *setting,
                                       struct error *error)
 {
-    struct bench_machine machine;
-    bench_machine_describe(&machine);
+    const struct bench_machine *machine = &setting->machine;
     enum error_code code =
-        append_member(out, ",\"machine\":{\"processor\":", machine.processor, error);
+        append_member(out, ",\"machine\":{\"processor\":", machine->processor, error);
     if (!code)
-        code = append_member(out, ",\"kernel\":", machine.kernel, error);
+        code = append_member(out, ",\"kernel\":", machine->kernel, error);
     if (!code)
-        code = append_member(out, ",\"file_system\":", file_system, error);
+        code = append_member(out, ",\"file_system\":", setting->file_system, error);
     if (!code)
-        code = buffer_printf(out, error, ",\"processors\":%ld,\"memory_bytes\":%" PRIu64 "}",
-                             machine.processors, machine.memory_bytes);
+        code = buffer_printf(out, error,
+                             ",\"processors\":%ld,\"memory_bytes\":%" PRIu64 ",\"load\":%.2f}",
+                             machine->processors, machine->memory_bytes, machine->load);
     return code;
 }
 
-static enum error_code append_document(const struct bench *bench, const char *file_system,
+static enum error_code append_document(const struct bench *bench, const struct setting *setting,
                                        struct buffer *out, struct error *error)
 {
     char now[UNITS_TIME_TEXT_SIZE];
@@ -183,7 +198,7 @@ static enum error_code append_document(const struct bench *bench, const char *fi
         out, error, "{\"program\":\"daybook bench\",\"version\":\"%s\",\"date\":\"%s\"",
         DAYBOOK_VERSION, now);
     if (!code)
-        code = append_machine(out, file_system, error);
+        code = append_machine(out, setting, error);
     if (!code)
         code = buffer_printf(out, error,
                              ",\"parameters\":{\"rounds\":%u,\"seconds\":%.6g,"
@@ -198,11 +213,11 @@ static enum error_code append_document(const struct bench *bench, const char *fi
     return code;
 }
 
-static enum error_code print_json(const struct bench *bench, const char *file_system,
+static enum error_code print_json(const struct bench *bench, const struct setting *setting,
                                   struct error *error)
 {
     struct buffer out = {0};
-    enum error_code code = append_document(bench, file_system, &out, error);
+    enum error_code code = append_document(bench, setting, &out, error);
     if (!code)
         fwrite(out.data, 1, out.size, stdout);
     buffer_release(&out);
@@ -231,8 +246,8 @@ static enum error_code run_in(const char *path, const struct request *request, c
                           .slice_ns = request->slice_ns,
                           .rounds = (unsigned)request->rounds,
                           .daemon = daemon};
-    char file_system[24];
-    bench_scratch_file_system(path, file_system);
+    struct setting setting;
+    describe(path, &setting);
 
     enum error_code code = file_open_directory(path, false, &bench.directory_fd, error);
     if (!code)
@@ -244,9 +259,9 @@ static enum error_code run_in(const char *path, const struct request *request, c
     if (!code)
         code = run_suites(request, &bench, error);
     if (!code && request->json)
-        code = print_json(&bench, file_system, error);
+        code = print_json(&bench, &setting, error);
     else if (!code)
-        print_table(&bench, file_system);
+        print_table(&bench, &setting);
     bench_report_free(report);
     bench_pool_free(pool);
     file_close(&bench.directory_fd);

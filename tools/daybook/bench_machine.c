@@ -1,6 +1,7 @@
 #include "tools/daybook/bench_machine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ void bench_machine_describe(struct bench_machine *machine_out)
     long pages = sysconf(_SC_PHYS_PAGES);
     if (pages > 0)
         machine_out->memory_bytes = (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    if (getloadavg(&machine_out->load, 1) < 1)
+        machine_out->load = 0;
     if (uname(&name) == 0)
         snprintf(machine_out->kernel, sizeof machine_out->kernel, "%.64s %.64s", name.sysname,
                  name.release);

@@ -11,6 +11,7 @@ struct bench_machine {
     long processors;
     uint64_t memory_bytes;
     char kernel[140];
+    double load; /* runnable processes, mean of the last minute */
 };
 
 /* What cannot be found out stays "unknown" or 0. */

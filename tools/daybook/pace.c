@@ -93,6 +93,7 @@ void pace_record(struct pace *pace, int64_t due_ns, int64_t sent_ns)
         return;
     int64_t error_ns = sent_ns > due_ns ? sent_ns - due_ns : due_ns - sent_ns;
     pace->measured++;
+    pace->early += sent_ns < due_ns;
     pace->histogram[bucket_of((uint64_t)error_ns)]++;
     if (error_ns > pace->error_max_ns)
         pace->error_max_ns = error_ns;

@@ -28,6 +28,7 @@ struct pace {
     uint64_t events;
     uint64_t backward; /* their time went back, so they went at once */
     uint64_t late;
+    uint64_t early;  /* never */
     int64_t span_ns; /* recorded time that was replayed, over all rounds */
     int64_t error_max_ns;
     uint64_t measured; /* events in the histogram */

@@ -66,9 +66,10 @@ static void write_json(const struct pace_report *report, FILE *file)
             achieved_rate(report), pace->measured, pace_percentile(pace, 50),
             pace_percentile(pace, 99), pace->error_max_ns);
     fprintf(file,
-            ",\"late\":%" PRIu64 ",\"backward\":%" PRIu64 ",\"refused\":%" PRIu64
-            ",\"interrupted\":%s}\n",
-            pace->late, pace->backward, report->refused, report->interrupted ? "true" : "false");
+            ",\"late\":%" PRIu64 ",\"early\":%" PRIu64 ",\"backward\":%" PRIu64
+            ",\"refused\":%" PRIu64 ",\"interrupted\":%s}\n",
+            pace->late, pace->early, pace->backward, report->refused,
+            report->interrupted ? "true" : "false");
 }
 
 enum error_code pace_report_write(const struct pace_report *report, const char *path,

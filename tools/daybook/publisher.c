@@ -13,6 +13,8 @@
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
 
+enum { INDEX_WAIT_MS = 2000 };
+
 struct publisher {
     struct publisher_options options;
     struct daybook *daybook; /* the connection, or */
@@ -310,6 +312,21 @@ static enum error_code close_log(struct publisher *publisher, struct error *erro
     return code;
 }
 
+/*
+ * Whoever publishes and then asks SQL expects to find the events. The daemon's indexer is a moment
+ * behind, so give it that moment; not more, for the events are safe without it.
+ */
+static void wait_for_index(const struct publisher *publisher)
+{
+    const struct publisher_options *options = &publisher->options;
+
+    bool ours = options->directory && (options->same_log || !options->daemon_only);
+
+    if (ours && publisher->totals.sequence_last > 0)
+        indexer_wait_for_sequence(options->directory, publisher->totals.sequence_last,
+                                  INDEX_WAIT_MS, NULL);
+}
+
 enum error_code publisher_close(struct publisher *publisher, struct publisher_totals *totals_out,
                                 struct error *error)
 {
@@ -320,6 +337,7 @@ enum error_code publisher_close(struct publisher *publisher, struct publisher_to
         code = close_log(publisher, error);
     } else {
         code = publisher_flush(publisher, error);
+        wait_for_index(publisher);
         daybook_close(publisher->daybook); /* gives what has no result yet its "unknown" */
     }
     if (totals_out)

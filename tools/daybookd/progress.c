@@ -24,6 +24,13 @@ static bool is_news(struct progress *progress, struct segment_log *log)
         progress->durable_told = durable;
         return true;
     }
+    struct segment_log_counters counters;
+    segment_log_count(log, &counters);
+    if (counters.disk_full != progress->full_told) {
+        /* Those who wait for room can be refused now, or go on. */
+        progress->full_told = counters.disk_full;
+        return true;
+    }
     return atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 ||
            segment_log_failure(log, NULL) != OK;
 }

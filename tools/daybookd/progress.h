@@ -2,12 +2,13 @@
  * tools/daybookd/progress.h - how the log's committer wakes the network thread.
  *
  * An eventfd, written when the durable sequence has moved (or the written one, while somebody waits
- * for that), and after a failure.
+ * for that), when the disk is full or no longer full, and after a failure.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H
 #define DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -19,6 +20,7 @@ struct progress {
     atomic_uint written_waiters;       /* connections that asked for "written" acks */
     _Atomic(struct segment_log *) log; /* set once the log is open */
     uint64_t durable_told;             /* committer's thread only */
+    bool full_told;                    /* … the same */
 };
 
 enum error_code progress_init(struct progress *progress, struct error *error);

@@ -36,6 +36,7 @@ struct server {
     uint64_t connections_ever;
     size_t connections;
     struct list_link all, ready, waiting, stalled;
+    bool disk_full;     /* as last said in the log */
     bool accept_paused; /* no descriptor was left for the next client */
     bool stopping;
     int64_t stop_deadline_ns;
@@ -267,10 +268,27 @@ static void take_failure(struct server *server)
     }
 }
 
+/* A full disk ends nothing: say when it begins and when it is over. */
+static void take_space(struct server *server)
+{
+    struct segment_log_counters counters;
+    segment_log_count(server->options.log, &counters);
+    if (counters.disk_full == server->disk_full)
+        return;
+    server->disk_full = counters.disk_full;
+    if (server->disk_full)
+        report_line(server->options.report, REPORT_ERROR,
+                    "no room for a new segment: new events are refused until there is space "
+                    "('daybook retention' deletes the oldest segments)");
+    else
+        report_line(server->options.report, REPORT_INFO, "there is room for segments again");
+}
+
 static void take_progress(struct server *server)
 {
     progress_clear(server->options.progress);
     take_failure(server);
+    take_space(server);
     while (!list_is_empty(&server->stalled)) {
         struct connection *connection =
             LIST_MEMBER(server->stalled.next, struct connection, in_stalled);
