@@ -104,7 +104,7 @@ enum error_code indexer_query_open(const char *path, sqlite3 **database_out, str
 {
     int log_fd = -1;
     sqlite3 *database = NULL, *lookup = NULL;
-    enum error_code code = file_open_directory(path, false, &log_fd, error);
+    enum error_code code = file_open_directory_to_read(path, &log_fd, error);
     if (!code)
         code = open_connection(log_fd, path, &database, error);
     if (!code)

@@ -32,9 +32,9 @@ static enum error_code check_same_log(const char *path, const struct indexer_sch
     int log_fd = -1, segments_fd = -1;
     struct segment_set set = {0};
     *same_out = true;
-    enum error_code code = file_open_directory(path, false, &log_fd, error);
+    enum error_code code = file_open_directory_to_read(path, &log_fd, error);
     if (!code)
-        code = file_open_directory_at(log_fd, "segments", false, &segments_fd, error);
+        code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, error);
     if (!code)
         code = segment_set_load(log_fd, segments_fd, &set, error);
     for (size_t i = set.count; !code && i > 0; i--) {
@@ -105,7 +105,7 @@ enum error_code indexer_wait_for_bound(const char *path, int timeout_ms, struct 
 {
     int log_fd = -1;
     struct wish wish = {0};
-    enum error_code code = file_open_directory(path, false, &log_fd, error);
+    enum error_code code = file_open_directory_to_read(path, &log_fd, error);
     if (!code)
         code = segment_bound_load(log_fd, &wish.bound, error);
     file_close(&log_fd);

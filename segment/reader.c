@@ -20,10 +20,10 @@ struct segment_reader {
 static enum error_code open_directories(struct segment_reader *reader, const char *path,
                                         struct error *error)
 {
-    enum error_code code = file_open_directory(path, false, &reader->log_fd, error);
+    enum error_code code = file_open_directory_to_read(path, &reader->log_fd, error);
     if (!code)
         code =
-            file_open_directory_at(reader->log_fd, "segments", false, &reader->segments_fd, error);
+            file_open_directory_to_read_at(reader->log_fd, "segments", &reader->segments_fd, error);
     return code;
 }
 

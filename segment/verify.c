@@ -564,9 +564,10 @@ enum error_code segment_verify_log(
 {
     struct verify verify = {
         .found = found, .progress = progress, .context = context, .log_fd = -1, .segments_fd = -1};
-    enum error_code code = file_open_directory(path, false, &verify.log_fd, error);
+    enum error_code code = file_open_directory_to_read(path, &verify.log_fd, error);
     if (!code)
-        code = file_open_directory_at(verify.log_fd, "segments", false, &verify.segments_fd, error);
+        code =
+            file_open_directory_to_read_at(verify.log_fd, "segments", &verify.segments_fd, error);
     if (!code)
         code = verify_open_log(&verify, error);
     segment_view_release(&verify.view);

@@ -167,7 +167,7 @@ static enum error_code describe_writer(const struct publisher_options *options, 
     uint32_t pid = 0;
     int log_fd = -1;
     struct segment_watermark *watermark = NULL;
-    if (file_open_directory(options->directory, false, &log_fd, NULL) == OK &&
+    if (file_open_directory_to_read(options->directory, &log_fd, NULL) == OK &&
         segment_watermark_open(log_fd, &watermark, NULL) == OK) {
         struct segment_watermark_state state;
         segment_watermark_read(watermark, &state);

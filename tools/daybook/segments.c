@@ -38,9 +38,9 @@ static enum error_code load_set(const char *directory, struct segment_set *set_o
                                 struct error *error)
 {
     int log_fd = -1, segments_fd = -1;
-    enum error_code code = file_open_directory(directory, false, &log_fd, error);
+    enum error_code code = file_open_directory_to_read(directory, &log_fd, error);
     if (!code)
-        code = file_open_directory_at(log_fd, "segments", false, &segments_fd, error);
+        code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, error);
     if (!code)
         code = segment_set_load(log_fd, segments_fd, set_out, error);
     file_close(&segments_fd);

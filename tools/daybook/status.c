@@ -97,7 +97,7 @@ static enum error_code look_at_files(struct status *status, int log_fd, struct e
 {
     int segments_fd = -1;
     struct segment_set set = {0};
-    enum error_code code = file_open_directory_at(log_fd, "segments", false, &segments_fd, error);
+    enum error_code code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, error);
     if (!code)
         code = segment_set_load(log_fd, segments_fd, &set, error);
     for (size_t i = set.dead_count; !code && i < set.count; i++)
@@ -166,7 +166,7 @@ static enum error_code look(struct status *status, const char *directory, const 
     segment_reader_close(reader);
 
     int log_fd = -1;
-    code = file_open_directory(directory, false, &log_fd, error);
+    code = file_open_directory_to_read(directory, &log_fd, error);
     if (!code)
         code = look_at_writer(status, log_fd, socket, error);
     if (!code)
