@@ -21,7 +21,8 @@ LDFLAGS ?=
 # A newer compiler may find new things to warn of: WERROR= lets it.
 WERROR  ?= -Werror
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(WERROR)
-OUR_CFLAGS := -std=c11 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIC -pthread $(WARN)
+# A log is our word here, not the logarithm, whose built-in would be shadowed by it.
+OUR_CFLAGS := -std=c11 -fno-builtin-log -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -I. -fPIC -pthread $(WARN)
 FUZZ_SECONDS ?= 60
 PREFIX  ?= /usr/local
 DESTDIR ?=

@@ -79,7 +79,7 @@ static enum error_code take_file(struct segment_committer *c,
 
 /*
  * A segment without any sequence has the name that the next one needs: it is replaced by rename,
- * not sealed. Readers see that the name stands for another file now (segment/reader.c).
+ * not sealed. No reader has it open: they do not look before there is an event.
  */
 static bool is_unused(const struct segment_committer *c)
 {

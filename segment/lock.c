@@ -1,8 +1,6 @@
 #include "segment/lock.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 
 static const char lock_name[] = "LOCK";
 
@@ -19,17 +17,6 @@ static enum error_code open_or_create(int log_fd, int *fd_out, struct error *err
         if (code != ERROR_EXISTS || tries == TRIES_MAX)
             return code;
     }
-}
-
-/* A lock on a file that nobody else can find any more excludes nobody. */
-static enum error_code check_still_named(int log_fd, int fd, bool *named_out, struct error *error)
-{
-    struct stat held, named;
-    if (fstat(fd, &held))
-        return error_set_errno(error, errno, "stat '%s'", lock_name);
-    *named_out = !fstatat(log_fd, lock_name, &named, AT_SYMLINK_NOFOLLOW) &&
-                 held.st_dev == named.st_dev && held.st_ino == named.st_ino;
-    return OK;
 }
 
 static enum error_code describe_busy(enum segment_lock_role role, struct error *error)
@@ -61,10 +48,8 @@ enum error_code segment_lock_take(int log_fd, enum segment_lock_role role, int *
         code = file_lock(fd, lock_name, role, error);
         if (code == ERROR_BUSY)
             code = describe_busy(role, error);
-        bool named = false;
-        if (!code)
-            code = check_still_named(log_fd, fd, &named, error);
-        if (!code && named) {
+        /* A lock on a file that nobody else can find any more excludes nobody. */
+        if (!code && file_is_named(fd, log_fd, lock_name)) {
             *fd_out = fd;
             return OK;
         }

@@ -337,10 +337,13 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
         code = finish_seal(work, &predecessor, error);
     } else {
         code = cut_tail(work, error);
-        /* A segment that was never used is as good as a new one. */
-        if (!code && scan->end_offset == FORMAT_SEGMENT_HEADER_BYTES && !work->gap.sequence_first)
-            return resume_last(work, &work->out.writer, error);
-        if (!code)
+        /*
+         * A segment without any sequence has the name that the next one needs, whatever blocks it
+         * begins with: it is replaced by rename, not sealed, and its predecessor stays the same.
+         */
+        if (scan->sequence_next == work->last->sequence_first)
+            predecessor = work->last->header.predecessor;
+        else if (!code)
             code = seal_last(work, &predecessor, error);
     }
     if (!code)

@@ -497,6 +497,8 @@ static void verify_beginning(struct verify *verify)
 static void verify_ending(struct verify *verify)
 {
     const struct segment_horizon_basis *basis = &verify->horizon.basis;
+    if (verify->set.count == 0)
+        return;
     const struct segment_set_segment *last = &verify->set.segments[verify->set.count - 1];
     uint64_t end = last->trailer.sequence_last;
     if (last->sealed && basis->page && basis->state.sequence_durable > end)
@@ -551,6 +553,10 @@ static enum error_code verify_open_log(struct verify *verify, struct error *erro
         return code;
     segment_horizon_init(&verify->horizon, verify->log_fd, verify->segments_fd, verify->log_id);
     code = segment_horizon_refresh(&verify->horizon, error);
+    /* What was durable by then must be in the files that are listed now. */
+    segment_set_free(&verify->set);
+    if (!code)
+        code = segment_set_load(verify->log_fd, verify->segments_fd, &verify->set, error);
     if (!code)
         code = verify_segments(verify, error);
     segment_horizon_release(&verify->horizon);

@@ -310,27 +310,6 @@ static enum error_code look(struct segment_walk *walk,
     return code;
 }
 
-/*
- * A segment that was too small for its first event is replaced by a larger one of the same name
- * (segment/committer.c). What is open here then stays empty for ever.
- */
-static bool was_replaced(const struct segment_walk *walk)
-{
-    const struct segment_view *view = &walk->view;
-
-    return walk->expected == view->segment.sequence_first &&
-           !file_is_named(view->map.fd, walk->segments_fd, view->segment.name);
-}
-
-static enum error_code open_again(struct segment_walk *walk, struct error *error)
-{
-    uint64_t first = walk->view.segment.sequence_first;
-
-    leave_segment(walk);
-    walk->finished = first - 1;
-    return reload_set(walk, error);
-}
-
 /* One block of the open segment. *raw_out stays NULL when there is nothing to give out. */
 static enum error_code step(struct segment_walk *walk, struct segment_format_block_header *header,
                             const uint8_t **raw_out, struct error *error)
@@ -344,8 +323,6 @@ static enum error_code step(struct segment_walk *walk, struct segment_format_blo
     if (code == ERROR_VERSION)
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          walk->view.segment.name, walk->offset, reason.text);
-    if (code && was_replaced(walk))
-        return open_again(walk, error);
     if (code)
         return resume_after_damage(walk, walk->offset + FORMAT_ALIGNMENT, reason.text, error);
     if (header->sequence_first != walk->expected ||
@@ -403,7 +380,11 @@ static enum error_code open_segment(struct segment_walk *walk,
     enum error_code code =
         segment_view_open(&walk->view, walk->segments_fd, segment, walk->horizon.log_id, error);
     if (!code && walk->view.map.size != segment->size_bytes) {
-        /* Replaced since the set was loaded: as good as gone. */
+        /*
+         * The set is older than the file: a segment without any event is replaced by a larger one
+         * of the same name when its first event needs that (segment/committer.c). Load the set
+         * again.
+         */
         segment_view_close(&walk->view);
         code = error_set(error, ERROR_NOT_FOUND, "segment %s was replaced", segment->name);
     }

@@ -1,5 +1,6 @@
 #include "segment/watermark.h"
 
+#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -38,6 +39,8 @@ enum {
     AT_SEQUENCE = 64,
 };
 
+static_assert(CONSTANT_BYTES % 8 == 0 && AT_SEQUENCE % 8 == 0, "whole, aligned words");
+
 static const char watermark_name[] = "watermark";
 static const char magic[8] = {'D', 'B', 'K', 'W', 'M', 'A', 'R', 'K'};
 
@@ -57,6 +60,30 @@ static uint32_t *word32(const struct segment_watermark *watermark, size_t at)
 static uint64_t *word64(const struct segment_watermark *watermark, size_t at)
 {
     return (uint64_t *)(void *)(watermark->page + at);
+}
+
+/*
+ * The constant part, word by word: a reader may look while a new writer makes the page anew.
+ * Release keeps these stores behind the one that took LIVE away, acquire keeps these loads before
+ * the one that looks at LIVE again.
+ */
+static void store_constant(struct segment_watermark *watermark,
+                           const uint8_t constant[CONSTANT_BYTES])
+{
+    for (size_t at = 0; at < CONSTANT_BYTES; at += 8) {
+        uint64_t word;
+        memcpy(&word, constant + at, sizeof word);
+        __atomic_store_n(word64(watermark, at), word, __ATOMIC_RELEASE);
+    }
+}
+
+static void load_constant(const struct segment_watermark *watermark,
+                          uint8_t constant_out[CONSTANT_BYTES])
+{
+    for (size_t at = 0; at < CONSTANT_BYTES; at += 8) {
+        uint64_t word = __atomic_load_n(word64(watermark, at), __ATOMIC_ACQUIRE);
+        memcpy(constant_out + at, &word, sizeof word);
+    }
 }
 
 static uint32_t constant_checksum(const uint8_t constant[CONSTANT_BYTES])
@@ -146,13 +173,14 @@ static enum error_code open_or_replace(int log_fd, const uint8_t constant[CONSTA
 
 static void reset_page(struct segment_watermark *watermark, const uint8_t constant[CONSTANT_BYTES])
 {
-    bool keep = constant_is_valid(watermark->page) &&
-                memcmp(watermark->page + AT_LOG_ID, constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES) == 0;
+    uint8_t old[CONSTANT_BYTES];
+    load_constant(watermark, old);
+    bool keep = constant_is_valid(old) &&
+                memcmp(old + AT_LOG_ID, constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES) == 0;
     __atomic_store_n(word32(watermark, AT_LIVE), 0, __ATOMIC_SEQ_CST);
     if (!keep)
         __atomic_store_n(word64(watermark, AT_SEQUENCE), 0, __ATOMIC_SEQ_CST);
-    memcpy(watermark->page, constant, CONSTANT_BYTES);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    store_constant(watermark, constant);
 }
 
 enum error_code segment_watermark_create(int log_fd, const uint8_t log_id[FORMAT_LOG_ID_BYTES],
@@ -225,8 +253,7 @@ bool segment_watermark_read(const struct segment_watermark *watermark,
     uint32_t live = __atomic_load_n(word32(watermark, AT_LIVE), __ATOMIC_SEQ_CST);
     uint64_t sequence = segment_watermark_sequence(watermark);
     uint8_t constant[CONSTANT_BYTES];
-    memcpy(constant, watermark->page, sizeof constant);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    load_constant(watermark, constant);
     /* Made anew between the two looks: then the parts may not belong together. */
     bool still_live = __atomic_load_n(word32(watermark, AT_LIVE), __ATOMIC_SEQ_CST) == live;
     if (!constant_is_valid(constant))

@@ -88,8 +88,7 @@ Test(lock, dies_with_the_process_that_held_it)
     int ready[2];
     char byte;
     cr_assert_eq(pipe(ready), 0);
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
+    pid_t pid = scratch_fork();
     if (pid == 0) {
         take(LOCK_WRITER);
         if (write(ready[1], "!", 1) != 1)

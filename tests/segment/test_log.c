@@ -316,3 +316,33 @@ Test(log, refuses_settings_that_make_no_sense)
     cr_assert_eq(segment_log_open(scratch_path("log"), &options, &log, NULL, &error),
                  ERROR_INVALID);
 }
+
+Test(log, replaces_a_segment_that_is_too_small_under_the_eyes_of_a_reader)
+{
+    static uint8_t payload[EVENT_PAYLOAD_BYTES_MAX];
+    struct segment_reader *reader;
+    struct event event = an_event("\x01", 1), back;
+    uint64_t sequence;
+
+    for (size_t i = 0; i < sizeof payload; i++)
+        payload[i] = (uint8_t)(rand() >> 5);
+    options.segment_bytes = 64 << 10;
+    open_log();
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    cr_assert_eq(segment_reader_next(reader, &back, &error), ERROR_END,
+                 "it has the empty one open");
+    event = an_event(payload, sizeof payload);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(append(&event, &sequence), OK);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+        cr_assert_eq(segment_reader_next(reader, &back, &error), OK, "%s", error.text);
+        cr_assert_eq(back.sequence, sequence);
+        cr_assert_eq(memcmp(back.payload, payload, sizeof payload), 0);
+        cr_assert_eq(segment_reader_next(reader, &back, &error), ERROR_END);
+    }
+    segment_reader_close(reader);
+    close_log();
+    open_log(); /* the names are whole: nothing is there twice */
+    close_log();
+    cr_assert_eq(count_segments(), 3);
+}

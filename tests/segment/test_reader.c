@@ -324,7 +324,7 @@ Test(reader, follows_a_writer_in_another_process)
     struct segment_reader *reader = logs_read(path());
     logs_expect_event(reader, 1);
     cr_assert_not(segment_reader_is_live(reader));
-    pid_t child = fork();
+    pid_t child = scratch_fork();
     if (child == 0) {
         logs_make(path(), SMALL, 500, 1000);
         _exit(0);
@@ -756,7 +756,7 @@ Test(reader, reads_beside_retention_and_a_writer_with_explicit_holes_only)
 {
     logs_make(path(), SMALL, 1, 3000);
     struct segment_reader *reader = logs_read(path());
-    pid_t child = fork();
+    pid_t child = scratch_fork();
     if (child == 0) {
         struct segment_log *log = logs_open(path(), SMALL);
         for (uint64_t sequence = 2; sequence <= 1500; sequence++) {

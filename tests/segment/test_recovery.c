@@ -344,6 +344,25 @@ Test(recovery, knows_the_producers_numbers_again)
     expect_events("one", "ten", "two", "three", "eleven", NULL);
 }
 
+static void nothing(void)
+{
+}
+
+Test(recovery, of_kill_after_kill_without_an_event_between_them_stays_openable)
+{
+    killed_after(by_producers);
+    for (int i = 0; i < 3; i++) {
+        killed_after(nothing);
+        if (i == 1)
+            lose_power();
+    }
+    open_log();
+    cr_assert_eq(append_of("p", 2, "two"), 0, "a duplicate");
+    append_of("p", 3, "three");
+    close_log();
+    expect_events("one", "ten", "two", "three", NULL);
+}
+
 static void fill_segments(void)
 {
     char text[32];

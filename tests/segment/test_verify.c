@@ -284,7 +284,7 @@ Test(verify, judges_a_live_log_up_to_its_watermark)
 Test(verify, finds_nothing_while_a_writer_is_at_work)
 {
     logs_make(path(), SMALL, 1, 1000);
-    pid_t pid = fork();
+    pid_t pid = scratch_fork();
     if (pid == 0) {
         logs_make(path(), SMALL, 3000, 1000);
         _exit(0);

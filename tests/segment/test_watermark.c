@@ -189,8 +189,7 @@ Test(watermark, wakes_a_reader_in_another_process)
     struct segment_watermark *writer = create(log_a, 1);
     int steps[2];
     cr_assert_eq(pipe(steps), 0);
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
+    pid_t pid = scratch_fork();
     if (pid == 0) {
         struct segment_watermark *reader = open_page();
         uint64_t seen = 0;

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,23 @@
 #include "segment/recovery.h"
 #include "segment/set.h"
 #include "tests/support/scratch.h"
+
+/* As cr_assert, and usable in a child of a test too, which then ends. */
+__attribute__((format(printf, 2, 3))) static void require(bool holds, const char *format, ...)
+{
+    if (holds)
+        return;
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (scratch_is_child()) {
+        fprintf(stderr, "in a child process: %s\n", text);
+        _exit(1);
+    }
+    cr_assert_fail("%s", text);
+}
 
 enum { PAYLOAD_BYTES_MIN = 40 };
 
@@ -31,7 +49,8 @@ struct segment_log *logs_open(const char *path, uint64_t segment_bytes)
     struct segment_log_options options = {.segment_bytes = segment_bytes};
     struct segment_log *log = NULL;
     struct error error = {0};
-    cr_assert_eq(segment_log_open(path, &options, &log, NULL, &error), OK, "%s", error.text);
+    enum error_code code = segment_log_open(path, &options, &log, NULL, &error);
+    require(code == OK, "%s", error.text);
     return log;
 }
 
@@ -45,7 +64,7 @@ static uint8_t *make_payload(uint64_t number, size_t payload_bytes)
     if (payload_bytes < PAYLOAD_BYTES_MIN)
         payload_bytes = PAYLOAD_BYTES_MIN;
     uint8_t *payload = malloc(payload_bytes + 1);
-    cr_assert_not_null(payload);
+    require(payload != NULL, "no memory");
     size_t text_bytes = payload_bytes - HEAD;
     payload[0] = 0xdb;
     for (int i = 0; i < 4; i++)
@@ -81,9 +100,9 @@ static void append_one(struct segment_log *log, uint64_t number, size_t payload_
     while ((code = segment_log_append(log, &event, &outcome, &sequence, &error)) == ERROR_BUSY)
         segment_log_wait_room(log);
     free(payload);
-    cr_assert_eq(code, OK, "%s", error.text);
-    cr_assert_eq(outcome, LOG_APPENDED);
-    cr_assert_eq(sequence, number);
+    require(code == OK, "%s", error.text);
+    require(outcome == LOG_APPENDED && sequence == number, "event %" PRIu64 " became %" PRIu64,
+            number, sequence);
 }
 
 void logs_append_to(struct segment_log *log, uint64_t last, size_t payload_bytes)
@@ -95,7 +114,8 @@ void logs_append_to(struct segment_log *log, uint64_t last, size_t payload_bytes
 void logs_commit(struct segment_log *log)
 {
     struct error error = {0};
-    cr_assert_eq(segment_log_wait(log, segment_log_appended(log), &error), OK, "%s", error.text);
+    enum error_code code = segment_log_wait(log, segment_log_appended(log), &error);
+    require(code == OK, "%s", error.text);
 }
 
 void logs_append_singly(struct segment_log *log, uint64_t last, size_t payload_bytes)
@@ -109,7 +129,8 @@ void logs_append_singly(struct segment_log *log, uint64_t last, size_t payload_b
 void logs_close(struct segment_log *log)
 {
     struct error error = {0};
-    cr_assert_eq(segment_log_close(log, &error), OK, "%s", error.text);
+    enum error_code code = segment_log_close(log, &error);
+    require(code == OK, "%s", error.text);
 }
 
 void logs_make(const char *path, uint64_t segment_bytes, uint64_t last, size_t payload_bytes)
@@ -124,8 +145,7 @@ pid_t logs_start_writer(const char *path, uint64_t segment_bytes, uint64_t last,
 {
     int ready[2];
     cr_assert_eq(pipe(ready), 0);
-    pid_t pid = fork();
-    cr_assert_geq(pid, 0);
+    pid_t pid = scratch_fork();
     if (pid == 0) {
         close(ready[0]);
         struct segment_log *log = logs_open(path, segment_bytes);
@@ -213,7 +233,8 @@ struct segment_reader *logs_read(const char *path)
 {
     struct segment_reader *reader = NULL;
     struct error error = {0};
-    cr_assert_eq(segment_reader_open(path, &reader, &error), OK, "%s", error.text);
+    enum error_code code = segment_reader_open(path, &reader, &error);
+    require(code == OK, "%s", error.text);
     return reader;
 }
 
@@ -264,9 +285,9 @@ struct logs_place logs_find(const char *path, uint64_t sequence)
     struct segment_reader *reader = logs_read(path);
     struct segment_reader_block block = {0};
     struct error error = {0};
-    cr_assert_eq(segment_reader_seek(reader, sequence, &error), OK);
+    segment_reader_seek(reader, sequence, &error);
     do
-        cr_assert_eq(segment_reader_next_block(reader, &block, &error), OK, "%s", error.text);
+        require(segment_reader_next_block(reader, &block, &error) == OK, "%s", error.text);
     while (block.header.kind != FORMAT_BLOCK_EVENTS ||
            block.header.sequence_first + block.header.event_count <= sequence);
     struct logs_place place = {block.segment_first, block.header};

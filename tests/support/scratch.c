@@ -3,10 +3,12 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,9 +23,27 @@ static int remove_one(const char *path, const struct stat *status, int type, str
     return remove(path);
 }
 
+bool scratch_is_child(void)
+{
+    return owner != 0 && getpid() != owner;
+}
+
+pid_t scratch_fork(void)
+{
+    pid_t parent = getpid();
+    scratch_directory();
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child > 0)
+        return child;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(1);
+    return 0;
+}
+
 static void remove_directory(void)
 {
-    if (getpid() == owner) /* not in a child that a test has forked */
+    if (!scratch_is_child())
         nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -7,11 +7,20 @@
 #ifndef DAYBOOK_TESTS_SUPPORT_SCRATCH_H
 #define DAYBOOK_TESTS_SUPPORT_SCRATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* The directory's path; made at the first call. */
 const char *scratch_directory(void);
+/*
+ * A child process of a test, which dies when the test does. It must not use cr_assert_*: a failure
+ * would wait for ever for an answer that goes to the parent. Returns 0 in the child.
+ */
+pid_t scratch_fork(void);
+/* Is this process such a child? */
+bool scratch_is_child(void);
 /* A path below it, from a format as printf's; valid until the eighth call after this one. */
 const char *scratch_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Change one byte of a file (XOR with `mask`). */
