@@ -276,11 +276,13 @@ bool segment_pending_has_room(struct segment_pending *pending, size_t events, si
 void segment_pending_kick(struct segment_pending *pending)
 {
     pthread_mutex_lock(&pending->mutex);
-    if (pending->first) {
-        pending->kicked = true;
-        wake_committer(pending);
-    }
+    bool wake = pending->first && pending->committer_waits;
+    pending->kicked |= pending->first != NULL;
     pthread_mutex_unlock(&pending->mutex);
+    /* Outside of the mutex, or the committer would wake only to wait for it: the way of a lone
+     * event. */
+    if (wake)
+        pthread_cond_signal(&pending->work);
 }
 
 enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t sequence,

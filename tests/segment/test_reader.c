@@ -46,6 +46,11 @@ static void store_bound(uint64_t sequence)
     file_close(&fd);
 }
 
+static uint64_t segment_of(uint64_t sequence)
+{
+    return logs_find(path(), sequence).segment_first;
+}
+
 static void seek(struct segment_reader *reader, uint64_t sequence)
 {
     cr_assert_eq(segment_reader_seek(reader, sequence, &error), OK, "%s", error.text);
@@ -227,6 +232,19 @@ Test(reader, gives_the_whole_block_after_a_seek_into_it)
     segment_reader_close(reader);
 }
 
+Test(reader, gives_no_block_that_lies_wholly_before_the_sequence_sought)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    struct segment_reader *reader = logs_read(path());
+    struct segment_reader_block block;
+    for (uint64_t sequence = 1; sequence <= 60; sequence++) {
+        seek(reader, sequence);
+        cr_assert_eq(segment_reader_next_block(reader, &block, &error), OK, "%s", error.text);
+        cr_assert_eq(block.header.sequence_first, sequence);
+    }
+    segment_reader_close(reader);
+}
+
 /* Times: event n has the time n seconds. */
 Test(reader, skips_by_time_without_missing_an_event)
 {
@@ -363,6 +381,22 @@ Test(reader, notices_that_a_writer_has_died_and_that_another_has_come)
     logs_expect_event(reader, next);
     segment_reader_close(reader);
     logs_close(log);
+}
+
+/* Only by waiting: then nobody knows any more what was durable but the disk. */
+Test(reader, sees_more_when_the_writer_died_and_its_page_is_gone)
+{
+    pid_t writer = logs_start_writer(path(), 0, 5, 100);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 5);
+    logs_kill_writer(writer);
+    logs_write_undurable(path(), 1);
+    scratch_delete(scratch_path("watermark"));
+    struct event event;
+    while (segment_reader_next(reader, &event, &error) == ERROR_END)
+        segment_reader_wait(reader, FOREVER_MS);
+    cr_assert_eq(event.sequence, 6);
+    segment_reader_close(reader);
 }
 
 Test(reader, does_not_wait_for_what_is_there)
@@ -511,6 +545,36 @@ Test(reader, tells_damage_once_in_the_last_segment_and_gives_all_other_events)
     damage_in_every_way(29, 30);
 }
 
+/* Wherever the next header lies, also across the pieces in which the search reads. */
+Test(reader, finds_the_next_block_behind_damage_of_any_length)
+{
+    logs_make(path(), 0, 200, 100);
+    const char *segment = logs_segment_path(path(), 1);
+    uint64_t size = scratch_size(segment);
+    void *healthy = malloc(size);
+    scratch_read(segment, 0, healthy, size);
+    cr_assert_eq(segment_of(200), 1);
+    struct segment_format_block_header headers[201];
+    for (uint64_t sequence = 1; sequence <= 200; sequence++)
+        headers[sequence] = logs_find(path(), sequence).header;
+    for (uint64_t first = 1; first <= 13; first += 2) {
+        for (uint64_t next = first + 40; next <= 200; next++) {
+            char text[100];
+            scratch_fill(segment, headers[first].offset,
+                         headers[next].offset - headers[first].offset, 0);
+            struct segment_reader *reader = logs_read(path());
+            snprintf(text, sizeof text, "events %" PRIu64 " to %" PRIu64 " cannot", first,
+                     next - 1);
+            logs_expect_events(reader, 1, first - 1);
+            logs_expect_damage(reader, text);
+            logs_expect_event(reader, next);
+            segment_reader_close(reader);
+        }
+        scratch_write(segment, 0, healthy, size);
+    }
+    free(healthy);
+}
+
 Test(reader, tells_damage_in_the_segment_of_a_live_writer)
 {
     struct segment_log *log = logs_open(path(), 0);
@@ -545,8 +609,7 @@ Test(reader, tells_a_tail_that_the_page_has_seen_and_that_is_gone)
 Test(reader, reads_the_blocks_of_a_segment_whose_header_is_damaged)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first,
-             last = logs_find(path(), 60).segment_first;
+    uint64_t second = segment_of(30), last = logs_find(path(), 60).segment_first;
     const uint64_t segments[] = {1, second, last};
     for (size_t i = 0; i < 3; i++) {
         scratch_flip(logs_segment_path(path(), segments[i]), 17, 1);
@@ -563,7 +626,7 @@ Test(reader, reads_the_blocks_of_a_segment_whose_header_is_damaged)
 Test(reader, tells_that_the_seal_is_missing)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first;
+    uint64_t second = segment_of(30);
     struct logs_place before = logs_find(path(), second - 1);
     const char *segment = logs_segment_path(path(), before.segment_first);
     uint64_t end = before.header.offset + before.header.size_bytes;
@@ -580,7 +643,7 @@ Test(reader, tells_a_segment_that_was_cut_short)
 {
     cr_assert_eq(file_map_guard(&error), OK);
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first;
+    uint64_t second = segment_of(30);
     uint64_t third = second;
     while (logs_find(path(), third).segment_first == second)
         third++;
@@ -627,7 +690,7 @@ Test(reader, survives_a_segment_that_is_cut_while_it_is_mapped)
 Test(reader, tells_a_segment_that_is_missing)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first, first = second - 1;
+    uint64_t second = segment_of(30), first = second - 1;
     first = logs_find(path(), first).segment_first;
     scratch_delete(logs_segment_path(path(), first));
     struct segment_reader *reader = logs_read(path());
@@ -644,7 +707,7 @@ Test(reader, tells_a_segment_that_is_missing)
 Test(reader, tells_a_segment_of_another_log_and_goes_on_behind_it)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first;
+    uint64_t second = segment_of(30);
     uint64_t first = logs_find(path(), second - 1).segment_first;
     struct segment_format_segment_header header;
     uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
@@ -666,7 +729,7 @@ Test(reader, tells_a_segment_of_another_log_and_goes_on_behind_it)
 Test(reader, does_not_take_a_block_from_another_segment)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t second = logs_find(path(), 30).segment_first;
+    uint64_t second = segment_of(30);
     struct logs_place foreign = logs_find(path(), 1), place = logs_find(path(), second);
     uint8_t *block = malloc(foreign.header.size_bytes);
     scratch_read(logs_segment_path(path(), 1), foreign.header.offset, block,
@@ -675,6 +738,31 @@ Test(reader, does_not_take_a_block_from_another_segment)
                   foreign.header.size_bytes);
     free(block);
     expect_all_but(second, 60, second, place.header.offset, "its header is damaged");
+}
+
+/* Valid here, but of another history of this very segment: only the chain tells. */
+Test(reader, tells_a_block_that_does_not_follow_the_one_before_it)
+{
+    logs_make(path(), 0, 20, 100);
+    struct logs_place place = logs_find(path(), 10);
+    struct segment_format_segment_header segment;
+    uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
+    uint32_t checksum;
+    scratch_read(logs_segment_path(path(), 1), 0, bytes, sizeof bytes);
+    cr_assert_eq(segment_format_decode_segment_header(bytes, &segment, &checksum), FORMAT_VALID);
+    place.header.chain++;
+    segment_format_encode_block_header(segment_format_seed(segment.log_id, 1), &place.header,
+                                       bytes);
+    scratch_write(logs_segment_path(path(), 1), place.header.offset, bytes,
+                  FORMAT_BLOCK_HEADER_BYTES);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 9);
+    logs_expect_damage(reader, "it does not follow the block before it; no event is lost by it");
+    logs_expect_event(reader, 10);
+    logs_expect_damage(reader, "it does not follow the block before it; no event is lost by it");
+    logs_expect_events(reader, 11, 20);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
 }
 
 /* Retention. */
@@ -692,7 +780,7 @@ static void delete_below(uint64_t bound)
 Test(reader, starts_at_the_first_event_that_is_left)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t bound = logs_find(path(), 40).segment_first;
+    uint64_t bound = segment_of(40);
     delete_below(bound);
     struct segment_reader *reader = logs_read(path());
     cr_assert_eq(segment_reader_bound(reader), bound);
@@ -705,7 +793,7 @@ Test(reader, starts_at_the_first_event_that_is_left)
 Test(reader, tells_the_hole_that_retention_made_while_it_read)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t bound = logs_find(path(), 40).segment_first;
+    uint64_t bound = segment_of(40);
     uint64_t second = 1;
     while (logs_find(path(), second).segment_first == 1)
         second++;
@@ -729,7 +817,7 @@ Test(reader, tells_the_hole_that_retention_made_while_it_read)
 Test(reader, tells_the_hole_below_a_sequence_that_was_asked_for)
 {
     logs_make(path(), SMALL, 60, 3000);
-    uint64_t bound = logs_find(path(), 40).segment_first, first = 0, last = 0;
+    uint64_t bound = segment_of(40), first = 0, last = 0;
     delete_below(bound);
     struct segment_reader *reader = logs_read(path());
     seek(reader, 5);
@@ -745,7 +833,7 @@ Test(reader, finds_the_place_from_the_index_gone_after_retention)
     logs_make(path(), SMALL, 60, 3000);
     struct logs_place place = logs_find(path(), 20);
     struct segment_reader *reader = logs_read(path());
-    delete_below(logs_find(path(), 40).segment_first);
+    delete_below(segment_of(40));
     cr_assert_eq(segment_reader_seek_block(reader, place.segment_first, place.header.offset,
                                            place.header.sequence_first, &error),
                  ERROR_NOT_FOUND);

@@ -336,8 +336,10 @@ Test(verify, finds_a_segment_that_was_cut_short)
     scratch_cut(logs_segment_path(path(), second), place.header.offset);
     struct outcome outcome = verify();
     cr_assert_geq(outcome.count, 2);
-    cr_assert_not_null(strstr(outcome.texts[0], "is not sealed, but segment") ||
-                       strstr(outcome.texts[0], "bytes, but was made with"));
+    bool found = false;
+    for (size_t i = 0; i < outcome.count && i < TEXTS_MAX; i++)
+        found |= strstr(outcome.texts[i], "bytes, but was made with") != NULL;
+    cr_assert(found, "%s", outcome.texts[0]);
 }
 
 Test(verify, finds_a_segment_of_another_log)

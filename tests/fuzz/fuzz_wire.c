@@ -1,0 +1,120 @@
+/*
+ * fuzz_wire.c - any bytes at all go to the decoders of frames, as if they stood behind a length.
+ *
+ * Whatever they accept lies inside of the frame, and a pub that was accepted is written again as a
+ * frame that gives the same events.
+ */
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "tools/client/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct event events[WIRE_EVENTS_MAX], again[WIRE_EVENTS_MAX];
+
+static void expect_inside(const struct msgpack_cursor *frame, const void *at, size_t bytes)
+{
+    const uint8_t *first = at;
+    assert(bytes == 0 || (first >= frame->at && bytes <= (size_t)(frame->end - first)));
+}
+
+static void expect_text_inside(const struct msgpack_cursor *frame, const struct wire_text *text)
+{
+    expect_inside(frame, text->text, text->bytes);
+}
+
+static void expect_same_events(const struct event *left, const struct event *right)
+{
+    assert(left->time_ns == right->time_ns && left->number == right->number);
+    assert(left->topic_bytes == right->topic_bytes && left->payload_bytes == right->payload_bytes);
+    assert(memcmp(left->topic, right->topic, left->topic_bytes) == 0);
+    assert(memcmp(left->payload, right->payload, left->payload_bytes) == 0);
+}
+
+static void expect_same_when_written_again(const struct wire_pub *pub,
+                                           const struct wire_text *producer)
+{
+    struct buffer frame = {0};
+    assert(wire_begin_pub(&frame, pub->id, NULL) == OK);
+    for (uint32_t i = 0; i < pub->event_count; i++)
+        assert(wire_add_event(&frame, &events[i], NULL) == OK);
+    /* The same events can need more bytes here, and then no longer fit into one frame. */
+    if (frame.size <= WIRE_FRAME_MAX) {
+        struct wire_pub read;
+        enum wire_type type;
+        uint32_t left;
+        wire_end_pub(&frame, 0, (uint16_t)pub->event_count);
+        struct msgpack_cursor cursor = {frame.data + WIRE_LENGTH_BYTES, frame.data + frame.size};
+        assert(wire_read_type(&cursor, &type, &left, NULL) == OK && type == WIRE_PUB);
+        assert(wire_read_pub(cursor, left, producer, again, &read, NULL) == OK);
+        assert(read.id == pub->id && read.event_count == pub->event_count);
+        for (uint32_t i = 0; i < read.event_count; i++)
+            expect_same_events(&events[i], &again[i]);
+    }
+    buffer_release(&frame);
+}
+
+static void read_pub(const struct msgpack_cursor *frame, struct msgpack_cursor cursor,
+                     uint32_t left, const struct wire_text *producer)
+{
+    struct wire_pub pub;
+    if (wire_read_pub(cursor, left, producer, events, &pub, NULL))
+        return;
+    assert(pub.event_count <= WIRE_EVENTS_MAX);
+    for (uint32_t i = 0; i < pub.event_count; i++) {
+        expect_inside(frame, events[i].topic, events[i].topic_bytes);
+        expect_inside(frame, events[i].payload, events[i].payload_bytes);
+        assert((events[i].number > 0) == (producer->bytes > 0));
+    }
+    expect_same_when_written_again(&pub, producer);
+}
+
+static void read_ack(const struct msgpack_cursor *frame, struct msgpack_cursor cursor,
+                     uint32_t left)
+{
+    struct wire_ack ack;
+    struct wire_refusal refusal;
+    if (wire_read_ack(cursor, left, &ack, NULL))
+        return;
+    while (wire_read_refusal(&ack.refusals, &refusal, NULL) == OK) {
+        expect_text_inside(frame, &refusal.code);
+        expect_text_inside(frame, &refusal.reason);
+    }
+}
+
+static void read_maps(const struct msgpack_cursor *frame, struct msgpack_cursor cursor,
+                      uint32_t left)
+{
+    struct wire_hello hello;
+    struct wire_welcome welcome;
+    struct wire_error error;
+    if (wire_read_hello(cursor, left, &hello, NULL) == OK) {
+        expect_text_inside(frame, &hello.client);
+        expect_text_inside(frame, &hello.producer);
+    }
+    if (wire_read_welcome(cursor, left, &welcome, NULL) == OK)
+        expect_text_inside(frame, &welcome.server);
+    if (wire_read_error(cursor, left, &error, NULL) == OK)
+        expect_text_inside(frame, &error.text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct wire_text ANONYMOUS = {NULL, 0}, PRODUCER = {"p", 1};
+    struct msgpack_cursor frame = {data, data + size}, cursor = frame;
+    enum wire_type type;
+    uint32_t left;
+    uint64_t value, durable;
+    if (size > WIRE_FRAME_MAX || wire_read_type(&cursor, &type, &left, NULL))
+        return 0;
+    read_pub(&frame, cursor, left, &ANONYMOUS);
+    read_pub(&frame, cursor, left, &PRODUCER);
+    read_ack(&frame, cursor, left);
+    read_maps(&frame, cursor, left);
+    wire_read_ping(cursor, left, &value, NULL);
+    wire_read_pong(cursor, left, &value, &durable, NULL);
+    return 0;
+}
