@@ -349,6 +349,13 @@ enum error_code segment_format_decode_gap(const void *body, size_t size,
     return OK;
 }
 
+void segment_format_log_id_text(const uint8_t log_id[FORMAT_LOG_ID_BYTES],
+                                char text_out[FORMAT_LOG_ID_TEXT + 1])
+{
+    for (size_t i = 0; i < FORMAT_LOG_ID_PUBLIC_BYTES; i++)
+        snprintf(text_out + 2 * i, 3, "%02x", log_id[i]);
+}
+
 void segment_format_segment_name(uint64_t sequence_first,
                                  char name_out[FORMAT_SEGMENT_NAME_BYTES + 1])
 {

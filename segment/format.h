@@ -25,8 +25,9 @@ enum {
     FORMAT_TRAILER_BYTES = 64,
     FORMAT_RECORD_HEADER_BYTES = 24,
     FORMAT_ALIGNMENT = 8,
-    FORMAT_PIECE_BYTES = 512, /* one checksum for each sector that a body touches */
-    FORMAT_LOG_ID_BYTES = 16,
+    FORMAT_PIECE_BYTES = 512,       /* one checksum for each sector that a body touches */
+    FORMAT_LOG_ID_BYTES = 16,       /* random; */
+    FORMAT_LOG_ID_PUBLIC_BYTES = 8, /* the first of them are shown, the others are not */
     FORMAT_SEGMENT_NAME_BYTES = 24, /* "00000000000000000001.seg" */
 
     /* One event of the largest size still fits into a block. */
@@ -177,6 +178,15 @@ void segment_format_encode_gap(const struct segment_format_gap *gap,
                                uint8_t bytes_out[FORMAT_GAP_BODY_BYTES]);
 enum error_code segment_format_decode_gap(const void *body, size_t size,
                                           struct segment_format_gap *gap_out, struct error *error);
+
+/*
+ * The public half of a log's identity, in hexadecimal digits. The other half stays in the files:
+ * who knew all of it could forge a block inside of a payload, which a search behind damage would
+ * take for ours.
+ */
+enum { FORMAT_LOG_ID_TEXT = 2 * FORMAT_LOG_ID_PUBLIC_BYTES };
+void segment_format_log_id_text(const uint8_t log_id[FORMAT_LOG_ID_BYTES],
+                                char text_out[FORMAT_LOG_ID_TEXT + 1]);
 
 /* "00000000000000000001.seg"; the only names that are segments. */
 void segment_format_segment_name(uint64_t sequence_first,

@@ -52,7 +52,7 @@ def status_facts(directory):
     assert (without["first_seq"], without["last_seq"], without["events"]) == (1, 10, 10)
     assert (without["index_seq"], without["index_lag"], without["segments"]) == (10, 0, 1)
     assert without["last_event_time"] == "2026-01-02T03:00:10.000000000Z"
-    assert re.fullmatch("[0-9a-f]{32}", without["log_id"])
+    assert re.fullmatch("[0-9a-f]{16}", without["log_id"])
     with daemon(directory) as process:
         within = status(directory)
         assert (within["writing"], within["writer_pid"]) == (True, process.pid)

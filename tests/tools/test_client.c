@@ -410,7 +410,7 @@ static int welcome_one(struct script *script)
     frame.size = 0;
     struct wire_welcome welcome = {.version = 1,
                                    .server = {"test", 4},
-                                   .log = {"00112233445566778899aabbccddeeff", 32},
+                                   .log = {"0011223344556677", 16},
                                    .frame_max = WIRE_FRAME_MAX,
                                    .events_max = WIRE_EVENTS_MAX};
     wire_write_welcome(&frame, &welcome, NULL);

@@ -114,13 +114,11 @@ static void ask_log_id(struct publisher *publisher, char *text_out, size_t size)
 static enum error_code check_same_log(struct publisher *publisher, struct error *error)
 {
     const struct publisher_options *options = &publisher->options;
-    char theirs[64], ours[2 * FORMAT_LOG_ID_BYTES + 1] = "";
+    char theirs[64], ours[FORMAT_LOG_ID_TEXT + 1] = "";
     struct segment_reader *reader = NULL;
     ask_log_id(publisher, theirs, sizeof theirs);
     if (segment_reader_open(options->directory, &reader, NULL) == OK) {
-        const uint8_t *id = segment_reader_log_id(reader);
-        for (size_t i = 0; i < FORMAT_LOG_ID_BYTES; i++)
-            snprintf(ours + 2 * i, 3, "%02x", id[i]);
+        segment_format_log_id_text(segment_reader_log_id(reader), ours);
         segment_reader_close(reader);
     }
     if (strcmp(ours, theirs) == 0)

@@ -39,7 +39,7 @@ static const struct options_verb status_verb = {
 };
 
 struct status {
-    char log_id[2 * FORMAT_LOG_ID_BYTES + 1];
+    char log_id[FORMAT_LOG_ID_TEXT + 1];
     bool writing; /* some process holds the writer's lock: the daemon or `daybook pub` */
     uint32_t writer_pid;
     bool answering; /* somebody listens at the socket */
@@ -55,12 +55,6 @@ struct status {
     int64_t last_time_ns;
     bool damaged;
 };
-
-static void set_log_id(struct status *status, const uint8_t *log_id)
-{
-    for (size_t i = 0; i < FORMAT_LOG_ID_BYTES; i++)
-        snprintf(status->log_id + 2 * i, 3, "%02x", log_id[i]);
-}
 
 static bool answers(const char *path)
 {
@@ -160,7 +154,7 @@ static enum error_code look(struct status *status, const char *directory, const 
     if (code)
         return code;
     look_at_index(status, directory); /* before the watermark: a live index is never ahead of it */
-    set_log_id(status, segment_reader_log_id(reader));
+    segment_format_log_id_text(segment_reader_log_id(reader), status->log_id);
     status->durable = segment_reader_watermark(reader);
     status->bound = segment_reader_bound(reader);
     segment_reader_close(reader);

@@ -27,7 +27,7 @@ enum {
 struct server {
     struct server_options options;
     int epoll_fd;
-    char log_id[WIRE_LOG_ID_TEXT + 1];
+    char log_id[FORMAT_LOG_ID_TEXT + 1];
     struct intake intake;
     struct input_pool pool;
     int64_t started_ns;
@@ -412,12 +412,6 @@ static enum error_code watch_all(struct server *server, struct error *error)
     return code;
 }
 
-static void format_log_id(const uint8_t *id, char text_out[WIRE_LOG_ID_TEXT + 1])
-{
-    for (int i = 0; i < WIRE_LOG_ID_TEXT / 2; i++)
-        snprintf(text_out + 2 * i, 3, "%02x", id[i]);
-}
-
 enum error_code server_create(const struct server_options *options, struct server **server_out,
                               struct error *error)
 {
@@ -427,7 +421,7 @@ enum error_code server_create(const struct server_options *options, struct serve
     server->options = *options;
     server->pool.bytes_max = options->input_bytes_max;
     server->started_ns = server->now_ns = server->ticked_ns = clock_monotonic_ns();
-    format_log_id(segment_log_id(options->log), server->log_id);
+    segment_format_log_id_text(segment_log_id(options->log), server->log_id);
     list_init(&server->all);
     list_init(&server->ready);
     list_init(&server->waiting);
