@@ -63,6 +63,11 @@ static enum error_code check_origin(const struct event *event, struct error *err
         return error_set(error, ERROR_INVALID,
                          "the producer '%.*s' gave no number; its events count from 1",
                          (int)event->producer_bytes, event->producer);
+    if (event->number > EVENT_NUMBER_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "the producer '%.*s' gave the number %llu; the highest is %llu",
+                         (int)event->producer_bytes, event->producer,
+                         (unsigned long long)event->number, (unsigned long long)EVENT_NUMBER_MAX);
     return OK;
 }
 

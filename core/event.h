@@ -19,6 +19,9 @@ enum {
     EVENT_PAYLOAD_DEPTH_MAX = 32,      /* arrays and maps inside each other */
 };
 
+/* The last number but one: whoever has used it up can still be told "the next is one more". */
+#define EVENT_NUMBER_MAX (UINT64_MAX - 1)
+
 /* "No time given": the log takes the arrival time. */
 #define EVENT_TIME_NONE INT64_MIN
 

@@ -73,6 +73,8 @@ enum error_code file_open_directory_at(int directory_fd, const char *name, bool 
                                        struct error *error)
 {
     enum error_code code = open_ours_at(directory_fd, name, fd_out, error);
+    if (code == OK && create)
+        return file_sync_directory(directory_fd, name, error);
     if (code != ERROR_NOT_FOUND || !create)
         return code;
     code = create_at(directory_fd, name, error);
@@ -123,6 +125,9 @@ enum error_code file_open_directory(const char *path, bool create, int *fd_out, 
     if (code)
         return code;
     code = open_ours_at(AT_FDCWD, trimmed, fd_out, error);
+    /* A name that is there already may have been made a moment ago: sync it, as far as we may. */
+    if (code == OK && create)
+        create_path(trimmed, NULL);
     if (code != ERROR_NOT_FOUND || !create)
         return code;
     code = create_path(trimmed, error);

@@ -34,6 +34,9 @@ void json_reader_free(struct json_reader *reader);
 enum error_code json_to_msgpack(struct json_reader *reader, const char *text, size_t text_bytes,
                                 unsigned depth_max, struct buffer *out, struct error *error);
 
+/* Only white space within a line: there is no JSON text, and nothing to complain about. */
+bool json_is_blank(const char *text, size_t text_bytes);
+
 enum json_style { JSON_COMPACT, JSON_PRETTY };
 
 /*

@@ -515,3 +515,11 @@ enum error_code json_to_msgpack(struct json_reader *reader, const char *text, si
         out->size = size;
     return code;
 }
+
+bool json_is_blank(const char *text, size_t text_bytes)
+{
+    for (size_t i = 0; i < text_bytes; i++)
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r')
+            return false;
+    return true;
+}

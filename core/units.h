@@ -44,6 +44,10 @@ enum error_code units_parse_data_time(const char *text, size_t text_bytes, int64
 enum error_code units_data_time_from_real(double value, int64_t *time_ns_out, struct error *error);
 enum error_code units_data_time_from_integer(int64_t value, int64_t *time_ns_out,
                                              struct error *error);
+/* … or one of both as a JSON document has it, converted to msgpack: text or number. */
+struct msgpack_value;
+enum error_code units_data_time_from_value(const struct msgpack_value *value, int64_t *time_ns_out,
+                                           struct error *error);
 
 #define UNITS_TIME_TEXT_SIZE 40
 /* "2025-09-09T03:03:01.642318000Z", always 9 digits. */

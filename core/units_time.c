@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/decimal.h"
+#include "core/msgpack.h"
 
 #define NS_PER_SECOND   INT64_C(1000000000)
 #define SECONDS_PER_DAY INT64_C(86400)
@@ -407,6 +408,25 @@ enum error_code units_data_time_from_integer(int64_t value, int64_t *time_ns_out
                          (long long)value);
     *time_ns_out = time_ns;
     return OK;
+}
+
+enum error_code units_data_time_from_value(const struct msgpack_value *value, int64_t *time_ns_out,
+                                           struct error *error)
+{
+    switch (value->kind) {
+    case MSGPACK_KIND_STR:
+        return units_parse_data_time(value->bytes, value->count, time_ns_out, error);
+    case MSGPACK_KIND_FLOAT:
+        return units_data_time_from_real(value->real, time_ns_out, error);
+    case MSGPACK_KIND_INT:
+        return units_data_time_from_integer(value->signed_, time_ns_out, error);
+    case MSGPACK_KIND_UINT:
+        if (value->unsigned_ <= INT64_MAX)
+            return units_data_time_from_integer((int64_t)value->unsigned_, time_ns_out, error);
+        return error_set(error, ERROR_INVALID, "the number is beyond every time");
+    default:
+        return error_set(error, ERROR_INVALID, "a time is text or a number");
+    }
 }
 
 /* Exactly `digits` digits, and the address behind them. */

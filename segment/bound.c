@@ -55,8 +55,8 @@ enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct er
         code = OK;
     } else if (!code && !parse_line((const char *)line.data, line.size, sequence_out)) {
         code = error_set(error, ERROR_DAMAGED,
-                         "'%s' is damaged: it is not a sequence with a matching checksum; remove "
-                         "it and check the log with 'daybook verify'",
+                         "'%s' is damaged: it is not a sequence with a matching checksum; "
+                         "restore it from a copy, or, if retention never ran here, remove it",
                          bound_name);
     }
     buffer_release(&line);

@@ -1,5 +1,6 @@
 #include "segment/committer.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -9,7 +10,9 @@
 #include "core/file.h"
 #include "segment/preparer.h"
 
-#define IDLE_WATERMARK_NS   (INT64_C(100) * 1000000)
+#define IDLE_WATERMARK_NS (INT64_C(100) * 1000000)
+/* Not a time: the segment has no event yet. */
+#define NO_EVENT            INT64_MIN
 #define RETRY_NS            (INT64_C(500) * 1000000)
 #define FIRST_SEGMENT_BYTES (UINT64_C(1) << 20)
 
@@ -27,8 +30,9 @@ struct segment_committer {
     uint64_t sequence_last; /* written */
     int64_t arrival_ns;     /* of the last block */
     int64_t last_commit_ns; /* monotonic */
-    int64_t first_event_ns; /* monotonic; of the active segment; 0: it has none */
-    struct error failure;   /* the thread's; read after it has ended */
+    int64_t
+        first_event_ns; /* monotonic, of the active segment; NO_EVENT; below 0: before this boot */
+    struct error failure; /* the thread's; read after it has ended */
 
     _Atomic uint64_t events, commits, blocks, rolls, raw_bytes, stored_bytes;
     atomic_bool disk_full;
@@ -79,7 +83,8 @@ static enum error_code take_file(struct segment_committer *c,
 
 /*
  * A segment without any sequence has the name that the next one needs: it is replaced by rename,
- * not sealed. No reader has it open: they do not look before there is an event.
+ * not sealed. Readers
+ * that have it listed find another header (segment/walk.c).
  */
 static bool is_unused(const struct segment_committer *c)
 {
@@ -108,7 +113,7 @@ static enum error_code change_segment(struct segment_committer *c,
         return code;
     segment_writer_close(c->writer);
     c->writer = writer;
-    c->first_event_ns = 0;
+    c->first_event_ns = NO_EVENT;
     atomic_fetch_add(&c->rolls, 1);
     segment_preparer_request(c->preparer,
                              segment_committer_next_size(size, c->options.segment_bytes));
@@ -209,6 +214,7 @@ static enum error_code write_block(struct segment_committer *c,
 {
     enum error_code code = OK;
 
+    assert(builder->event_count > 0 && builder->sequence_first == c->sequence_last + 1);
     if (!segment_writer_fits(c->writer, builder->raw.size, builder->event_count))
         code = roll_when_possible(c, builder->raw.size, builder->event_count, error);
     if (code)
@@ -232,12 +238,13 @@ static enum error_code write_block(struct segment_committer *c,
         return code;
     c->arrival_ns = builder->arrival_ns;
     c->sequence_last = builder->sequence_first + builder->event_count - 1;
-    if (c->first_event_ns == 0)
+    if (c->first_event_ns == NO_EVENT)
         c->first_event_ns = clock_monotonic_ns();
     atomic_fetch_add(&c->blocks, 1);
     atomic_fetch_add(&c->events, builder->event_count);
     atomic_fetch_add(&c->raw_bytes, builder->raw.size);
     atomic_fetch_add(&c->stored_bytes, segment_writer_offset(c->writer) - before);
+    segment_watermark_set_written(c->watermark, c->sequence_last);
     segment_pending_set_written(c->pending, c->sequence_last);
     return OK;
 }
@@ -288,7 +295,7 @@ static int64_t idle_deadline(const struct segment_committer *c)
 
 static int64_t age_deadline(const struct segment_committer *c)
 {
-    if (c->first_event_ns == 0 || c->first_event_ns > INT64_MAX - c->options.segment_age_ns)
+    if (c->first_event_ns == NO_EVENT || c->first_event_ns > INT64_MAX - c->options.segment_age_ns)
         return INT64_MAX;
     return c->first_event_ns + c->options.segment_age_ns;
 }
@@ -300,9 +307,12 @@ static enum error_code keep_house(struct segment_committer *c, struct error *err
     bool retry;
 
     if (now >= age_deadline(c)) {
-        enum error_code code = roll(c, 0, 0, &retry, error);
-        if (!code || !retry)
-            return code;
+        struct error why;
+        enum error_code code = roll(c, 0, 0, &retry, &why);
+        if (!code)
+            return OK;
+        if (!retry)
+            return error_set(error, code, "%s", why.text);
         /* No file for a next segment: nothing has changed, and nothing is lost by waiting. */
         c->first_event_ns = now + RETRY_NS - c->options.segment_age_ns;
     }
@@ -348,8 +358,8 @@ static int64_t age_of_first_event(const struct segment_writer *writer)
     int64_t now = clock_monotonic_ns();
 
     if (totals->event_count == 0)
-        return 0;
-    return age > 0 && age < now ? now - age : now;
+        return NO_EVENT;
+    return age > 0 ? now - age : now;
 }
 
 enum error_code segment_committer_create(const struct segment_committer_start *start,

@@ -84,7 +84,8 @@ enum segment_format_verdict segment_format_decode_segment_header(
         return bytes_are_zero(b, FORMAT_SEGMENT_HEADER_BYTES) ? FORMAT_ZERO : FORMAT_BAD;
     if (bytes_load32(b + 8) != segment_header_checksum(b))
         return FORMAT_BAD;
-    if (bytes_load32(b + 12) != FORMAT_VERSION)
+    if (bytes_load32(b + 12) != FORMAT_VERSION || bytes_load32(b + 92) != 0 ||
+        !bytes_are_zero(b + 104, FORMAT_SEGMENT_HEADER_BYTES - 104))
         return FORMAT_NEWER;
     memcpy(header.log_id, b + 16, FORMAT_LOG_ID_BYTES);
     header.sequence_first = bytes_load64(b + 32);
@@ -232,6 +233,8 @@ enum segment_format_verdict segment_format_decode_trailer(
         return bytes_are_zero(b, FORMAT_TRAILER_BYTES) ? FORMAT_ZERO : FORMAT_BAD;
     if (bytes_load32(b + 4) != checksum_extend(seed, b + 8, FORMAT_TRAILER_BYTES - 8))
         return FORMAT_BAD;
+    if (bytes_load32(b + 20) != 0 || bytes_load64(b + 56) != 0)
+        return FORMAT_NEWER;
     trailer_out->seal_offset = bytes_load64(b + 8);
     trailer_out->seal_checksum = bytes_load32(b + 16);
     trailer_out->sequence_last = bytes_load64(b + 24);
@@ -292,7 +295,11 @@ enum error_code segment_format_decode_record(const uint8_t *at, size_t available
         .number = bytes_load64(at + 16),
     };
     size_t rest = available - FORMAT_RECORD_HEADER_BYTES;
+    if (bytes_load16(at + 6) != 0)
+        return error_set(error, ERROR_DAMAGED, "a record's reserved bytes are not zero");
     if (event.topic_bytes == 0 || event.payload_bytes == 0 ||
+        event.producer_bytes > EVENT_PRODUCER_BYTES_MAX ||
+        event.payload_bytes > EVENT_PAYLOAD_BYTES_MAX ||
         event.topic_bytes + event.producer_bytes + event.payload_bytes > rest)
         return error_set(error, ERROR_DAMAGED,
                          "a record of %zu+%zu+%zu bytes does not fit into %zu", event.topic_bytes,
@@ -340,6 +347,9 @@ enum error_code segment_format_decode_gap(const void *body, size_t size,
         .sequence_last = bytes_load64(b + 8),
         .cause = (enum segment_format_gap_cause)bytes_load32(b + 16),
     };
+    if (bytes_load32(b + 20) != 0 || gap.cause < FORMAT_GAP_TORN_TAIL ||
+        gap.cause > FORMAT_GAP_DAMAGED_TAIL)
+        return error_set(error, ERROR_VERSION, "a gap of a cause that this Daybook does not know");
     if (gap.sequence_first == 0 || gap.sequence_last < gap.sequence_first ||
         gap.sequence_last > UINT64_MAX - FORMAT_BLOCK_EVENTS_MAX)
         return error_set(error, ERROR_DAMAGED,

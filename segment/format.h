@@ -111,10 +111,9 @@ struct segment_format_trailer {
 /* Why bytes are not the thing that a decoder looks for. */
 enum segment_format_verdict {
     FORMAT_VALID,
-    FORMAT_ZERO,      /* nothing but zeros: never written */
-    FORMAT_BAD,       /* neither zero nor valid */
-    FORMAT_OTHER_LOG, /* valid, but of another log */
-    FORMAT_NEWER,     /* valid, of a version or kind that we do not know */
+    FORMAT_ZERO,  /* nothing but zeros: never written */
+    FORMAT_BAD,   /* neither zero nor valid */
+    FORMAT_NEWER, /* valid, of a version or kind that we do not know */
 };
 
 /* The seed of all checksums in one segment: no block of another segment or log is valid here. */

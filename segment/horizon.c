@@ -147,7 +147,7 @@ static enum error_code scan_file(const struct segment_horizon *horizon,
         return code;
     code = segment_recovery_scan(fd, last, last->sealed, witness, NULL, NULL, scan_out, error);
     file_close(&fd);
-    if (code != ERROR_DAMAGED && code != ERROR_IO)
+    if (code != ERROR_DAMAGED && code != ERROR_IO && code != ERROR_VERSION)
         return code;
     *scan_out = (struct segment_recovery_scan){
         .verdict = RECOVERY_CORRUPT,
@@ -178,7 +178,11 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
     if (code)
         return code;
 
-    bool finished = scan.verdict == RECOVERY_CLEAN || scan.verdict == RECOVERY_SEALED;
+    /*
+     * A seal without a trailer proves nothing: it may have been written behind blocks that were not
+     * synced yet.
+     */
+    bool finished = scan.verdict == RECOVERY_CLEAN;
     bool on_disk = !basis->held && !(basis->page && basis->state.same_boot);
     uint64_t limit = last.sequence_first - 1;
     if (witness > limit)

@@ -4,9 +4,11 @@
  * With a live writer that is what the shared page says (segment/watermark.h). Without one it is
  * what recovery would keep and what must be durable already:
  *
- *     the page is of this boot      the page's sequence, or what the blocks themselves promise;
- * all, when the last block is a stop mark or a seal. The rest may only be in the page cache. of
- * another boot, or missing   every valid block: what a restarted machine reads is on disk.
+ *   - the page is of this boot: the page's sequence, or what the blocks themselves promise; all
+ * when the last block is a stop mark or the trailer is valid. The rest may only be in the page
+ * cache;
+ *   - it is of another boot, or missing: every valid block. A restarted machine reads from the
+ * disk.
  *
  * The horizon never moves back. One thread.
  */

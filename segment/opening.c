@@ -27,7 +27,8 @@ struct opening_work {
     struct segment_seal totals; /* of the last segment */
     uint64_t witness;
     bool same_boot;
-    struct segment_format_gap gap; /* sequence_first 0: none */
+    struct segment_watermark_state page; /* zeros when there is none of this log */
+    struct segment_format_gap gap;       /* sequence_first 0: none */
 };
 
 static enum error_code take_directory(struct opening_work *work, const char *path,
@@ -43,6 +44,15 @@ static enum error_code take_directory(struct opening_work *work, const char *pat
     if (!code)
         code = file_open_directory_at(out->log_fd, "segments", true, &out->segments_fd, error);
     return code;
+}
+
+/* Without an identity of the boot nobody can say that the machine was not restarted. */
+static bool boot_is_known(void)
+{
+    uint8_t boot_id[CLOCK_BOOT_ID_SIZE];
+
+    clock_boot_id(boot_id);
+    return !bytes_are_zero(boot_id, sizeof boot_id);
 }
 
 /* The watermark page of the last writer is a witness, and tells whether the machine was restarted.
@@ -61,9 +71,11 @@ static enum error_code ask_watermark(struct opening_work *work, struct error *er
     bool ours =
         segment_watermark_read(page, &state) &&
         (!work->last || memcmp(state.log_id, work->last->header.log_id, FORMAT_LOG_ID_BYTES) == 0);
-    if (ours && state.sequence_durable > work->witness)
-        work->witness = state.sequence_durable;
-    work->same_boot = ours && state.same_boot;
+    if (ours)
+        work->page = state;
+    if (work->page.sequence_durable > work->witness)
+        work->witness = work->page.sequence_durable;
+    work->same_boot = work->page.same_boot && boot_is_known();
     segment_watermark_close(page);
     return OK;
 }
@@ -152,12 +164,6 @@ static enum error_code refuse_corrupt(const struct opening_work *work, struct er
                      work->last->name, scan->end_offset, why, scan->sequence_next, last);
 }
 
-static bool is_unclean(const struct segment_recovery_scan *scan)
-{
-    return scan->verdict == RECOVERY_END || scan->verdict == RECOVERY_TORN ||
-           scan->verdict == RECOVERY_DAMAGED_TAIL;
-}
-
 /*
  * Sequences that may have been given to events which are gone must never be given again (D6). After
  * a power loss nobody knows how many; as long as the machine runs, the file itself still names
@@ -169,8 +175,12 @@ static void plan_gap(struct opening_work *work)
     uint64_t first = scan->sequence_next;
     uint64_t last = scan->sequence_seen;
 
-    if (!is_unclean(scan))
+    /* A seal may be the work of a recovery that was interrupted, so only a stop mark is clean. */
+    if (scan->verdict == RECOVERY_CLEAN)
         return;
+    if (work->page.sequence_written > last &&
+        work->page.sequence_written - first < FORMAT_UNDURABLE_EVENTS_MAX)
+        last = work->page.sequence_written;
     enum segment_format_gap_cause cause =
         scan->verdict == RECOVERY_DAMAGED_TAIL ? FORMAT_GAP_DAMAGED_TAIL : FORMAT_GAP_TORN_TAIL;
     if (!work->same_boot) {
@@ -352,6 +362,18 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
     return code;
 }
 
+/* Of the last block; a segment without any has a predecessor that knows. */
+static int64_t last_arrival(const struct opening_work *work)
+{
+    const struct segment_set_segment *before = work->last - 1;
+
+    if (work->scan.arrival_ns != INT64_MIN)
+        return work->scan.arrival_ns;
+    if (work->set.count - work->set.dead_count > 1 && before->sealed)
+        return before->trailer.arrival_last_ns;
+    return 0;
+}
+
 static enum error_code open_existing(struct opening_work *work, struct error *error)
 {
     struct segment_opening *out = &work->out;
@@ -361,10 +383,9 @@ static enum error_code open_existing(struct opening_work *work, struct error *er
     enum error_code code = scan_last(work, error);
     if (code)
         return code;
-    out->epoch = work->scan.epoch + 1;
-    out->arrival_ns = work->scan.arrival_ns;
-    if (out->arrival_ns == INT64_MIN) /* an empty segment: its predecessor knows */
-        out->arrival_ns = work->last->header.created_ns;
+    out->epoch = work->scan.epoch > work->page.epoch ? work->scan.epoch : work->page.epoch;
+    out->epoch++;
+    out->arrival_ns = last_arrival(work);
     code = go_on(work, error);
     out->sequence_next =
         work->gap.sequence_first ? work->gap.sequence_last + 1 : work->scan.sequence_next;

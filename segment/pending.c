@@ -119,7 +119,9 @@ static void wake_committer(struct segment_pending *pending)
         pthread_cond_signal(&pending->work);
 }
 
-static enum error_code open_block(struct segment_pending *pending, struct error *error)
+/* Start a block with room for `bytes`. It joins the list only when nothing can fail any more. */
+static enum error_code open_block(struct segment_pending *pending, size_t bytes,
+                                  struct error *error)
 {
     struct segment_pending_block *block = pending->spare;
 
@@ -132,6 +134,11 @@ static enum error_code open_block(struct segment_pending *pending, struct error 
             return error_set(error, ERROR_MEMORY, "no memory for a block of events");
     }
     block->next = NULL;
+    enum error_code code = buffer_reserve(&block->builder.raw, bytes, error);
+    if (code) {
+        free_list(block);
+        return code;
+    }
     if (pending->last)
         pending->last->next = block;
     else
@@ -156,7 +163,8 @@ static enum error_code store(struct segment_pending *pending, const struct event
 {
     struct event event = *given;
     int64_t arrival = arrive(pending);
-    enum error_code code = pending->last ? OK : open_block(pending, error);
+    size_t bytes = segment_format_record_bytes(given);
+    enum error_code code = pending->last ? OK : open_block(pending, bytes, error);
 
     if (code)
         return code;
@@ -165,7 +173,7 @@ static enum error_code store(struct segment_pending *pending, const struct event
     code = segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
     if (code == ERROR_FULL) {
         wake_committer(pending);
-        code = open_block(pending, error);
+        code = open_block(pending, bytes, error);
         if (!code)
             code =
                 segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
@@ -308,7 +316,8 @@ void segment_pending_wait_room(struct segment_pending *pending)
     segment_pending_kick(pending);
     pthread_mutex_lock(&pending->mutex);
     size_t events = pending->events;
-    while (pending->events > 0 && pending->events >= events && !pending->failure.code)
+    while (pending->events > 0 && pending->events >= events && !pending->failure.code &&
+           !pending->refusal.code)
         pthread_cond_wait(&pending->progress, &pending->mutex);
     pthread_mutex_unlock(&pending->mutex);
 }
@@ -402,6 +411,9 @@ void segment_pending_set_durable(struct segment_pending *pending, uint64_t seque
     atomic_store_explicit(&pending->durable, sequence, memory_order_release);
     if (atomic_load(&pending->written) < sequence)
         atomic_store_explicit(&pending->written, sequence, memory_order_release);
+    pthread_mutex_lock(&pending->mutex);
+    pthread_cond_broadcast(&pending->progress);
+    pthread_mutex_unlock(&pending->mutex);
 }
 
 struct segment_pending_block *segment_pending_release(struct segment_pending *pending,
@@ -433,6 +445,7 @@ void segment_pending_refuse(struct segment_pending *pending, const struct error 
 {
     pthread_mutex_lock(&pending->mutex);
     pending->refusal = why ? *why : (struct error){0};
+    pthread_cond_broadcast(&pending->progress);
     pthread_mutex_unlock(&pending->mutex);
 }
 

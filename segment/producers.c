@@ -149,6 +149,7 @@ enum error_code segment_producers_note(struct segment_producers *producers, cons
 {
     uint16_t i = find(producers, name, name_bytes);
 
+    assert(name_bytes > 0 && name_bytes <= EVENT_PRODUCER_BYTES_MAX);
     if (i != NONE) {
         unlink_use(producers, i);
     } else {

@@ -126,6 +126,8 @@ static enum error_code next_sequence(const struct segment_format_block_header *h
     if (header->kind != FORMAT_BLOCK_GAP)
         return OK;
     enum error_code code = segment_format_decode_gap(raw, header->raw_bytes, &gap, error);
+    if (!code && gap.sequence_first != header->sequence_first)
+        code = error_set(error, ERROR_DAMAGED, "a gap that begins elsewhere than its block says");
     if (!code)
         *next_out = gap.sequence_last + 1;
     return code;
@@ -178,6 +180,11 @@ static enum error_code take_block(struct walk *walk, segment_recovery_visit visi
 
     *taken_out = false;
     enum error_code code = header_at(walk, walk->scan.end_offset, &verdict, &header, error);
+    if (!code && verdict == FORMAT_NEWER)
+        return error_set(error, ERROR_VERSION,
+                         "segment %s: the block at byte %" PRIu64
+                         " was written by a newer Daybook; use that one",
+                         walk->segment->name, walk->scan.end_offset);
     if (code || verdict != FORMAT_VALID || !follows(walk, &header))
         return code;
     code = segment_window_get(walk->window, header.offset, header.size_bytes, &block, error);

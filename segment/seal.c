@@ -369,6 +369,10 @@ enum error_code segment_seal_decode(const void *body, size_t size, struct segmen
 
     if (size < SEAL_HEAD_BYTES)
         return error_set(error, ERROR_DAMAGED, "a footer of %zu bytes is too short", size);
+    if (!bytes_are_zero(b + 72, SEAL_HEAD_BYTES - 72) ||
+        (bytes_load32(b + 12) & ~(uint32_t)FLAG_TOPICS_COMPLETE))
+        return error_set(error, ERROR_VERSION,
+                         "a footer with fields that this Daybook does not know");
     decode_head(&seal, b, &entries, &topics);
     if ((size - SEAL_HEAD_BYTES) / SEAL_ENTRY_BYTES < entries)
         return error_set(error, ERROR_DAMAGED, "the footer names %" PRIu32 " blocks in %zu bytes",

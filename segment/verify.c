@@ -313,7 +313,7 @@ static void check_end(struct verify *verify, const struct check *check)
     enum segment_format_verdict verdict = FORMAT_BAD;
     if (!segment_view_bytes(&verify->view, offset, FORMAT_TRAILER_BYTES, &bytes, &reason))
         verdict = segment_format_decode_trailer(segment->seed, bytes, &trailer);
-    /* A crash may come between the seal and the trailer, and nobody writes there later. */
+    /* A crash may come between the seal and the trailer; the next writer makes up for it. */
     if (verdict == FORMAT_ZERO)
         return;
     if (verdict != FORMAT_VALID)

@@ -127,7 +127,6 @@ static enum error_code explain(enum segment_format_verdict verdict, struct error
     case FORMAT_NEWER:
         return error_set(error, ERROR_VERSION,
                          "it was written by a newer Daybook; read the log with that");
-    case FORMAT_OTHER_LOG:
     case FORMAT_BAD:
         break;
     }

@@ -37,6 +37,7 @@ enum {
     AT_LIVE = 56,
     AT_COUNTER = 60, /* the futex: +1 at each publication */
     AT_SEQUENCE = 64,
+    AT_WRITTEN = 72, /* a second word for the writer's successor alone */
 };
 
 static_assert(CONSTANT_BYTES % 8 == 0 && AT_SEQUENCE % 8 == 0, "whole, aligned words");
@@ -178,8 +179,10 @@ static void reset_page(struct segment_watermark *watermark, const uint8_t consta
     bool keep = constant_is_valid(old) &&
                 memcmp(old + AT_LOG_ID, constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES) == 0;
     __atomic_store_n(word32(watermark, AT_LIVE), 0, __ATOMIC_SEQ_CST);
-    if (!keep)
+    if (!keep) {
         __atomic_store_n(word64(watermark, AT_SEQUENCE), 0, __ATOMIC_SEQ_CST);
+        __atomic_store_n(word64(watermark, AT_WRITTEN), 0, __ATOMIC_SEQ_CST);
+    }
     store_constant(watermark, constant);
 }
 
@@ -218,6 +221,11 @@ void segment_watermark_publish(struct segment_watermark *watermark, uint64_t seq
     __atomic_store_n(word32(watermark, AT_LIVE), htole32(1), __ATOMIC_RELEASE);
     __atomic_fetch_add(word32(watermark, AT_COUNTER), 1, __ATOMIC_SEQ_CST);
     futex(word32(watermark, AT_COUNTER), FUTEX_WAKE, INT_MAX, NULL);
+}
+
+void segment_watermark_set_written(struct segment_watermark *watermark, uint64_t sequence)
+{
+    __atomic_store_n(word64(watermark, AT_WRITTEN), htole64(sequence), __ATOMIC_RELEASE);
 }
 
 enum error_code segment_watermark_open(int log_fd, struct segment_watermark **watermark_out,
@@ -265,6 +273,10 @@ bool segment_watermark_read(const struct segment_watermark *watermark,
     state_out->same_boot = is_same_boot(constant + AT_BOOT_ID, watermark->boot_id);
     state_out->live = live != 0 && still_live && state_out->same_boot;
     state_out->sequence_durable = sequence;
+    state_out->sequence_written =
+        le64toh(__atomic_load_n(word64(watermark, AT_WRITTEN), __ATOMIC_ACQUIRE));
+    if (state_out->sequence_written < sequence)
+        state_out->sequence_written = sequence;
     return true;
 }
 

@@ -26,12 +26,20 @@ enum error_code segment_watermark_create(int log_fd, const uint8_t log_id[FORMAT
  */
 void segment_watermark_publish(struct segment_watermark *watermark, uint64_t sequence_durable);
 
+/*
+ * Sequences up to here were written, though perhaps not durable, and may have been told. As long as
+ * the machine runs the page remembers it, whatever becomes of the segment's pages: they are never
+ * given again (D6).
+ */
+void segment_watermark_set_written(struct segment_watermark *watermark, uint64_t sequence);
+
 /* For readers. ERROR_NOT_FOUND: no page yet. ERROR_DAMAGED: its size is not that of a page. */
 enum error_code segment_watermark_open(int log_fd, struct segment_watermark **watermark_out,
                                        struct error *error);
 
 struct segment_watermark_state {
     uint64_t sequence_durable;
+    uint64_t sequence_written; /* at least sequence_durable */
     uint32_t epoch;
     uint32_t writer_pid;
     bool live;      /* the writer that made the page has finished its recovery */

@@ -22,7 +22,6 @@ struct segment_writer {
     uint64_t durable_offset;  /* everything before was synced */
     uint64_t promised_offset; /* … and the last block says so */
     uint64_t events_end;      /* behind the last events block */
-    uint64_t stored_bytes;
     bool has_put;
     bool sealed;
     struct segment_seal seal;
@@ -65,9 +64,10 @@ bool segment_writer_fits(const struct segment_writer *writer, size_t raw_bytes, 
     uint32_t align = writer->header.commit_align;
     size_t seal = segment_seal_bytes(&writer->seal) + segment_seal_growth_max(raw_bytes, events);
 
-    return writer->offset + segment_block_encoded_bytes_max(raw_bytes, align) +
-               tail_bytes_max(seal, align) <=
-           writer->header.size_bytes;
+    return seal <= FORMAT_BLOCK_RAW_MAX &&
+           writer->offset + segment_block_encoded_bytes_max(raw_bytes, align) +
+                   tail_bytes_max(seal, align) <=
+               writer->header.size_bytes;
 }
 
 /*
@@ -124,7 +124,6 @@ enum error_code segment_writer_put(struct segment_writer *writer,
     writer->promised_offset = header.durable_offset;
     if (block->kind == FORMAT_BLOCK_EVENTS)
         writer->events_end = writer->offset;
-    writer->stored_bytes += header.size_bytes;
     return OK;
 }
 
@@ -254,7 +253,6 @@ static void rewind_to_beginning(struct segment_writer *writer)
     segment_seal_release(&writer->seal);
     segment_seal_init(&writer->seal, writer->header.sequence_first);
     writer->offset = FORMAT_SEGMENT_HEADER_BYTES;
-    writer->stored_bytes = 0;
 }
 
 static enum error_code write_beginning(struct segment_writer *writer,
@@ -392,11 +390,6 @@ bool segment_writer_has_put(const struct segment_writer *writer)
 const struct segment_seal *segment_writer_totals(const struct segment_writer *writer)
 {
     return &writer->seal;
-}
-
-uint64_t segment_writer_stored_bytes(const struct segment_writer *writer)
-{
-    return writer->stored_bytes;
 }
 
 void segment_writer_close(struct segment_writer *writer)

@@ -103,7 +103,6 @@ bool segment_writer_wants_watermark(const struct segment_writer *writer);
 bool segment_writer_has_put(const struct segment_writer *writer);
 /* Totals so far. */
 const struct segment_seal *segment_writer_totals(const struct segment_writer *writer);
-uint64_t segment_writer_stored_bytes(const struct segment_writer *writer);
 
 /* Close without syncing, and free. Accepts NULL. */
 void segment_writer_close(struct segment_writer *writer);

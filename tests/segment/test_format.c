@@ -277,6 +277,28 @@ Test(format, refuses_records_that_reach_beyond_their_body)
     cr_assert_arr_eq(back.topic, "ab", 2);
 }
 
+Test(format, refuses_records_whose_names_are_longer_than_a_producers)
+{
+    char name[200];
+    memset(name, 'p', sizeof name);
+    struct event event = {.topic = "t",
+                          .topic_bytes = 1,
+                          .payload = "\xc0",
+                          .payload_bytes = 1,
+                          .producer = name,
+                          .producer_bytes = EVENT_PRODUCER_BYTES_MAX,
+                          .number = 1};
+    uint8_t bytes[512] = {0};
+    struct event back;
+    size_t size;
+
+    segment_format_encode_record(&event, bytes);
+    cr_assert_eq(segment_format_decode_record(bytes, sizeof bytes, &back, &size, NULL), OK);
+    bytes[5] = 200;
+    cr_assert_eq(segment_format_decode_record(bytes, sizeof bytes, &back, &size, NULL),
+                 ERROR_DAMAGED);
+}
+
 Test(format, counts_the_sectors_that_a_range_touches)
 {
     cr_assert_eq(segment_format_piece_count(0, 0), 0);

@@ -4,10 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "segment/log.h"
 #include "segment/reader.h"
 #include "segment/recovery.h"
 #include "segment/watermark.h"
+#include "segment/block.h"
+#include "segment/writer.h"
 #include "tests/support/scratch.h"
 
 /* The decision, spelled out a second time, from docs/format.md and not from the table in the code.
@@ -361,6 +364,131 @@ Test(recovery, of_kill_after_kill_without_an_event_between_them_stays_openable)
     append_of("p", 3, "three");
     close_log();
     expect_events("one", "ten", "two", "three", NULL);
+}
+
+/* What a recovery leaves that is killed, or finds the disk full, between its seal and its new
+ * segment. */
+Test(recovery, that_was_interrupted_still_skips_the_numbers_that_may_have_been_told)
+{
+    killed_after(two_commits);
+    lose_power();
+    open_log();
+    close_log();
+    cr_assert_eq(unlink(scratch_path("log/segments/%020d.seg", 3)), 0);
+    lose_power();
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_SEALED);
+    cr_assert_eq(append("gamma"), 3 + FORMAT_UNDURABLE_EVENTS_MAX);
+    close_log();
+}
+
+static void written_and_lost(void)
+{
+    struct segment_watermark *page;
+    int directory;
+
+    two_commits();
+    cr_assert_eq(file_open_directory(scratch_path("log"), false, &directory, &error), OK);
+    cr_assert_eq(segment_watermark_create(directory, segment_log_id(log), 1, &page, &error), OK);
+    segment_watermark_set_written(page, 7);
+}
+
+Test(recovery, on_the_same_boot_skips_what_the_page_names_as_written)
+{
+    killed_after(written_and_lost); /* as after a failed fdatasync, which drops the pages */
+    open_log();
+    cr_assert_eq(report.gap_first, 3);
+    cr_assert_eq(report.gap_last, 7);
+    cr_assert_eq(append("gamma"), 8);
+    close_log();
+}
+
+/* As a writer that is killed between the seal's write and its sync: another block and a seal,
+ * promised by nobody. */
+static void write_unsynced_seal(void)
+{
+    struct segment_set set;
+    struct segment_recovery_scan scan;
+    struct segment_writer *writer;
+    struct segment_block_builder builder = {0};
+    struct buffer footer = {0};
+    struct event event = {.topic = "t", .topic_bytes = 1, .payload = "\xc0", .payload_bytes = 1};
+    int directory, segments, fd;
+
+    cr_assert_eq(file_open_directory(scratch_path("log"), false, &directory, &error), OK);
+    cr_assert_eq(file_open_directory_at(directory, "segments", false, &segments, &error), OK);
+    cr_assert_eq(segment_set_load(directory, segments, &set, &error), OK);
+    cr_assert_eq(file_open(segments, set.segments[0].name, FILE_WRITE, &fd, &error), OK);
+    cr_assert_eq(segment_recovery_scan(fd, &set.segments[0], false, 0, NULL, NULL, &scan, &error),
+                 OK);
+    struct segment_writer_resume resume = {.segments_fd = segments,
+                                           .header = set.segments[0].header,
+                                           .epoch = scan.epoch,
+                                           .end_offset = scan.end_offset,
+                                           .chain = scan.chain};
+    segment_seal_init(&resume.seal, 1);
+    cr_assert_eq(segment_writer_resume(&resume, fd, &writer, &error), OK);
+    cr_assert_eq(segment_block_builder_add(&builder, &event, 1000, &error), OK);
+    struct segment_writer_block block = {.kind = FORMAT_BLOCK_EVENTS,
+                                         .sequence_first = scan.sequence_next,
+                                         .event_count = 1,
+                                         .arrival_ns = scan.arrival_ns,
+                                         .raw = builder.raw.data,
+                                         .raw_bytes = builder.raw.size};
+    cr_assert_eq(segment_writer_put(writer, &block, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_seal_encode(segment_writer_totals(writer), &footer, &error), OK);
+    struct segment_writer_block seal = {.kind = FORMAT_BLOCK_SEAL,
+                                        .sequence_first = scan.sequence_next + 1,
+                                        .arrival_ns = scan.arrival_ns,
+                                        .raw = footer.data,
+                                        .raw_bytes = footer.size};
+    cr_assert_eq(segment_writer_put(writer, &seal, &error), OK, "%s", error.text);
+    segment_writer_close(writer);
+}
+
+Test(recovery, takes_no_seal_for_a_proof_that_what_stands_before_it_is_durable)
+{
+    killed_after(two_commits);
+    write_unsynced_seal();
+    expect_events("alpha", "beta",
+                  NULL); /* a reader, on the same boot: the third may be lost yet */
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_SEALED);
+    cr_assert_eq(report.sequence_next, 4, "recovery has synced it: now it counts");
+    close_log();
+}
+
+/* The last block of kind 7, with right checksums: what a newer Daybook may write. */
+static void write_newer_block(void)
+{
+    struct segment_format_segment_header header;
+    static uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
+    uint8_t block[FORMAT_BLOCK_HEADER_BYTES];
+    uint64_t offsets[16];
+    uint32_t checksum;
+
+    size_t count = find_blocks(offsets);
+    scratch_read(first_segment(), 0, bytes, sizeof bytes);
+    segment_format_decode_segment_header(bytes, &header, &checksum);
+    struct segment_format_block_header newer = {.kind = (enum segment_format_block_kind)7,
+                                                .offset = offsets[count - 1] + 144,
+                                                .sequence_first = 3,
+                                                .size_bytes = sizeof block};
+    segment_format_encode_block_header(segment_format_seed(header.log_id, 1), &newer, block);
+    scratch_write(first_segment(), newer.offset, block, sizeof block);
+}
+
+Test(recovery, never_cuts_what_a_newer_daybook_has_written)
+{
+    uint64_t offsets[16];
+
+    killed_after(two_commits);
+    find_blocks(offsets);
+    cr_assert_eq(offsets[1] - offsets[0], 144);
+    write_newer_block();
+    cr_assert_eq(try_open(), ERROR_VERSION);
+    cr_assert_not_null(strstr(error.text, "newer Daybook"), "%s", error.text);
+    expect_events("alpha", "beta", NULL);
 }
 
 static void fill_segments(void)
