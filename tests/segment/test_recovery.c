@@ -403,6 +403,23 @@ Test(recovery, on_the_same_boot_skips_what_the_page_names_as_written)
     close_log();
 }
 
+Test(recovery, replaces_an_unused_segment_under_the_eyes_of_a_reader)
+{
+    struct segment_reader *reader;
+    struct event event;
+
+    killed_after(nothing);
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_END);
+    open_log(); /* another file, of the same name and size */
+    two_commits();
+    cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+    cr_assert_eq(event.sequence, 2);
+    segment_reader_close(reader);
+    close_log();
+}
+
 /* As a writer that is killed between the seal's write and its sync: another block and a seal,
  * promised by nobody. */
 static void write_unsynced_seal(void)
@@ -444,6 +461,11 @@ static void write_unsynced_seal(void)
                                         .raw_bytes = footer.size};
     cr_assert_eq(segment_writer_put(writer, &seal, &error), OK, "%s", error.text);
     segment_writer_close(writer);
+    segment_block_builder_release(&builder);
+    buffer_release(&footer);
+    segment_set_free(&set);
+    file_close(&segments);
+    file_close(&directory);
 }
 
 Test(recovery, takes_no_seal_for_a_proof_that_what_stands_before_it_is_durable)
