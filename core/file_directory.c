@@ -37,12 +37,17 @@ enum error_code file_open_directory_to_read_at(int directory_fd, const char *nam
         *fd_out = fd;
         return OK;
     }
-    if (errno == ENOTDIR || errno == ELOOP)
+    int reason = errno;
+    struct stat status;
+    if ((reason != ENOTDIR && reason != ELOOP) ||
+        fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+        return error_set_errno(error, reason, "cannot open the directory '%s'", name);
+    if (S_ISLNK(status.st_mode))
         return error_set(error, ERROR_FOREIGN,
-                         "'%s' is not a directory (a symbolic link is not followed: name the "
-                         "directory itself)",
+                         "'%s' is a symbolic link, which is not followed: name the directory "
+                         "itself",
                          name);
-    return error_set_errno(error, errno, "cannot open the directory '%s'", name);
+    return error_set(error, ERROR_FOREIGN, "'%s' is a file, not a directory", name);
 }
 
 static enum error_code open_ours_at(int directory_fd, const char *name, int *fd_out,

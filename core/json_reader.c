@@ -9,6 +9,7 @@
 #include <string.h>
 #include <yajl/yajl_parse.h>
 
+#include "core/event.h"
 #include "core/msgpack.h"
 #include "core/utf8.h"
 
@@ -149,6 +150,8 @@ static int on_integer(struct json_reader *reader, const char *text, size_t bytes
                                  bytes > 40 ? "..." : "");
         return CANCEL;
     }
+    if (negative && magnitude == 0) /* no integer keeps this sign */
+        return packed(reader, msgpack_pack_double(&reader->packer, -0.0));
     if (negative)
         return packed(reader, msgpack_pack_int64(&reader->packer, (int64_t)(0 - magnitude)));
     return packed(reader, msgpack_pack_uint64(&reader->packer, magnitude));
@@ -171,17 +174,27 @@ static bool patched_double(const struct json_reader *reader, const char *number,
     return true;
 }
 
+/* Is any digit before the exponent not 0? */
+static bool is_nonzero(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes && text[i] != 'e' && text[i] != 'E'; i++)
+        if (text[i] >= '1' && text[i] <= '9')
+            return true;
+    return false;
+}
+
 static int on_double(struct json_reader *reader, const char *text, size_t bytes)
 {
     /* Stops in time: behind a number yajl has seen a byte that ends it, or its own NUL. */
     double value = strtod_l(text, NULL, reader->c_locale);
-    if (isfinite(value))
+    bool vanished = value == 0 && is_nonzero(text, bytes);
+    if (isfinite(value) && !vanished)
         return packed(reader, msgpack_pack_double(&reader->packer, value));
     reader->code = error_set(reader->error, ERROR_INVALID,
-                             "not usable JSON at byte %zu: the number %.*s%s is too large for a "
+                             "not usable JSON at byte %zu: the number %.*s%s is too %s for a "
                              "double",
                              offset_of(reader, text), bytes > 40 ? 40 : (int)bytes, text,
-                             bytes > 40 ? "..." : "");
+                             bytes > 40 ? "..." : "", vanished ? "small" : "large");
     return CANCEL;
 }
 
@@ -209,10 +222,11 @@ static int on_open(struct json_reader *reader, bool is_map)
 {
     count_value(reader);
     if (reader->depth == reader->depth_max) {
+        /* Not depth_max, which counts the braces of a line around the payload as well. */
         reader->code = error_set(reader->error, ERROR_INVALID,
-                                 "not usable JSON: more than %u arrays and objects inside each "
-                                 "other",
-                                 reader->depth_max);
+                                 "not usable JSON: arrays and objects lie too deep inside each "
+                                 "other; a payload may have %d levels",
+                                 EVENT_PAYLOAD_DEPTH_MAX);
         return CANCEL;
     }
     reader->open[reader->depth++] =

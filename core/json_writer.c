@@ -170,8 +170,11 @@ static void format_long_decimal(double value, char text[NUMBER_TEXT_SIZE])
         strcat(text, ".0");
 }
 
-static enum error_code append_double(struct buffer *out, double value, struct error *error)
+static enum error_code append_double(struct buffer *out, double value, bool strict,
+                                     struct error *error)
 {
+    if (strict && !isfinite(value))
+        return append_text(out, "null", error);
     if (isnan(value))
         return append_text(out, "NaN", error);
     if (isinf(value))
@@ -210,7 +213,7 @@ static enum error_code append_binary(struct buffer *out, const struct msgpack_va
 
 /* Everything but arrays and maps. */
 static enum error_code append_scalar(struct buffer *out, const struct msgpack_value *value,
-                                     struct error *error)
+                                     bool strict, struct error *error)
 {
     switch (value->kind) {
     case MSGPACK_KIND_NIL:
@@ -222,7 +225,7 @@ static enum error_code append_scalar(struct buffer *out, const struct msgpack_va
     case MSGPACK_KIND_INT:
         return append_integer(out, true, 0 - (uint64_t)value->signed_, error);
     case MSGPACK_KIND_FLOAT:
-        return append_double(out, value->real, error);
+        return append_double(out, value->real, strict, error);
     case MSGPACK_KIND_STR:
         return append_string(out, value->bytes, value->count, error);
     default:
@@ -241,6 +244,7 @@ struct json_writer {
     struct error *error;
     struct msgpack_cursor cursor;
     bool pretty;
+    bool strict;
     unsigned depth;
     struct level levels[MSGPACK_DEPTH_LIMIT];
 };
@@ -305,7 +309,7 @@ static enum error_code append_odd_key(struct json_writer *writer, const struct m
     if (key->kind < MSGPACK_KIND_STR) {
         code = append_text(writer->out, "\"", writer->error);
         if (!code)
-            code = append_scalar(writer->out, key, writer->error);
+            code = append_scalar(writer->out, key, false, writer->error); /* in quotes */
     } else {
         writer->cursor.at = start;
         code = msgpack_skip(&writer->cursor, writer->error);
@@ -344,7 +348,7 @@ static enum error_code append_value(struct json_writer *writer)
         return append_odd_key(writer, &value, start);
     if (value.kind >= MSGPACK_KIND_ARRAY)
         return open_container(writer, &value);
-    return append_scalar(writer->out, &value, writer->error);
+    return append_scalar(writer->out, &value, writer->strict, writer->error);
 }
 
 static enum error_code append_all(struct json_writer *writer)
@@ -366,7 +370,8 @@ enum error_code json_from_msgpack(const void *data, size_t size, enum json_style
     writer.out = out;
     writer.error = error;
     writer.cursor = (struct msgpack_cursor){.at = data, .end = (const uint8_t *)data + size};
-    writer.pretty = style == JSON_PRETTY;
+    writer.pretty = style & JSON_PRETTY;
+    writer.strict = style & JSON_STRICT;
     writer.depth = 0;
 
     size_t start = out->size;

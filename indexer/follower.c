@@ -1,8 +1,11 @@
 #include "indexer/follower.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/clock.h"
 #include "core/file.h"
@@ -22,7 +25,8 @@ enum {
     /* An index that is damaged again and again before it is complete lies on a bad disk. */
     REBUILDS_MAX = 3,
 };
-#define BOUND_CHECK_NS (INT64_C(100) * 1000000)
+/* How often the follower looks at what others change: the lower bound, and the name of its file. */
+#define LOOK_NS (INT64_C(100) * 1000000)
 
 struct indexer_follower {
     char *path;
@@ -32,11 +36,12 @@ struct indexer_follower {
     int lock_fd;
     struct segment_reader *reader;
     sqlite3 *database;
+    struct stat file; /* the database's, when it was opened */
     struct indexer_writer *writer;
     uint64_t last_sequence;
     uint64_t bound;        /* what the index has done about retention */
     uint64_t bound_wanted; /* the log's */
-    int64_t bound_checked_ns;
+    int64_t looked_ns;
     int64_t stepped_ns;
     bool must_seek;    /* the reader is not behind last_sequence */
     bool log_at_fault; /* the error on its way up is the log's, not the database's */
@@ -44,6 +49,12 @@ struct indexer_follower {
     char rebuilt[INDEXER_STORE_REASON_BYTES];
     char notice[sizeof((struct error *)0)->text];
 };
+
+static enum error_code blame_log(struct indexer_follower *follower, enum error_code code)
+{
+    follower->log_at_fault = true;
+    return code;
+}
 
 static void close_database(struct indexer_follower *follower)
 {
@@ -62,7 +73,7 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
     struct indexer_schema_state fresh = {.bound = 1}, state;
     enum error_code code = segment_bound_load(follower->log_fd, &fresh.bound, error);
     if (code)
-        return code;
+        return blame_log(follower, code);
     fresh.last_sequence = fresh.bound - 1;
     memcpy(fresh.log_id, segment_reader_log_id(follower->reader), sizeof fresh.log_id);
 
@@ -72,6 +83,8 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
         return code;
     code =
         indexer_writer_create(follower->database, follower->segments_fd, &follower->writer, error);
+    if (!code && fstatat(follower->log_fd, follower->name, &follower->file, AT_SYMLINK_NOFOLLOW))
+        code = error_set_errno(error, errno, "look at '%s/%s'", follower->path, follower->name);
     if (code) {
         close_database(follower);
         return code;
@@ -79,7 +92,7 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
     follower->last_sequence = state.last_sequence;
     follower->bound = state.bound;
     follower->bound_wanted = state.bound;
-    follower->bound_checked_ns = 0;
+    follower->looked_ns = 0;
     follower->must_seek = true;
     return OK;
 }
@@ -220,7 +233,8 @@ enum error_code indexer_follower_open(const char *path, struct indexer_follower 
         code = check_against_log(follower, error);
     if (code) {
         indexer_follower_close(follower);
-        return error_prefix(error, "index of '%s'", path);
+        error_prefix(error, "index of '%s'", path);
+        return code;
     }
     *follower_out = follower;
     return OK;
@@ -238,7 +252,8 @@ enum error_code indexer_follower_open_rebuild(const char *path,
         code = open_database(follower, error);
     if (code) {
         indexer_follower_close(follower);
-        return error_prefix(error, "index of '%s'", path);
+        error_prefix(error, "index of '%s'", path);
+        return code;
     }
     *follower_out = follower;
     return OK;
@@ -297,12 +312,6 @@ static void notice(struct indexer_follower *follower, struct indexer_step *step,
     step->notice = follower->notice;
 }
 
-static enum error_code blame_log(struct indexer_follower *follower, enum error_code code)
-{
-    follower->log_at_fault = true;
-    return code;
-}
-
 /* Everything after last_sequence and before `next` is missing; retention is no damage. */
 static enum error_code account_for_missing(struct indexer_follower *follower,
                                            const struct segment_reader_block *block,
@@ -315,8 +324,13 @@ static enum error_code account_for_missing(struct indexer_follower *follower,
     uint64_t next = block->header.sequence_first;
     if (next <= follower->last_sequence + 1)
         return OK;
-    return indexer_writer_add_gap(follower->writer, block->segment_first,
-                                  follower->last_sequence + 1, next - 1, "damaged", error);
+    enum error_code code =
+        indexer_writer_add_gap(follower->writer, block->segment_first, follower->last_sequence + 1,
+                               next - 1, "damaged", error);
+    /* Whatever the block is: a gap is told once, and the next one begins behind it. */
+    if (!code)
+        follower->last_sequence = next - 1;
+    return code;
 }
 
 static enum error_code take_gap(struct indexer_follower *follower,
@@ -404,28 +418,59 @@ static enum error_code index_some(struct indexer_follower *follower, struct inde
 
 static enum error_code look_for_bound(struct indexer_follower *follower, struct error *error)
 {
-    int64_t now = clock_monotonic_ns();
-    if (follower->bound_checked_ns && now - follower->bound_checked_ns < BOUND_CHECK_NS)
-        return OK;
     uint64_t bound;
     enum error_code code = segment_bound_load(follower->log_fd, &bound, error);
     if (code)
         return blame_log(follower, code);
-    follower->bound_checked_ns = now;
     if (bound > follower->bound_wanted)
         follower->bound_wanted = bound;
     return OK;
 }
 
+/* SQLite would go on writing to a file without a name, for nobody. */
+static bool has_lost_file(const struct indexer_follower *follower)
+{
+    struct stat now;
+    if (fstatat(follower->log_fd, follower->name, &now, AT_SYMLINK_NOFOLLOW))
+        return errno == ENOENT;
+    return now.st_dev != follower->file.st_dev || now.st_ino != follower->file.st_ino;
+}
+
+/*
+ * Anybody may delete the index at any time: that costs only the time to build it anew. A file that
+ * was put in its place goes, too: the WAL beside it is that of the old one.
+ */
+static enum error_code look_for_file(struct indexer_follower *follower, struct indexer_step *step,
+                                     struct error *error)
+{
+    if (!has_lost_file(follower))
+        return OK;
+    notice(follower, step, "its file was deleted or replaced; it is built anew");
+    return rebuild_database(follower, "its file was deleted or replaced", error);
+}
+
+static enum error_code look_around(struct indexer_follower *follower, struct indexer_step *step,
+                                   struct error *error)
+{
+    int64_t now = clock_monotonic_ns();
+    if (follower->looked_ns && now - follower->looked_ns < LOOK_NS)
+        return OK;
+    enum error_code code = look_for_file(follower, step, error);
+    if (!code)
+        code = look_for_bound(follower, error);
+    if (!code)
+        follower->looked_ns = now;
+    return code;
+}
+
 static enum error_code retire_some(struct indexer_follower *follower, struct indexer_step *step,
                                    struct error *error)
 {
-    enum error_code code = look_for_bound(follower, error);
-    if (code || follower->bound_wanted <= follower->bound)
-        return code;
+    if (follower->bound_wanted <= follower->bound)
+        return OK;
     bool done;
-    code = indexer_retire_some(follower->database, follower->bound_wanted, &step->retired, &done,
-                               error);
+    enum error_code code = indexer_retire_some(follower->database, follower->bound_wanted,
+                                               &step->retired, &done, error);
     if (code || !done)
         return code;
     indexer_writer_forget_topics(follower->writer);
@@ -440,7 +485,9 @@ static enum error_code retire_some(struct indexer_follower *follower, struct ind
 static enum error_code step_once(struct indexer_follower *follower, struct indexer_step *step,
                                  struct error *error)
 {
-    enum error_code code = retire_some(follower, step, error);
+    enum error_code code = look_around(follower, step, error);
+    if (!code)
+        code = retire_some(follower, step, error);
     if (!code)
         code = index_some(follower, step, error);
     if (follower->bound < follower->bound_wanted)
@@ -489,7 +536,7 @@ enum error_code indexer_follower_step(struct indexer_follower *follower,
 enum error_code indexer_follower_catch_up(struct indexer_follower *follower, struct error *error)
 {
     uint64_t target = segment_reader_watermark(follower->reader);
-    follower->bound_checked_ns = 0;
+    follower->looked_ns = 0;
     struct indexer_step step;
     do {
         enum error_code code = indexer_follower_step(follower, &step, error);

@@ -39,7 +39,7 @@ struct indexer_follower;
 enum error_code indexer_follower_open(const char *path, struct indexer_follower **follower_out,
                                       struct error *error);
 
-/* Why the index that was there had to be deleted; NULL when it did not. Lives with the follower. */
+/* Why the index had to be made anew; NULL when it had not. Lives with the follower. */
 const char *indexer_follower_rebuilt(const struct indexer_follower *follower);
 
 struct indexer_step {
@@ -57,7 +57,8 @@ struct indexer_step {
  * Do a bounded amount of work: index at most one transaction of durable events, remove at most one
  * transaction of retired rows. After an error the index is as it was before the step, and the next
  * step tries again. ERROR_NO_SPACE, ERROR_IO: the index cannot be written now. A database that
- * turns out to be damaged is deleted and filled anew (notice).
+ * turns out to be damaged is deleted and filled anew, and so is one whose file somebody has deleted
+ * or replaced, which is looked for about ten times a second (notice).
  */
 enum error_code indexer_follower_step(struct indexer_follower *follower,
                                       struct indexer_step *step_out, struct error *error);

@@ -11,6 +11,13 @@
 /* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
 enum { SUBTYPE_JSON = 'J' };
 
+/* SQLite wants to be told of subtypes since 3.45, and may refuse them otherwise. */
+#ifdef SQLITE_RESULT_SUBTYPE
+enum { PAYLOAD_FLAGS = SQLITE_UTF8 | SQLITE_RESULT_SUBTYPE };
+#else
+enum { PAYLOAD_FLAGS = SQLITE_UTF8 };
+#endif
+
 struct place {
     uint64_t sequence_first;
     uint64_t event_count;
@@ -154,7 +161,8 @@ static enum error_code make_json(struct payload *payload, const struct event *ev
                                  struct error *error)
 {
     payload->json.size = 0;
-    return json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, &payload->json,
+    /* SQLite's JSON functions do not know NaN, and would refuse the whole text. */
+    return json_from_msgpack(event->payload, event->payload_bytes, JSON_STRICT, &payload->json,
                              error);
 }
 
@@ -201,7 +209,7 @@ enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const
         return code;
     }
     /* SQLite calls payload_free with the connection's end, and also when this call fails. */
-    int result = sqlite3_create_function_v2(database, "payload", 1, SQLITE_UTF8, payload,
+    int result = sqlite3_create_function_v2(database, "payload", 1, PAYLOAD_FLAGS, payload,
                                             payload_call, NULL, NULL, payload_free);
     return result ? indexer_database_error(database, result, error) : OK;
 }

@@ -114,7 +114,8 @@ enum error_code indexer_query_open(const char *path, sqlite3 **database_out, str
     file_close(&log_fd);
     if (code) {
         sqlite3_close(database);
-        return error_prefix(error, "index of '%s'", path);
+        error_prefix(error, "index of '%s'", path);
+        return code;
     }
     *database_out = database;
     return OK;

@@ -95,12 +95,34 @@ static enum error_code age_limit(struct run *run, int64_t *limit_out, struct err
     return OK;
 }
 
-/* Only what is complete and says so itself, and never the last one, where the writer is. */
-static bool may_go(const struct segment_set *set, size_t i)
+/*
+ * What speaks against deleting a segment that is not the last one, which the writer has; NULL:
+ * nothing. A segment is sealed before the next one gets its name.
+ */
+static const char *obstacle(const struct segment_set *set, size_t i)
 {
     const struct segment_set_segment *segment = &set->segments[i];
-    return i + 1 < set->count && segment->header_verdict == FORMAT_VALID && segment->sealed &&
-           segment->trailer.sequence_last < set->segments[i + 1].sequence_first;
+    if (segment->header_verdict != FORMAT_VALID)
+        return "its header cannot be read";
+    if (!segment->sealed)
+        return "it is not sealed, or its trailer is damaged";
+    if (segment->trailer.sequence_last >= set->segments[i + 1].sequence_first)
+        return "it reaches into the segment behind it";
+    return NULL;
+}
+
+/*
+ * Has everything in a segment arrived before `moment`? Its trailer says so; where there is none,
+ * so does a later segment that was begun before.
+ */
+static bool is_older(const struct segment_set *set, size_t i, int64_t moment)
+{
+    if (set->segments[i].sealed)
+        return set->segments[i].trailer.arrival_last_ns < moment;
+    for (size_t later = i + 1; later < set->count; later++)
+        if (set->segments[later].header_verdict == FORMAT_VALID)
+            return set->segments[later].header.created_ns < moment;
+    return false;
 }
 
 static uint64_t live_bytes(const struct segment_set *set)
@@ -121,12 +143,17 @@ static enum error_code choose(struct run *run, size_t *keep_out, struct error *e
     const struct segment_set *set = &run->set;
     uint64_t bytes = live_bytes(set);
     size_t keep = set->dead_count;
-    for (; keep < set->count && may_go(set, keep); keep++) {
+    for (; keep + 1 < set->count; keep++) {
         const struct segment_set_segment *segment = &set->segments[keep];
-        bool old = segment->trailer.arrival_last_ns < too_old;
         bool large = run->options->max_bytes && bytes > run->options->max_bytes;
-        if (!old && !large)
+        if (!large && !is_older(set, keep, too_old))
             break;
+        const char *why = obstacle(set, keep);
+        if (why) {
+            snprintf(run->totals.blocked, sizeof run->totals.blocked,
+                     "segment %s cannot be deleted: %s", segment->name, why);
+            break;
+        }
         bytes -= segment->size_bytes;
     }
     *keep_out = keep;
@@ -237,5 +264,7 @@ enum error_code indexer_retention_run(
         *totals_out = run.totals;
     }
     close_log(&run);
-    return code ? error_prefix(error, "retention in '%s'", path) : OK;
+    if (code)
+        error_prefix(error, "retention in '%s'", path);
+    return code;
 }

@@ -5,8 +5,8 @@
  * synced, then the index rows go. A run that was killed anywhere is finished by the next one, which
  * begins with the files below the bound.
  *
- * Never deleted: the last segment, a segment that is not sealed, anything behind one of those, and
- * anything whose header or trailer cannot be read. Works beside a writing daemon and beside
+ * Never deleted: the last segment, a segment whose header or trailer cannot be read, and anything
+ * behind one of those (totals.blocked tells). Works beside a writing daemon and beside
  * readers, which keep what they have open.
  */
 #ifndef DAYBOOK_INDEXER_RETENTION_H
@@ -55,6 +55,8 @@ struct indexer_retention_totals {
     enum indexer_retention_index index;
     char index_error[256];
     char frozen[256]; /* why nothing was deleted by age although it was asked for; "" usually */
+    /* The segment that was asked for but cannot be deleted, and why; "" usually. */
+    char blocked[256];
 };
 
 /*

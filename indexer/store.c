@@ -52,7 +52,8 @@ static enum error_code open_database(const struct indexer_store_place *place,
     if (result) {
         code = indexer_database_error(database, result, error);
     } else {
-        sqlite3_busy_timeout(database, 5000);
+        /* Short: the follower tries again by itself, and must not hold up the daemon's end. */
+        sqlite3_busy_timeout(database, 250);
         sqlite3_extended_result_codes(database, 1);
         code = indexer_database_exec(database, settings, error);
     }

@@ -1,5 +1,6 @@
 #include "indexer/writer.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -285,11 +286,6 @@ enum error_code indexer_writer_add_gap(struct indexer_writer *writer, uint64_t s
 size_t indexer_writer_events(const struct indexer_writer *writer)
 {
     return writer->events.count;
-}
-
-bool indexer_writer_is_empty(const struct indexer_writer *writer)
-{
-    return !writer->open;
 }
 
 static enum error_code write_all(struct indexer_writer *writer, uint64_t last_sequence,

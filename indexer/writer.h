@@ -8,7 +8,6 @@
 #define DAYBOOK_INDEXER_WRITER_H
 
 #include <sqlite3.h>
-#include <stdbool.h>
 
 #include "segment/reader.h"
 
@@ -30,9 +29,8 @@ enum error_code indexer_writer_add_gap(struct indexer_writer *writer, uint64_t s
                                        uint64_t sequence_first, uint64_t sequence_last,
                                        const char *cause, struct error *error);
 
-/* Events taken in since the last commit; is there anything at all to commit? */
+/* Events taken in since the last commit. */
 size_t indexer_writer_events(const struct indexer_writer *writer);
-bool indexer_writer_is_empty(const struct indexer_writer *writer);
 
 /*
  * Make it all durable as SQLite does (the WAL is synced at checkpoints), with `last_sequence` as

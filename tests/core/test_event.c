@@ -83,6 +83,11 @@ Test(event, of_a_producer_needs_a_number_and_the_reverse)
     event.producer_bytes = 1;
     event.number = 0;
     expect_refusal(&event, "the producer 'p' gave no number; its events count from 1");
+    event.number = UINT64_MAX;
+    expect_refusal(&event, "the producer 'p' gave the number 18446744073709551615; the highest is "
+                           "18446744073709551614");
+    event.number--;
+    cr_assert_eq(event_check(&event, NULL), OK);
     event.producer_bytes = 3;
     event.number = 1;
     expect_refusal(&event, "the producer's name has a space at position 2; allowed are A-Z a-z 0-9 "

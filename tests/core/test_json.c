@@ -111,7 +111,8 @@ Test(json, is_written_in_one_way)
         {"1E5", "100000.0"},
         {"1e22", "1e+22"},
         {"0.10", "0.1"},
-        {"-0", "0"},
+        {"-0", "-0.0"},
+        {"[0e-999,-0.0e5]", "[0.0,-0.0]"},
         {"1.00000000000000000000000000000001", "1.0"},
         {"5e-324", "4.94065645841247e-324"},
         {"1e-400", "0.0"},
@@ -170,6 +171,9 @@ Test(json, is_refused_with_the_reason_and_the_place)
         {"-9223372036854775809", "not usable JSON at byte 0: the integer -9223372036854775809 "
                                  "does not fit into 64 bits"},
         {"[0,1e999]", "not usable JSON at byte 3: the number 1e999 is too large for a double"},
+        {"[0,1e-400]", "not usable JSON at byte 3: the number 1e-400 is too small for a double"},
+        {"-0.01E-330", "not usable JSON at byte 0: the number -0.01E-330 is too small for a "
+                       "double"},
         {"[-NaN]", "not JSON at byte 2 ('N'): malformed number, a digit is required after the "
                    "minus sign"},
         {"[NaN5]", "not JSON at byte 1 ('N'): invalid char in json text"},
@@ -242,7 +246,8 @@ Test(json, is_limited_in_depth)
         cr_assert_eq(json_to_msgpack(reader, text, 2 * depth, UINT32_MAX, &out, &error), expected);
     }
     cr_assert_str_eq(error.text,
-                     "not usable JSON: more than 128 arrays and objects inside each other");
+                     "not usable JSON: arrays and objects lie too deep inside each other; a "
+                     "payload may have 32 levels");
     buffer_release(&out);
     json_reader_free(reader);
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/msgpack.h"
+
 #define SECOND INT64_C(1000000000)
 #define MINUTE (60 * SECOND)
 #define HOUR   (60 * MINUTE)
@@ -331,6 +333,33 @@ Test(units, data_times_as_doubles_are_rounded_to_microseconds)
                      WRONG[i]);
         cr_assert_eq(time_ns, 7);
     }
+}
+
+Test(units, a_time_in_a_document_is_text_or_a_number)
+{
+    const struct msgpack_value GOOD[] = {
+        {.kind = MSGPACK_KIND_STR, .bytes = "1970-01-01T00:00:02Z!", .count = 20},
+        {.kind = MSGPACK_KIND_FLOAT, .real = 2.0},
+        {.kind = MSGPACK_KIND_UINT, .unsigned_ = 2},
+    };
+    int64_t time_ns;
+    for (size_t i = 0; i < sizeof GOOD / sizeof GOOD[0]; i++) {
+        cr_assert_eq(units_data_time_from_value(&GOOD[i], &time_ns, NULL), OK, "%zu", i);
+        cr_assert_eq(time_ns, INT64_C(2000000000), "%zu", i);
+    }
+    const struct msgpack_value before = {.kind = MSGPACK_KIND_INT, .signed_ = -2};
+    cr_assert_eq(units_data_time_from_value(&before, &time_ns, NULL), OK);
+    cr_assert_eq(time_ns, INT64_C(-2000000000));
+
+    const struct msgpack_value WRONG[] = {
+        {.kind = MSGPACK_KIND_UINT, .unsigned_ = UINT64_MAX},
+        {.kind = MSGPACK_KIND_BOOL},
+        {.kind = MSGPACK_KIND_NIL},
+        {.kind = MSGPACK_KIND_MAP},
+    };
+    for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++)
+        cr_assert_eq(units_data_time_from_value(&WRONG[i], &time_ns, NULL), ERROR_INVALID);
+    cr_assert_eq(time_ns, INT64_C(-2000000000));
 }
 
 /* libc's own calendar is the reference, over the whole range. */

@@ -107,7 +107,9 @@ Test(follower, answers_common_questions_without_sorting_or_reading_every_row)
         {"SELECT * FROM events WHERE topic = 'a' AND ts BETWEEN 1 AND 2", "SCAN"},
         {"SELECT seq, ts FROM events WHERE ts BETWEEN 1 AND 2", "SCAN r"},
         {"SELECT * FROM events ORDER BY seq DESC LIMIT 10", "TEMP B-TREE"},
+        {"SELECT * FROM events WHERE ts BETWEEN 1 AND 2", "SCAN r"},
         {"SELECT max(seq) FROM events", "SCAN"},
+        {"SELECT * FROM events LIMIT 3", "SCAN t"},
     };
     scene_write(10);
     scene_index();
@@ -170,6 +172,8 @@ Test(follower, is_alone)
 
     cr_assert_eq(indexer_follower_open(scene_directory(), &second, &error), ERROR_BUSY);
     cr_assert_not_null(strstr(error.text, "another process fills the index"), "%s", error.text);
+    cr_assert_eq(indexer_follower_open(scene_directory(), &second, NULL), ERROR_BUSY);
+    cr_assert_eq(indexer_follower_open_rebuild(scene_directory(), &second, NULL), ERROR_BUSY);
 
     indexer_follower_close(first);
     indexer_follower_close(open_follower());
@@ -181,6 +185,7 @@ Test(follower, needs_a_log)
     struct error error = {0};
     cr_assert_eq(indexer_follower_open(scene_directory(), &follower, &error), ERROR_NOT_FOUND, "%s",
                  error.text);
+    cr_assert_eq(indexer_follower_open(scene_directory(), &follower, NULL), ERROR_NOT_FOUND);
     cr_assert_eq(access(scene_path("events.db"), F_OK), -1);
 }
 
@@ -221,6 +226,57 @@ Test(follower, gives_the_same_index_when_events_db_was_deleted)
     scene_index();
 
     expect_same_dump(before);
+}
+
+Test(follower, makes_the_index_anew_that_is_deleted_under_it)
+{
+    struct segment_log *log = scene_open_log();
+    struct indexer_follower *follower = open_follower();
+    scene_append(log, 300);
+    catch_up(follower);
+    char *before = scene_dump();
+    cr_assert_eq(unlink(scene_path("events.db")), 0);
+
+    /* Nothing new comes: it must look by itself. */
+    struct indexer_step step = {0};
+    struct error error = {0};
+    for (int steps = 0; steps < 100 && !step.notice; steps++) {
+        indexer_follower_wait(follower, 100);
+        cr_assert_eq(indexer_follower_step(follower, &step, &error), OK, "%s", error.text);
+    }
+
+    cr_assert_not_null(step.notice, "nobody noticed");
+    cr_assert_not_null(strstr(step.notice, "deleted or replaced"), "%s", step.notice);
+    cr_assert_not_null(strstr(indexer_follower_rebuilt(follower), "deleted or replaced"));
+    catch_up(follower);
+    expect_same_dump(before);
+    scene_append(log, 100);
+    catch_up(follower);
+    indexer_follower_close(follower);
+    segment_log_close(log, NULL);
+    scene_expect_index_equals_log();
+}
+
+/* The WAL of the old file, too, must not get into the new one. */
+Test(follower, makes_the_index_anew_when_another_file_takes_its_place)
+{
+    scene_write(300);
+    scene_index();
+    scene_copy("events.db", "older.db");
+    struct indexer_follower *follower = open_follower();
+    scene_write(300);
+    catch_up(follower);
+    char older[512];
+    snprintf(older, sizeof older, "%s", scene_path("older.db"));
+    cr_assert_eq(rename(older, scene_path("events.db")), 0);
+
+    catch_up(follower);
+
+    cr_assert_not_null(indexer_follower_rebuilt(follower), "nobody noticed");
+    indexer_follower_close(follower);
+    scene_expect_index_equals_log();
+    cr_assert_eq(scene_number("SELECT count(*) FROM events"), 600);
+    scene_expect_rows("PRAGMA integrity_check", "ok\n");
 }
 
 Test(follower, gives_the_same_index_by_reindex)
@@ -456,15 +512,24 @@ Test(follower, that_is_ahead_of_its_log_reports_lost_data_and_keeps_the_evidence
     cr_assert_eq(scene_number("SELECT max(seq) FROM events"), 200);
 }
 
+/* Flip a bit in the body of the block that holds the event; the index says where that is. */
+static void damage_block_of(uint64_t sequence)
+{
+    char sql[96], name[64];
+    snprintf(sql, sizeof sql, "SELECT offset FROM events WHERE seq = %llu",
+             (unsigned long long)sequence);
+    uint64_t offset = (uint64_t)scene_number(sql);
+    snprintf(sql, sizeof sql, "SELECT segment FROM events WHERE seq = %llu",
+             (unsigned long long)sequence);
+    snprintf(name, sizeof name, "segments/%020llu.seg", (unsigned long long)scene_number(sql));
+    scene_flip(name, offset + 150);
+}
+
 Test(follower, records_unreadable_events_as_a_gap_and_indexes_the_rest)
 {
     scene_write(1000);
     scene_index();
-    uint64_t offset = (uint64_t)scene_number("SELECT offset FROM events WHERE seq = 500");
-    uint64_t segment = (uint64_t)scene_number("SELECT segment FROM events WHERE seq = 500");
-    char name[64];
-    snprintf(name, sizeof name, "segments/%020llu.seg", (unsigned long long)segment);
-    scene_flip(name, offset + 150);
+    damage_block_of(500);
     cr_assert_eq(unlink(scene_path("events.db")), 0);
 
     struct indexer_follower *follower = open_follower();

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,7 @@ Test(query, says_what_to_do_when_there_is_no_index)
     cr_assert_eq(indexer_query_open(scene_directory(), &database, &error), ERROR_NOT_FOUND);
 
     cr_assert_not_null(strstr(error.text, "daybook reindex"), "%s", error.text);
+    cr_assert_eq(indexer_query_open(scene_directory(), &database, NULL), ERROR_NOT_FOUND);
     cr_assert_eq(access(scene_path("events.db"), F_OK), -1);
 }
 
@@ -234,4 +236,24 @@ Test(query, waits_for_a_sequence_no_longer_than_it_is_told)
     cr_assert_eq(indexer_wait_for_sequence(scene_directory(), 30, 0, &error), OK, "%s", error.text);
     cr_assert_eq(indexer_wait_for_sequence(scene_directory(), 31, 20, &error), ERROR_BUSY);
     cr_assert_not_null(strstr(error.text, "at 30 of 31"), "%s", error.text);
+}
+
+static void *index_in_a_moment(void *context)
+{
+    /* By now the other thread has found no index, or will find this one: both must do. */
+    (void)context;
+    scene_index();
+    return NULL;
+}
+
+Test(query, waits_for_an_index_that_is_not_there_yet)
+{
+    scene_write(3000);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, index_in_a_moment, NULL), 0);
+
+    /* Who does not want to know why gives no error. */
+    cr_assert_eq(indexer_wait_for_sequence(scene_directory(), 3000, 60000, NULL), OK);
+
+    pthread_join(thread, NULL);
 }

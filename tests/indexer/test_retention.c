@@ -168,6 +168,7 @@ Test(retention, never_deletes_the_last_segment)
         .max_bytes = 1, .max_age_ns = 1, .now_ns = clock_realtime_ns() + 1000 * DAY_NS});
 
     cr_assert_eq(totals.segments_left, 1);
+    cr_assert_str_eq(totals.blocked, "");
     cr_assert_eq(scene_segment_count(), 1);
     expect_agreement();
     scene_write(10);
@@ -351,6 +352,38 @@ Test(retention, stops_at_a_segment_whose_header_is_damaged)
 
     cr_assert_eq(totals.segments_deleted, 3);
     cr_assert_eq(scene_segment_count(), count - 3);
+    cr_assert_not_null(strstr(totals.blocked, name + strlen("segments/")), "%s", totals.blocked);
+    cr_assert_not_null(strstr(totals.blocked, "header cannot be read"), "%s", totals.blocked);
+}
+
+Test(retention, names_the_damaged_segment_that_is_in_the_way_of_size_or_age)
+{
+    write_segments();
+    run((struct indexer_retention_options){.max_bytes = 1, .dry_run = true});
+    int64_t now = gone[gone_count - 1].arrival_last_ns + 10 * DAY_NS;
+    uint64_t all = total_bytes();
+    char name[64];
+    snprintf(name, sizeof name, "segments/%020llu.seg", (unsigned long long)scene_segment_first(0));
+    scene_flip(name, scene_segment_bytes(0) - 20);
+    struct {
+        struct indexer_retention_options options;
+        bool blocked;
+    } runs[] = {
+        {{.max_bytes = all}, false},
+        {{.max_bytes = all - 1}, true},
+        {{.max_bytes = 1, .dry_run = true}, true},
+        {{.max_age_ns = 20 * DAY_NS, .now_ns = now}, false},
+        {{.max_age_ns = DAY_NS, .now_ns = now}, true},
+        {{0}, false},
+    };
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++) {
+        struct indexer_retention_totals totals = run(runs[i].options);
+        cr_assert_eq(totals.segments_deleted, 0);
+        cr_assert_eq(totals.blocked[0] != 0, runs[i].blocked, "run %zu: '%s'", i, totals.blocked);
+        if (runs[i].blocked)
+            cr_assert_not_null(strstr(totals.blocked, "00000000000000000001.seg"), "%s",
+                               totals.blocked);
+    }
 }
 
 Test(retention, is_alone)

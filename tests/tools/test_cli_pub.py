@@ -4,12 +4,15 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from collections import Counter
 
-from cli_support import (DAMAGE, FAILURE, INCOMPLETE, UNREACHABLE, USAGE, daemon, daybook,
+import framed
+from cli_support import (DAYBOOKD, DAMAGE, FAILURE, INCOMPLETE, UNREACHABLE, USAGE, daemon, daybook,
                          event_lines, jsonl, main, promise, same, segment_files, signals, start,
                          write)
 
@@ -232,6 +235,78 @@ def settings(directory):
     assert len(segment_files(directory)) > 2, segment_files(directory)
     assert len(daybook("read", "-D", directory).lines) == 600
     assert daybook("verify", "-D", directory).status == 0
+
+
+@promise("settings come from a file, too: -c; flags win, and the daemon's own are no mistake")
+def settings_file(directory):
+    data = os.path.join(directory, "log")
+    path = write(directory, "daybook.conf", f"# ours\ndir = {data}\nsegment-size = 64K\n"
+                                            "max-connections = 7\n")
+    for first in range(1, 401, 100):
+        daybook("pub", "-c", path, stdin=event_lines(100, size=400, first=first))
+    assert len(segment_files(data)) > 2, segment_files(data)
+    other = os.path.join(directory, "other")
+    daybook("pub", "--segment-size", "1M", "-c", path, "-D", other,
+            stdin=event_lines(400, size=400))
+    assert len(segment_files(other)) == 1, segment_files(other)
+    assert len(daybook("read", "-D", data).lines) == 400
+
+
+@promise("a mistake in a setting: the same sentence as from daybookd, exit status 2 from both")
+def settings_mistakes(directory):
+    data = os.path.join(directory, "log")
+    for flags, text in (
+            (["--segment-size", "1K"], "--segment-size: '1K' is not between 64K and 4G"),
+            (["--segment-age", "0"], "--segment-age: '0' is less than a second"),
+            (["--commit-align", "7"], "--commit-align: '7' is none of 8, 512, 4096"),
+            (["-c", write(directory, "a.conf", "\nsegment-age = 0\n")],
+             "a.conf:2: segment-age: '0' is less than a second"),
+            (["-c", write(directory, "b.conf", "colour = red\n")], "b.conf:1: there is no setting"),
+            (["-c", f"{directory}/none.conf"], "none.conf")):
+        result = daybook("pub", "-D", data, *flags, stdin=event_lines(1), expect=USAGE)
+        assert text in result.err and result.err.count("\n") == 1, result.err
+        theirs = subprocess.run([DAYBOOKD, "-D", data, *flags], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        assert theirs.returncode == USAGE and text in theirs.stderr.decode(), theirs
+    assert not os.path.exists(data)
+
+
+@promise("the daemon's reason for turning us away is told")
+def turned_away(directory):
+    path = os.path.join(directory, "busy.sock")
+
+    def turn_away(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)  # its hello
+            connection.sendall(framed.frame(["error", "busy", "too many connections"]))
+
+    data = os.path.join(directory, "log")
+    with daemon(data), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(1)
+        thread = threading.Thread(target=turn_away, args=(listener,))
+        thread.start()
+        result = daybook("pub", "-D", data, stdin=event_lines(1), expect=UNREACHABLE,
+                         env={"DAYBOOK_SOCKET": path})
+        thread.join()
+    assert "too many connections" in result.err and result.err.count("\n") == 1, result.err
+
+
+@promise("a producer's numbers end: beyond the last one a line is refused, not passed off as stored")
+def last_number(directory):
+    highest = 2**64 - 2
+    line = {"topic": "t", "payload": {}, "producer": "p", "number": highest - 1}
+    with daemon(directory), socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(f"{directory}/daybook.sock")
+        connection.sendall(json.dumps(line).encode() + b"\n")
+        answer = connection.makefile().readline()
+        assert json.loads(answer)["ok"], answer
+    result = daybook("pub", "-D", directory, "-t", "t", "--producer", "p", stdin="{}\n{}\n",
+                     expect=INCOMPLETE)
+    assert result.err.startswith("<stdin>:2: ") and "used up its numbers" in result.err, result.err
+    assert "1 event stored durably" in result.err and "1 line refused" in result.err, result.err
+    assert len(daybook("read", "-D", directory).lines) == 2
 
 
 @promise("wrong flags: one sentence, the way to the help, exit status 2, nothing written")

@@ -137,7 +137,7 @@ def beside_everybody(directory):
     with open(seen, encoding="utf-8") as file:
         seqs = [json.loads(line)["seq"] for line in file]
     holes = [b for a, b in zip(seqs, seqs[1:]) if b != a + 1]
-    assert seqs == sorted(set(seqs)) and err.decode().count("retention has deleted") == len(holes)
+    assert seqs == sorted(set(seqs)) and err.decode().count("deleted by retention") == len(holes)
     daybook("topics", "-D", directory)  # brings the index up to the end
     agree(directory, before + 2000)
 
@@ -164,6 +164,24 @@ def wrong_clock(directory):
     write(directory, "retention-clock", f"{line} {crc32c(line.encode()):08x}\n")
     result = daybook("retention", "-D", directory, "--max-age", "1ms", expect=INCOMPLETE)
     assert "clock" in result.err and table(directory) == files, result.err
+
+
+@promise("a damaged segment that is in the way of size or age is named, exit status 5")
+def blocked(directory):
+    fill(directory, 5)
+    files = table(directory)
+    name, size = files[0]
+    with open(os.path.join(directory, "segments", name), "r+b") as file:
+        file.seek(size - 20)  # in its trailer
+        byte = file.read(1)[0]
+        file.seek(size - 20)
+        file.write(bytes([byte ^ 1]))
+    for flags in (["--max-size", "1K"], ["--max-age", "1ms"], ["--max-size", "1K", "--dry-run"]):
+        result = daybook("retention", "-D", directory, *flags, expect=INCOMPLETE)
+        assert name in result.err and "daybook verify" in result.err, result.err
+        assert result.out == b"" and table(directory) == files
+    daybook("retention", "-D", directory, "--max-size", sum(size for _, size in files))
+    daybook("retention", "-D", directory, "--max-age", "1h")
 
 
 @promise("without a limit it is a mistake, exit status 2")

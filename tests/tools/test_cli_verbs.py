@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sqlite3
+import time
 from collections import Counter
 
 from cli_support import (DAMAGE, FAILURE, USAGE, daemon, daybook, event_lines, fill, jsonl, main,
@@ -70,6 +71,37 @@ def status_looks(directory):
     facts = status(directory)
     assert facts["index_seq"] is None and facts["last_seq"] == 10
     assert not os.path.exists(f"{directory}/events.db")
+
+
+@promise("status: the size of the index counts what still waits in its WAL")
+def status_index_bytes(directory):
+    with daemon(directory):
+        daybook("pub", "-D", directory, stdin=event_lines(2000))
+        sizes = [os.path.getsize(f"{directory}/{name}") for name in ("events.db", "events.db-wal")]
+        assert sizes[1] > 50000, sizes
+        assert status(directory)["index_bytes"] >= sum(sizes), (status(directory), sizes)
+
+
+@promise("sql: an index deleted under a running daemon comes back by itself")
+def deleted_index(directory):
+    query = ("sql", "-D", directory, "-o", "csv", "SELECT count(*), max(seq) FROM events")
+    with daemon(directory):
+        daybook("pub", "-D", directory, stdin=event_lines(500))
+        assert daybook(*query).lines[1:] == ["500,500"]
+        os.unlink(f"{directory}/events.db")
+        while not os.path.exists(f"{directory}/events.db"):  # the daemon looks ten times a second
+            time.sleep(0.01)
+        assert daybook(*query).lines[1:] == ["500,500"]
+        daybook("pub", "-D", directory, stdin=event_lines(10))
+        assert daybook(*query).lines[1:] == ["510,510"]
+
+
+@promise("sql: SELECT * without an ORDER BY begins with the first events")
+def sql_first_rows(directory):
+    daybook("pub", "-D", directory, stdin="".join(
+        json.dumps({"topic": topic, "payload": {}}) + "\n" for topic in "zyxzyx"))
+    rows = daybook("sql", "-D", directory, "-o", "json", "SELECT * FROM events LIMIT 4").text
+    assert [row["seq"] for row in json.loads(rows)] == [1, 2, 3, 4], rows
 
 
 @promise("topics: counts, bytes, sequences and times, as table, JSON and CSV")

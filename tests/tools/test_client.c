@@ -401,7 +401,7 @@ static void send_frame(int fd, struct buffer *frame)
 }
 
 /* Accept, take the hello, welcome. */
-static int welcome_one(struct script *script)
+static int welcome_at(struct script *script, uint64_t last_number)
 {
     struct buffer frame = {0};
     int fd = accept(script->listen_fd, NULL, NULL);
@@ -411,11 +411,17 @@ static int welcome_one(struct script *script)
     struct wire_welcome welcome = {.version = 1,
                                    .server = {"test", 4},
                                    .log = {"0011223344556677", 16},
+                                   .last_number = last_number,
                                    .frame_max = WIRE_FRAME_MAX,
                                    .events_max = WIRE_EVENTS_MAX};
     wire_write_welcome(&frame, &welcome, NULL);
     send_frame(fd, &frame);
     return fd;
+}
+
+static int welcome_one(struct script *script)
+{
+    return welcome_at(script, 0);
 }
 
 static void send_ack(int fd, struct wire_ack ack, struct buffer *refusals)
@@ -669,6 +675,161 @@ Test(client, a_daemon_that_does_not_answer_is_not_waited_for_beyond_the_limit)
     struct daybook_counts counts;
     daybook_count(daybook, &counts);
     cr_assert_eq(counts.unacknowledged, 1);
+    daybook_close(daybook);
+    end_script(&script);
+}
+
+static int go_on[2]; /* the test tells the script */
+
+/* The first event is refused when the second has come already; the second is stored much later. */
+static void answer_late(struct script *script)
+{
+    struct buffer refusals = {0};
+    int fd = welcome_one(script);
+    read_frame(fd, &script->first);
+    read_frame(fd, &script->second);
+    wire_write_refusal(&refusals, 0, "invalid", "too late", NULL);
+    send_ack(fd, (struct wire_ack){.id = 1, .refused = 1}, &refusals);
+    buffer_release(&refusals);
+    char byte;
+    cr_assert_eq(read(go_on[0], &byte, 1), 1);
+    send_ack(fd, (struct wire_ack){.id = 2, .stored = 1, .sequence_first = 7, .sequence_last = 7},
+             NULL);
+    cr_assert_eq(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, a_late_answer_is_never_taken_for_that_of_the_next_event)
+{
+    struct script script = {0};
+    uint64_t sequence = 99;
+    cr_assert_eq(pipe(go_on), 0);
+    start_script(&script, answer_late);
+    struct daybook *daybook =
+        connect_to_script((struct daybook_options){.producer = "p", .retry_timeout_ms = 200});
+    cr_assert_eq(daybook_publish_json(daybook, "t", 1, "1", &sequence, &error), DAYBOOK_TIMEOUT);
+    cr_assert_eq(daybook_publish_json(daybook, "t", 1, "2", &sequence, &error), DAYBOOK_TIMEOUT,
+                 "%s", error.text);
+    cr_assert_eq(sequence, 99);
+    cr_assert_eq(write(go_on[1], "", 1), 1);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_REFUSED);
+    cr_assert_str_eq(error.text, "too late");
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK);
+    struct daybook_counts counts;
+    daybook_count(daybook, &counts);
+    cr_assert_eq(counts.stored, 1);
+    cr_assert_eq(counts.refused, 1);
+    cr_assert_eq(counts.last_sequence, 7);
+    daybook_close(daybook);
+    end_script(&script);
+}
+
+/* ---- Two programs with one name ---- */
+
+Test(client, another_program_that_used_the_name_meanwhile_is_noticed)
+{
+    uint8_t payload[9];
+    struct daybook_event event = numbered_event(1, payload);
+    start_daemon();
+    struct daybook *daybook = connect_as("p", DEFAULTS);
+    cr_assert_eq(daybook_publish(daybook, &event, NULL, &error), DAYBOOK_OK, "%s", error.text);
+    end_daemon(SIGTERM);
+    start_daemon();
+    struct daybook *other = connect_as("p", DEFAULTS);
+    for (uint64_t n = 2; n <= 4; n++)
+        cr_assert_eq(send_number(other, n), DAYBOOK_OK);
+    cr_assert_eq(daybook_flush(other, &error), DAYBOOK_OK, "%s", error.text);
+    daybook_close(other);
+
+    event = numbered_event(5, payload);
+    cr_assert_eq(daybook_publish(daybook, &event, NULL, &error), DAYBOOK_REPLACED, "%s",
+                 error.text);
+    cr_assert(strstr(error.text, "another program has published as producer 'p'"), "%s",
+              error.text);
+    cr_assert_eq(send_number(daybook, 6), DAYBOOK_REPLACED, "for good");
+    struct daybook_counts counts;
+    daybook_count(daybook, &counts);
+    cr_assert_eq(counts.duplicates, 0);
+    daybook_close(daybook);
+    expect_numbers(4);
+}
+
+/* Frames with the numbers 5 and 6 come whole; how much of them was stored, the next welcome says.
+ */
+static uint64_t number_after_loss;
+
+static void lose_two(struct script *script)
+{
+    int fd = welcome_at(script, 4);
+    read_frame(fd, &script->first);
+    read_frame(fd, &script->first);
+    close(fd);
+    fd = welcome_at(script, number_after_loss);
+    char byte;
+    if (number_after_loss <= 6) {
+        read_frame(fd, &script->second);
+        read_frame(fd, &script->second);
+        uint64_t known = number_after_loss - 4;
+        for (uint64_t id = 1; id <= 2; id++)
+            send_ack(fd,
+                     id <= known ? (struct wire_ack){.id = id, .duplicates = 1}
+                                 : (struct wire_ack){.id = id,
+                                                     .stored = 1,
+                                                     .sequence_first = id,
+                                                     .sequence_last = id},
+                     NULL);
+    }
+    cr_assert_eq(recv(fd, &byte, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, of_its_own_numbers_any_may_have_been_stored_but_none_beyond)
+{
+    for (number_after_loss = 4; number_after_loss <= 7; number_after_loss++) {
+        struct script script = {0};
+        unlink(scratch_path("played.sock"));
+        start_script(&script, lose_two);
+        struct daybook *daybook =
+            connect_to_script((struct daybook_options){.producer = "p", .batch_events = 1});
+        cr_assert_eq(send_number(daybook, 5), DAYBOOK_OK);
+        cr_assert_eq(send_number(daybook, 6), DAYBOOK_OK);
+        cr_assert_eq(daybook_flush(daybook, &error),
+                     number_after_loss <= 6 ? DAYBOOK_OK : DAYBOOK_REPLACED, "last number %llu",
+                     (unsigned long long)number_after_loss);
+        struct daybook_counts counts;
+        daybook_count(daybook, &counts);
+        cr_assert_eq(counts.duplicates, number_after_loss <= 6 ? number_after_loss - 4 : 0);
+        daybook_close(daybook);
+        end_script(&script);
+    }
+}
+
+/* Only a piece of the frame with number 1 is taken; but then the log has a number 1. */
+static void take_a_piece(struct script *script)
+{
+    char bytes[100];
+    int fd = welcome_one(script);
+    cr_assert_eq(recv(fd, bytes, sizeof bytes, MSG_WAITALL), (ssize_t)sizeof bytes);
+    close(fd);
+    fd = welcome_at(script, 1);
+    cr_assert_eq(recv(fd, bytes, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, a_number_that_never_left_whole_is_not_its_own_when_the_log_has_it)
+{
+    static uint8_t payload[EVENT_PAYLOAD_BYTES_MAX]; /* more than a socket holds */
+    memcpy(payload, "\xc6\x00\x0f\xff\xfb", 5);
+    struct daybook_event event = {.time_ns = 1,
+                                  .topic = "large",
+                                  .topic_bytes = 5,
+                                  .payload = payload,
+                                  .payload_bytes = sizeof payload};
+    struct script script = {0};
+    start_script(&script, take_a_piece);
+    struct daybook *daybook = connect_to_script((struct daybook_options){.producer = "p"});
+    cr_assert_eq(daybook_publish(daybook, &event, NULL, &error), DAYBOOK_REPLACED, "%s",
+                 error.text);
     daybook_close(daybook);
     end_script(&script);
 }

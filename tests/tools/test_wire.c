@@ -124,7 +124,7 @@ Test(wire, an_event_of_the_largest_size_fits_into_a_frame)
                           .topic_bytes = sizeof topic,
                           .payload = payload,
                           .payload_bytes = sizeof payload,
-                          .number = UINT64_MAX};
+                          .number = EVENT_NUMBER_MAX};
     cr_assert_eq(wire_begin_pub(&frame, UINT64_MAX, NULL), OK);
     cr_assert_eq(wire_add_event(&frame, &event, NULL), OK);
     wire_end_pub(&frame, 0, 1);
@@ -134,7 +134,7 @@ Test(wire, an_event_of_the_largest_size_fits_into_a_frame)
     struct wire_pub pub;
     struct msgpack_cursor cursor = open_frame(WIRE_PUB, &left);
     cr_assert_eq(wire_read_pub(cursor, left, &PRODUCER, events, &pub, NULL), OK);
-    cr_assert_eq(events[0].number, UINT64_MAX);
+    cr_assert_eq(events[0].number, EVENT_NUMBER_MAX);
     cr_assert_eq(events[0].time_ns, INT64_MAX);
     cr_assert_eq(event_check(&events[0], NULL), OK);
 }

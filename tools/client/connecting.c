@@ -31,12 +31,36 @@ static enum daybook_code say_hello(struct daybook *daybook, struct daybook_error
         code = link_send(&daybook->link, frame.data, frame.size, &sent, &why);
     size_t size = frame.size;
     buffer_release(&frame);
+    /* Who is turned away is told why before the connection is closed: that is there to be read. */
+    if (code == ERROR_CLOSED)
+        return DAYBOOK_OK;
     if (code)
         return failure_from(error, &why);
     /* The first bytes on a new connection: its buffer is empty. */
     if (sent < size)
         return failure_set(error, DAYBOOK_UNREACHABLE, "the daemon's socket takes no bytes");
     return DAYBOOK_OK;
+}
+
+/*
+ * Of the numbers that the log has, all up to the last welcome's were there then, and what this
+ * handle has sent since may have been stored, acknowledged or not. A number beyond both is another
+ * program's: our next ones would pass for its duplicates, and be lost without a word.
+ */
+static enum daybook_code check_last_number(const struct daybook *daybook, uint64_t last_number,
+                                           struct daybook_error *error)
+{
+    uint64_t ours = daybook->number_welcomed;
+    if (daybook->outbox.number_sent > ours)
+        ours = daybook->outbox.number_sent;
+    if (!daybook->welcomed || last_number <= ours)
+        return DAYBOOK_OK;
+    return failure_set(
+        error, DAYBOOK_REPLACED,
+        "another program has published as producer '%s' in the meantime: the log has "
+        "its number %llu, and here none above %llu was sent; give each program a name "
+        "of its own",
+        daybook->options.producer, (unsigned long long)last_number, (unsigned long long)ours);
 }
 
 static enum daybook_code take_welcome(struct daybook *daybook, struct msgpack_cursor frame,
@@ -56,6 +80,11 @@ static enum daybook_code take_welcome(struct daybook *daybook, struct msgpack_cu
         code = wire_read_welcome(frame, left, &welcome, &why);
     if (code)
         return failure_set(error, DAYBOOK_PROTOCOL, "this is no Daybook daemon: %s", why.text);
+    enum daybook_code foreign = check_last_number(daybook, welcome.last_number, error);
+    if (foreign)
+        return foreign;
+    daybook->welcomed = true;
+    daybook->number_welcomed = welcome.last_number;
     if (welcome.last_number > daybook->counts.last_number)
         daybook->counts.last_number = welcome.last_number;
     return DAYBOOK_OK;
@@ -112,18 +141,12 @@ static enum daybook_code connect_again(struct daybook *daybook, int64_t deadline
     return code;
 }
 
-/* A complete frame that left whole may be stored; what did not leave whole is certainly not. */
-static bool first_may_be_stored(const struct outbox *outbox)
-{
-    return outbox->complete > 0 && outbox->first != outbox->unsent;
-}
-
 static bool give_up_unknown(struct daybook *daybook)
 {
     if (daybook->producer_bytes > 0 || daybook->options.resend_anonymous)
         return false;
     bool some = false;
-    while (first_may_be_stored(&daybook->outbox)) {
+    while (outbox_first_may_be_stored(&daybook->outbox)) {
         handle_give_up_first(daybook);
         some = true;
     }

@@ -52,7 +52,7 @@ enum daybook_code {
     DAYBOOK_UNREACHABLE, /* no daemon answers at the socket */
     DAYBOOK_UNKNOWN,     /* the connection was lost: the event may be stored or not */
     DAYBOOK_TIMEOUT,     /* no answer in time; what was taken is still on its way */
-    DAYBOOK_REPLACED,    /* another connection has taken this producer's name; final */
+    DAYBOOK_REPLACED,    /* another program publishes under this producer's name; final */
     DAYBOOK_PROTOCOL,    /* the other side does not speak our protocol, or not this version */
     DAYBOOK_NOT_FOUND,   /* no log in this directory */
     DAYBOOK_DAMAGED,     /* bytes on disk are not what was written */
@@ -117,9 +117,10 @@ struct daybook_options {
     size_t window_bytes;         /* 4 MiB: not yet acknowledged; daybook_send waits beyond it */
     bool resend_anonymous;       /* without a producer: rather twice than not at all */
     /*
-     * Called for each event sent by daybook_send, in order, from inside send, poll, flush, publish
-     * and close. Must not call back into this handle. May be NULL: then daybook_flush tells the
-     * first bad result, and daybook_count the totals.
+     * Called for each event sent by daybook_send, and each that daybook_publish gave up waiting
+     * for, in order, from inside send, poll, flush, publish and close. Must not call back into this
+     * handle. May be NULL: then daybook_flush tells the first bad result, and daybook_count the
+     * totals.
      */
     void (*on_result)(void *context, const struct daybook_result *result);
     void *context;
@@ -138,7 +139,8 @@ DAYBOOK_API enum daybook_code daybook_connect(const struct daybook_options *opti
 /*
  * Publish one event and wait until it is acknowledged. *sequence_out (may be NULL) is its sequence,
  * 0 when it was found stored already after a lost connection. Events sent before are acknowledged
- * then, too. DAYBOOK_TIMEOUT: it is still on its way; do not publish it again, but flush.
+ * then, too. DAYBOOK_TIMEOUT: it is still on its way; do not publish it again, but flush, which
+ * tells its result as if it had been sent by daybook_send.
  */
 DAYBOOK_API enum daybook_code daybook_publish(struct daybook *daybook,
                                               const struct daybook_event *event,

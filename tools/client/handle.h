@@ -21,6 +21,8 @@ struct daybook {
     struct outbox outbox;
     struct daybook_counts counts;
     uint64_t number_given;      /* the last one that went out through this handle */
+    uint64_t number_welcomed;   /* the log's last, as the last welcome told it */
+    bool welcomed;              /* once, at least */
     struct daybook_error gone;  /* why there is no connection; code OK: no reason yet */
     struct daybook_error ended; /* why there will never be one again; code OK: there may */
     struct daybook_error bad;   /* the first bad result since the last flush */

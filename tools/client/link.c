@@ -95,7 +95,7 @@ static enum error_code take_frame(struct link *link, struct msgpack_cursor *fram
     size_t bytes = link->input.size - link->taken;
     if (bytes < WIRE_LENGTH_BYTES)
         return ERROR_END;
-    size_t length = (size_t)at[0] << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+    size_t length = wire_read_length(at);
     if (length > WIRE_FRAME_MAX)
         return error_set(error, ERROR_INVALID, "the daemon sent a frame of %zu bytes", length);
     if (bytes - WIRE_LENGTH_BYTES < length)

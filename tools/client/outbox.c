@@ -122,6 +122,7 @@ enum error_code outbox_complete(struct outbox *outbox, struct error *error)
         return code;
     wire_end_pub(&frame->bytes, 0, (uint16_t)frame->event_count);
     size_t before = frame->bytes.size;
+    frame->pub_bytes = frame->bytes.size;
     if (outbox->ping)
         wire_write_ping(&frame->bytes, frame->id, NULL);
     outbox->bytes += frame->bytes.size - before;
@@ -146,11 +147,21 @@ static bool is_open(const struct outbox *outbox, const struct outbox_frame *fram
     return outbox->open && frame == outbox->last;
 }
 
+/* Numbers increase from event to event, so that a frame's last is its highest. */
+static void note_number_sent(struct outbox *outbox, const struct outbox_frame *frame)
+{
+    uint64_t number = frame->event_count > 0 ? frame->events[frame->event_count - 1].number : 0;
+    if (number > outbox->number_sent)
+        outbox->number_sent = number;
+}
+
 void outbox_note_sent(struct outbox *outbox, size_t bytes)
 {
     struct outbox_frame *frame = outbox->unsent;
     frame->sent += bytes;
     assert(frame->sent <= frame->bytes.size);
+    if (frame->sent >= frame->pub_bytes)
+        note_number_sent(outbox, frame);
     if (frame->sent < frame->bytes.size)
         return;
     frame = frame->next;
@@ -163,6 +174,19 @@ void outbox_rewind(struct outbox *outbox)
         frame->sent = 0;
     struct outbox_frame *first = outbox->first;
     outbox->unsent = first && !is_open(outbox, first) ? first : NULL;
+}
+
+bool outbox_first_may_be_stored(const struct outbox *outbox)
+{
+    const struct outbox_frame *first = outbox->first;
+    return first && !is_open(outbox, first) && first->sent >= first->pub_bytes;
+}
+
+void outbox_stop_awaiting(struct outbox *outbox)
+{
+    for (struct outbox_frame *frame = outbox->first; frame; frame = frame->next)
+        for (uint32_t i = 0; i < frame->event_count; i++)
+            frame->events[i].awaited = false;
 }
 
 void outbox_drop_first(struct outbox *outbox)

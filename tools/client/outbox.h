@@ -24,6 +24,7 @@ struct outbox_frame {
     struct outbox_frame *next;
     uint64_t id;
     struct buffer bytes;
+    size_t pub_bytes; /* of them: the pub itself, without the ping behind it */
     size_t sent;
     struct outbox_event *events;
     uint32_t event_count;
@@ -38,9 +39,10 @@ struct outbox {
     bool open; /* the last frame is gathering */
     bool ping; /* put a ping with its id behind each frame: for acks that never come */
     uint64_t id_last;
-    size_t bytes;       /* of all frames */
-    size_t event_count; /* of all frames */
-    unsigned complete;  /* frames, without the open one */
+    uint64_t number_sent; /* the highest that left whole on any connection: it may be stored */
+    size_t bytes;         /* of all frames */
+    size_t event_count;   /* of all frames */
+    unsigned complete;    /* frames, without the open one */
 };
 
 /* Add to the open frame; opens one when there is none. ERROR_MEMORY: nothing has changed. */
@@ -57,6 +59,10 @@ const uint8_t *outbox_next_bytes(const struct outbox *outbox, size_t *bytes_out)
 void outbox_note_sent(struct outbox *outbox, size_t bytes);
 /* A new connection has seen nothing of all this. */
 void outbox_rewind(struct outbox *outbox);
+/* The first frame left whole on the last connection; who gets only a part of it stores nothing. */
+bool outbox_first_may_be_stored(const struct outbox *outbox);
+/* Nobody waits for a single event's result any more: all results are told in the same way. */
+void outbox_stop_awaiting(struct outbox *outbox);
 
 /* The first frame is done with: gone. */
 void outbox_drop_first(struct outbox *outbox);

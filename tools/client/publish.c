@@ -256,7 +256,9 @@ enum daybook_code daybook_publish(struct daybook *daybook, const struct daybook_
         return code;
     code = drain(daybook, 0, error);
     if (!daybook->published_came) {
-        /* It stays in the outbox: no daemon now is no different from no answer in time. */
+        /* It stays in the outbox, and its result, when it comes, must not pass for a later one's.
+         * No daemon now is no different from no answer in time. */
+        outbox_stop_awaiting(&daybook->outbox);
         if (code == DAYBOOK_UNREACHABLE && error)
             error->code = DAYBOOK_TIMEOUT;
         return code == DAYBOOK_UNREACHABLE ? DAYBOOK_TIMEOUT : code;

@@ -1,5 +1,3 @@
-#include <string.h>
-
 #include "tools/client/handle.h"
 #include "tools/client/wire.h"
 
@@ -62,11 +60,6 @@ void handle_give_up_first(struct daybook *daybook)
 
 /* ---- Acks ---- */
 
-static bool text_is(const struct wire_text *text, const char *word)
-{
-    return text->bytes == strlen(word) && memcmp(text->text, word, text->bytes) == 0;
-}
-
 static void deliver_refusal(struct daybook *daybook, const struct outbox_event *event,
                             const struct wire_refusal *refusal)
 {
@@ -75,7 +68,7 @@ static void deliver_refusal(struct daybook *daybook, const struct outbox_event *
                 (int)(refusal->reason.bytes ? refusal->reason.bytes : refusal->code.bytes),
                 refusal->reason.bytes ? refusal->reason.text : refusal->code.text);
     struct daybook_result result = {
-        .code = text_is(&refusal->code, "no_space") ? DAYBOOK_NO_SPACE : DAYBOOK_REFUSED,
+        .code = wire_text_is(&refusal->code, "no_space") ? DAYBOOK_NO_SPACE : DAYBOOK_REFUSED,
         .reason = text.text,
     };
     deliver(daybook, event, &result);
@@ -206,12 +199,12 @@ static enum daybook_code take_status(struct daybook *daybook, struct msgpack_cur
 /* The codes of docs/protocol.md that coming back would not help. */
 static enum daybook_code code_of_goodbye(const struct wire_text *code)
 {
-    if (text_is(code, "replaced"))
+    if (wire_text_is(code, "replaced"))
         return DAYBOOK_REPLACED;
     static const char *const FATAL[] = {"malformed", "too_large", "expected_hello",
                                         "version",   "invalid",   "unsupported"};
     for (size_t i = 0; i < sizeof FATAL / sizeof *FATAL; i++)
-        if (text_is(code, FATAL[i]))
+        if (wire_text_is(code, FATAL[i]))
             return DAYBOOK_PROTOCOL;
     return DAYBOOK_UNREACHABLE;
 }

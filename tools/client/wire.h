@@ -41,6 +41,8 @@ struct wire_text {
     size_t bytes;
 };
 
+bool wire_text_is(const struct wire_text *text, const char *word);
+
 struct wire_hello {
     uint64_t version;
     struct wire_text client;
@@ -112,6 +114,8 @@ void wire_end_pub(struct buffer *out, size_t start, uint16_t event_count);
 
 /* ---- Reading. ERROR_INVALID: it is not what docs/protocol.md says; the text says where. ---- */
 
+/* What the WIRE_LENGTH_BYTES in front of a frame say; not checked against WIRE_FRAME_MAX. */
+size_t wire_read_length(const uint8_t *data);
 /* The frame's array head and type; *left_out is how many elements follow. */
 enum error_code wire_read_type(struct msgpack_cursor *cursor, enum wire_type *type_out,
                                uint32_t *left_out, struct error *error);

@@ -53,7 +53,7 @@ static enum error_code read_text(struct msgpack_cursor *cursor, const char *what
     return code;
 }
 
-static bool text_is(const struct wire_text *text, const char *word)
+bool wire_text_is(const struct wire_text *text, const char *word)
 {
     return text->bytes == strlen(word) && memcmp(text->text, word, text->bytes) == 0;
 }
@@ -103,6 +103,11 @@ static enum error_code expect_end(const struct msgpack_cursor *cursor, const cha
 
 /* ---- Frames ---- */
 
+size_t wire_read_length(const uint8_t *data)
+{
+    return (size_t)data[0] << 24 | (size_t)data[1] << 16 | (size_t)data[2] << 8 | data[3];
+}
+
 static enum wire_type type_of(const struct wire_text *text)
 {
     static const char *const TYPES[] = {
@@ -111,7 +116,7 @@ static enum wire_type type_of(const struct wire_text *text)
         [WIRE_STATUS] = "status", [WIRE_ERROR] = "error",
     };
     for (enum wire_type type = WIRE_HELLO; type < WIRE_OTHER; type++)
-        if (text_is(text, TYPES[type]))
+        if (wire_text_is(text, TYPES[type]))
             return type;
     return WIRE_OTHER;
 }
@@ -157,11 +162,11 @@ static enum error_code find_ack_mode(const struct msgpack_cursor *map, enum wire
     enum error_code code = find_text(map, "ack", &mode, error);
     if (code)
         return code;
-    if (!mode.text || text_is(&mode, "durable"))
+    if (!mode.text || wire_text_is(&mode, "durable"))
         *mode_out = WIRE_ACK_DURABLE;
-    else if (text_is(&mode, "written"))
+    else if (wire_text_is(&mode, "written"))
         *mode_out = WIRE_ACK_WRITTEN;
-    else if (text_is(&mode, "none"))
+    else if (wire_text_is(&mode, "none"))
         *mode_out = WIRE_ACK_NONE;
     else
         return error_set(error, ERROR_INVALID, "ack is none of durable, written, none");

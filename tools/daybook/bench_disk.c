@@ -142,7 +142,7 @@ static double device_bytes(const struct bench *bench)
     if (fscanf(file, "%*s %*s %*s %*s %*s %*s %lf", &sectors) != 1)
         sectors = -1;
     fclose(file);
-    return sectors < 0 ? -1 : sectors * SECTOR_BYTES;
+    return sectors < 0 ? -1 : sectors * (double)SECTOR_BYTES;
 }
 
 static enum error_code report(const struct bench *bench, const struct combination *combination,

@@ -75,12 +75,12 @@ const struct bench_pool_event *bench_pool_event(const struct bench_pool *pool, u
 
 double bench_pool_json_bytes_mean(const struct bench_pool *pool)
 {
-    return (double)pool->json.size / POOL_EVENTS;
+    return (double)pool->json.size / (double)POOL_EVENTS;
 }
 
 double bench_pool_msgpack_bytes_mean(const struct bench_pool *pool)
 {
-    return (double)pool->msgpack.size / POOL_EVENTS;
+    return (double)pool->msgpack.size / (double)POOL_EVENTS;
 }
 
 void bench_pool_free(struct bench_pool *pool)

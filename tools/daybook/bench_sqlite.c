@@ -166,7 +166,7 @@ enum error_code bench_sqlite_batch(const struct bench *bench, struct error *erro
     int64_t start_ns = clock_monotonic_ns();
     enum error_code code = run_alone(bench, BATCH, &inserter, error);
     double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
-    double events = (double)inserter.samples.count * BATCH;
+    double events = (double)inserter.samples.count * (double)BATCH;
     inserter_close(&inserter);
     if (!code)
         code = bench_report_add(bench->report, &rate, events / seconds, error);

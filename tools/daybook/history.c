@@ -48,11 +48,13 @@ void history_tell_damage(struct history *history, const struct error *error)
     verb_say(history->verb, "%s", error->text);
 }
 
-static void tell_hole(struct history *history)
+void history_tell_hole(struct history *history, uint64_t first, uint64_t last)
 {
-    uint64_t first, last;
-    if (segment_reader_hole(history->reader, &first, &last))
-        verb_say(history->verb, "note: retention has deleted sequences %llu-%llu",
+    if (first == last)
+        verb_say(history->verb, "note: event %llu was deleted by retention",
+                 (unsigned long long)first);
+    else
+        verb_say(history->verb, "note: events %llu to %llu were deleted by retention",
                  (unsigned long long)first, (unsigned long long)last);
 }
 
@@ -63,8 +65,9 @@ enum error_code history_next(struct history *history, struct event *event_out, s
         error = &local;
     for (;;) {
         enum error_code code = segment_reader_next(history->reader, event_out, error);
-        if (code == OK)
-            tell_hole(history);
+        uint64_t first, last;
+        if (code == OK && segment_reader_hole(history->reader, &first, &last))
+            history_tell_hole(history, first, last);
         if (code != ERROR_DAMAGED)
             return code;
         history_tell_damage(history, error);
@@ -79,6 +82,11 @@ void history_wait(struct history *history, int timeout_ms)
 uint64_t history_watermark(struct history *history)
 {
     return segment_reader_watermark(history->reader);
+}
+
+uint64_t history_bound(struct history *history)
+{
+    return segment_reader_bound(history->reader);
 }
 
 bool history_is_damaged(const struct history *history)

@@ -26,6 +26,10 @@ enum error_code history_next(struct history *history, struct event *event_out, s
 void history_wait(struct history *history, int timeout_ms);
 /* The last durable sequence now. */
 uint64_t history_watermark(struct history *history);
+/* The first sequence that retention has left. */
+uint64_t history_bound(struct history *history);
+/* Say that retention has deleted these sequences, which the user asked for. */
+void history_tell_hole(struct history *history, uint64_t first, uint64_t last);
 /* Has damage been met? */
 bool history_is_damaged(const struct history *history);
 /* Say damage that somebody else has met, and remember it. */

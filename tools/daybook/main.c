@@ -92,6 +92,13 @@ static int run(int argc, char **argv)
         print_help(stderr);
         return STATUS_USAGE;
     }
+    if (name[0] == '-') {
+        fprintf(stderr,
+                "daybook: '%s' stands before the verb: flags come after it, as in "
+                "'daybook read -D DIR'; try 'daybook help'\n",
+                name);
+        return STATUS_USAGE;
+    }
     const struct verb *verb = find_verb(name);
     if (!verb) {
         fprintf(stderr, "daybook: no verb '%s': try 'daybook help'\n", name);

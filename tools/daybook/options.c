@@ -18,6 +18,7 @@ static const char default_directory[] = "./daybook-data";
 void options_init(struct options *options, const struct options_verb *verb, int argc, char **argv)
 {
     *options = (struct options){.verb = verb, .argc = argc, .argv = argv};
+    settings_init(&options->settings);
     opterr = 0;
     optind = 1;
 }
@@ -134,6 +135,10 @@ int options_next(struct options *options, const char **value_out)
             options->directory_flag = optarg;
         } else if (id == 's') {
             options->socket_flag = optarg;
+        } else if (id == OPTIONS_CONFIG) {
+            options->config_flag = optarg;
+        } else if (id >= OPTIONS_SETTING) {
+            options->setting_flags[id - OPTIONS_SETTING] = optarg;
         } else {
             *value_out = optarg;
             return id;
@@ -199,43 +204,18 @@ void options_choice(struct options *options, const char *flag, const char *value
     options_refuse(options, "%s '%s' is none of %s", flag, value, list);
 }
 
-static void parse_commit_align(struct options *options, const char *value, uint32_t *align_out)
+void options_settings(struct options *options, struct segment_log_options *log_out)
 {
-    static const char *const choices[] = {"8", "512", "4096", NULL};
-    static const uint32_t values[] = {8, 512, 4096};
-    int index = 0;
-    options_choice(options, "--commit-align", value, choices, &index);
-    *align_out = values[index];
-}
-
-static void parse_write_path(struct options *options, const char *value,
-                             enum segment_log_write_path *path_out)
-{
-    static const char *const choices[] = {"pwrite", "mmap", NULL};
-    int index = 0;
-    options_choice(options, "--write-path", value, choices, &index);
-    *path_out = index == 0 ? LOG_WRITE_PWRITE : LOG_WRITE_MMAP;
-}
-
-bool options_setting(struct options *options, int id, const char *value,
-                     struct segment_log_options *settings)
-{
-    switch (id) {
-    case OPTIONS_SETTING + 0:
-        options_size(options, "--segment-size", value, &settings->segment_bytes);
-        return true;
-    case OPTIONS_SETTING + 1:
-        options_duration(options, "--segment-age", value, &settings->segment_age_ns);
-        return true;
-    case OPTIONS_SETTING + 2:
-        parse_write_path(options, value, &settings->write_path);
-        return true;
-    case OPTIONS_SETTING + 3:
-        parse_commit_align(options, value, &settings->commit_align);
-        return true;
-    default:
-        return false;
-    }
+    struct settings *settings = &options->settings;
+    struct error error;
+    if (!options->finished && options->config_flag &&
+        settings_load(settings, options->config_flag, &error))
+        options_refuse(options, "%s", error.text);
+    for (int i = 0; !options->finished && i < SETTINGS_COUNT; i++)
+        if (options->setting_flags[i] &&
+            settings_set(settings, (enum settings_id)i, options->setting_flags[i], &error))
+            options_refuse(options, "%s", error.text);
+    *log_out = settings->log;
 }
 
 /* An empty variable counts as none. */
@@ -245,19 +225,30 @@ static const char *environment(const char *name)
     return value && value[0] ? value : NULL;
 }
 
-const char *options_directory(const struct options *options)
+static const char *named_directory(const struct options *options)
 {
     if (options->directory_flag)
         return options->directory_flag;
-    const char *directory = environment("DAYBOOK_DIR");
+    return options->settings.directory[0] ? options->settings.directory
+                                          : environment("DAYBOOK_DIR");
+}
+
+static const char *named_socket(const struct options *options)
+{
+    if (options->socket_flag)
+        return options->socket_flag;
+    return options->settings.socket[0] ? options->settings.socket : environment("DAYBOOK_SOCKET");
+}
+
+const char *options_directory(const struct options *options)
+{
+    const char *directory = named_directory(options);
     return directory ? directory : default_directory;
 }
 
 const char *options_socket(struct options *options)
 {
-    if (options->socket_flag)
-        return options->socket_flag;
-    const char *socket = environment("DAYBOOK_SOCKET");
+    const char *socket = named_socket(options);
     if (socket)
         return socket;
     snprintf(options->socket_path, sizeof options->socket_path, "%s/daybook.sock",
@@ -267,12 +258,13 @@ const char *options_socket(struct options *options)
 
 bool options_socket_is_explicit(const struct options *options)
 {
-    bool directory_named = options->directory_flag || environment("DAYBOOK_DIR");
-    return options->socket_flag || (environment("DAYBOOK_SOCKET") && !directory_named);
+    return options->socket_flag || (named_socket(options) && !named_directory(options));
 }
 
 bool options_may_disagree(const struct options *options)
 {
-    bool directory_named = options->directory_flag || environment("DAYBOOK_DIR");
-    return !options->socket_flag && environment("DAYBOOK_SOCKET") && directory_named;
+    /* What one configuration file names belongs together. */
+    bool one_file =
+        !options->directory_flag && options->settings.directory[0] && options->settings.socket[0];
+    return !options->socket_flag && !one_file && named_socket(options) && named_directory(options);
 }

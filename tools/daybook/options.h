@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "segment/log.h"
+#include "tools/settings.h"
 
 struct options_flag {
     int id;               /* the short letter, or OPTIONS_LONG + n when there is none */
@@ -32,8 +32,9 @@ struct options_flag {
 
 enum {
     OPTIONS_DONE = -1,
-    OPTIONS_LONG = 256,    /* first id of a flag without a letter */
-    OPTIONS_SETTING = 512, /* … of the settings of a log, which options_setting knows */
+    OPTIONS_LONG = 256, /* first id of a flag without a letter */
+    OPTIONS_CONFIG = 'c',
+    OPTIONS_SETTING = 512, /* … of a flag that is a setting; its settings_id is added */
     OPTIONS_FLAG_MAX = 40, /* flags a verb may have */
 };
 
@@ -48,14 +49,17 @@ enum {
             "the daemon's socket (default $DAYBOOK_SOCKET, else DIR/daybook.sock)"                 \
     }
 
-/* The settings of a log, for writing verbs; pass them to options_setting. */
+/* The settings of a log, for writing verbs, which options_next keeps for options_settings. */
 #define OPTIONS_SETTING_FLAGS                                                                      \
-    {OPTIONS_SETTING + 0, "segment-size", "SIZE", "largest segment (default 64M)"},                \
-        {OPTIONS_SETTING + 1, "segment-age", "AGE",                                                \
+    {OPTIONS_CONFIG, "config", "FILE", "settings as lines 'name = value', as for daybookd"},       \
+        {OPTIONS_SETTING + SETTINGS_SEGMENT_SIZE, "segment-size", "SIZE",                          \
+         "largest segment (default 64M)"},                                                         \
+        {OPTIONS_SETTING + SETTINGS_SEGMENT_AGE, "segment-age", "AGE",                             \
          "roll a segment after this long (default 1d)"},                                           \
-        {OPTIONS_SETTING + 2, "write-path", "PATH", "pwrite (default) or mmap"},                   \
+        {OPTIONS_SETTING + SETTINGS_WRITE_PATH, "write-path", "PATH", "pwrite (default) or mmap"}, \
     {                                                                                              \
-        OPTIONS_SETTING + 3, "commit-align", "BYTES", "8 (default), 512 or 4096"                   \
+        OPTIONS_SETTING + SETTINGS_COMMIT_ALIGN, "commit-align", "BYTES",                          \
+            "8 (default), 512 or 4096"                                                             \
     }
 
 struct options_verb {
@@ -74,6 +78,9 @@ struct options {
     int status;
     const char *directory_flag; /* as given, or NULL */
     const char *socket_flag;
+    const char *config_flag;
+    const char *setting_flags[SETTINGS_COUNT];
+    struct settings settings; /* after options_settings: file and flags, without -D and -s */
     char socket_path[PATH_MAX];
 };
 
@@ -100,17 +107,19 @@ void options_duration(struct options *options, const char *flag, const char *val
 /* Which of `choices` (ends with NULL) is it? */
 void options_choice(struct options *options, const char *flag, const char *value,
                     const char *const *choices, int *index_out);
-/* Take a flag of OPTIONS_SETTING_FLAGS; false when `id` is none. */
-bool options_setting(struct options *options, int id, const char *value,
-                     struct segment_log_options *settings);
+/*
+ * For verbs with OPTIONS_SETTING_FLAGS, after the last flag: read the configuration file, and let
+ * the flags win over it. A mistake in either is one like any other.
+ */
+void options_settings(struct options *options, struct segment_log_options *log_out);
 
-/* -D, else $DAYBOOK_DIR, else ./daybook-data. */
+/* -D, else `dir` in the configuration file, else $DAYBOOK_DIR, else ./daybook-data. */
 const char *options_directory(const struct options *options);
-/* -s, else $DAYBOOK_SOCKET, else DIR/daybook.sock. */
+/* -s, else `socket` in the configuration file, else $DAYBOOK_SOCKET, else DIR/daybook.sock. */
 const char *options_socket(struct options *options);
 /*
- * Did the user name a socket, so that only the daemon behind it will do? Yes with -s; also with
- * $DAYBOOK_SOCKET as long as no directory was named.
+ * Did the user name a socket, so that only the daemon behind it will do? Yes with -s; also in
+ * another way as long as no directory was named.
  */
 bool options_socket_is_explicit(const struct options *options);
 /* Were directory and socket named apart from each other, so that they may not belong together? */

@@ -214,11 +214,6 @@ enum error_code output_event(struct output *output, const struct event *event, s
     return output->out.size >= FLUSH_BYTES ? output_flush(output, error) : OK;
 }
 
-size_t output_pending(const struct output *output)
-{
-    return output->out.size;
-}
-
 enum error_code output_flush(struct output *output, struct error *error)
 {
     size_t done = 0;

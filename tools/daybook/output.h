@@ -37,8 +37,6 @@ enum error_code output_create(int fd, const struct output_style *style, struct o
                               struct error *error);
 /* Add one event; may write. ERROR_CLOSED: nobody reads any more (EPIPE). */
 enum error_code output_event(struct output *output, const struct event *event, struct error *error);
-/* Bytes that wait for a flush. */
-size_t output_pending(const struct output *output);
 enum error_code output_flush(struct output *output, struct error *error);
 /* Free without writing. Accepts NULL. */
 void output_free(struct output *output);

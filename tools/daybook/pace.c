@@ -45,13 +45,19 @@ int64_t pace_due(struct pace *pace, int64_t time_ns)
         pace->backward++;
         return INT64_MIN;
     }
-    int64_t step_ns;
-    if (!__builtin_sub_overflow(time_ns, pace->time_last_ns, &step_ns))
-        pace->span_ns += step_ns;
+    if (__builtin_sub_overflow(time_ns, pace->time_last_ns, &pace->step_ns))
+        pace->step_ns = 0;
+    pace->span_ns += pace->step_ns;
     pace->time_last_ns = time_ns;
     if (pace->rate <= 0)
         return INT64_MIN;
     return pace->start_ns + scaled(pace->time_first_ns, time_ns, pace->rate);
+}
+
+void pace_withdraw(struct pace *pace)
+{
+    pace->events--;
+    pace->span_ns -= pace->step_ns;
 }
 
 bool pace_wait(int64_t due_ns)
@@ -89,6 +95,7 @@ static int64_t bucket_end(unsigned bucket)
 
 void pace_record(struct pace *pace, int64_t due_ns, int64_t sent_ns)
 {
+    pace->sent_ns = sent_ns;
     if (due_ns == INT64_MIN)
         return;
     int64_t error_ns = sent_ns > due_ns ? sent_ns - due_ns : due_ns - sent_ns;

@@ -24,6 +24,8 @@ struct pace {
     int64_t start_ns;      /* when the first event was due */
     int64_t time_first_ns; /* … and when it was recorded */
     int64_t time_last_ns;  /* the latest recorded time so far */
+    int64_t step_ns;       /* what the event asked about last has added to span_ns */
+    int64_t sent_ns;       /* when the last event left */
 
     uint64_t events;
     uint64_t backward; /* their time went back, so they went at once */
@@ -44,6 +46,8 @@ void pace_restart(struct pace *pace);
  * or the rate has no limit.
  */
 int64_t pace_due(struct pace *pace, int64_t time_ns);
+/* The event asked about last will not leave: it does not count. Only one that was not yet due. */
+void pace_withdraw(struct pace *pace);
 /* Wait until `due_ns`. False: the user interrupted. */
 bool pace_wait(int64_t due_ns);
 /* An event that was due at `due_ns` has left at `sent_ns`. */

@@ -11,10 +11,14 @@ static double seconds(const struct pace_report *report)
     return (double)report->took_ns / 1e9;
 }
 
-/* Recorded time over the time that it took. */
+/*
+ * Recorded time over the time that it took; when interrupted, up to the last event that left,
+ * because the wait for the next one is no slowness.
+ */
 static double achieved_rate(const struct pace_report *report)
 {
-    return report->took_ns > 0 ? (double)report->pace->span_ns / (double)report->took_ns : 0;
+    int64_t took_ns = report->interrupted ? report->sending_ns : report->took_ns;
+    return took_ns > 0 ? (double)report->pace->span_ns / (double)took_ns : 0;
 }
 
 static void print_errors(const struct pace *pace)
@@ -26,6 +30,14 @@ static void print_errors(const struct pace *pace)
     fprintf(stderr,
             "timing error p50 %s, p99 %s, max %s; %" PRIu64 " of %" PRIu64 " more than 1 ms off\n",
             half, most, all, pace->late, pace->measured);
+}
+
+static void print_speed(const struct pace_report *report)
+{
+    double speed = report->took_ns > 0 ? (double)report->pace->events / seconds(report) : 0;
+    char text[UNITS_TEXT_SIZE + 8];
+    units_format_count((uint64_t)(speed + 0.5), text);
+    fprintf(stderr, "rate max, %s events/s\n", text);
 }
 
 void pace_report_print(const struct pace_report *report)
@@ -40,8 +52,7 @@ void pace_report_print(const struct pace_report *report)
     if (pace->rate > 0)
         fprintf(stderr, "rate %g asked, %.4g achieved\n", pace->rate, achieved_rate(report));
     else
-        fprintf(stderr, "rate max, %.0f events/s\n",
-                report->took_ns > 0 ? (double)pace->events / seconds(report) : 0.0);
+        print_speed(report);
     if (pace->measured)
         print_errors(pace);
     if (pace->backward)

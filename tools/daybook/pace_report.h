@@ -12,6 +12,7 @@ struct pace_report {
     uint64_t rounds;
     uint64_t refused; /* by the daemon that it went to */
     int64_t took_ns;
+    int64_t sending_ns; /* until the last event left */
     bool interrupted;
 };
 

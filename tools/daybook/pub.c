@@ -5,9 +5,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/json.h"
 #include "core/units.h"
 #include "tools/daybook/interrupt.h"
 #include "tools/daybook/lines.h"
@@ -78,21 +80,13 @@ static void refused_by_daemon(void *context, uint64_t tag, const char *reason)
     refuse_line(context, tag >> TAG_LINE_BITS, line, reason);
 }
 
-static bool is_blank(const struct line *line)
-{
-    for (size_t i = 0; i < line->bytes; i++)
-        if (line->text[i] != ' ' && line->text[i] != '\t' && line->text[i] != '\r')
-            return false;
-    return !line->too_long;
-}
-
 /* Only what ends publishing is an error here; a bad line is named and passed over. */
 static enum error_code publish_line(struct pub *pub, uint64_t file, const struct line *line,
                                     struct error *error)
 {
     struct event event;
     enum error_code code;
-    if (is_blank(line))
+    if (!line->too_long && json_is_blank(line->text, line->bytes))
         return OK;
     if (line->too_long)
         code = error_set(error, ERROR_INVALID, "the line is longer than %d MiB",
@@ -158,7 +152,9 @@ static void print_summary(const struct pub *pub, const struct publisher_totals *
     units_format_count(totals->stored, count);
     fprintf(stderr, "%s event%s %s in %.2f s", count, totals->stored == 1 ? "" : "s",
             ack_words(pub, totals), seconds);
-    if (totals->sequence_last)
+    if (totals->sequence_last && totals->sequence_first == totals->sequence_last)
+        fprintf(stderr, " (sequence %" PRIu64 ")", totals->sequence_last);
+    else if (totals->sequence_last)
         fprintf(stderr, " (sequences %" PRIu64 "-%" PRIu64 ")", totals->sequence_first,
                 totals->sequence_last);
     if (totals->duplicates)
@@ -208,11 +204,16 @@ static int publish(struct pub *pub)
 static bool check_files(const struct pub *pub)
 {
     for (uint64_t i = 0; i < pub->file_count; i++) {
-        struct error error;
-        if (strcmp(pub->files[i], "-") == 0 || access(pub->files[i], R_OK) == 0)
+        struct stat status;
+        const char *path = pub->files[i];
+        if (strcmp(path, "-") == 0)
             continue;
-        error_set_errno(&error, errno, "read '%s'", pub->files[i]);
-        verb_say(pub_verb.name, "%s", error.text);
+        int reason = access(path, R_OK) || stat(path, &status) ? errno : 0;
+        if (!reason && S_ISDIR(status.st_mode))
+            reason = EISDIR;
+        if (!reason)
+            continue;
+        verb_say(pub_verb.name, "read '%s': %s; nothing was published", path, strerror(reason));
         return false;
     }
     return true;
@@ -245,7 +246,7 @@ static void parse_flag(struct pub *pub, struct options *options, int id, const c
         parse_ack(pub, options, value);
         break;
     default:
-        options_setting(options, id, value, &pub->to.settings);
+        break;
     }
 }
 
@@ -272,6 +273,7 @@ int verb_pub(int argc, char **argv)
     options_init(&options, &pub_verb, argc, argv);
     while ((id = options_next(&options, &value)) != OPTIONS_DONE)
         parse_flag(&pub, &options, id, value);
+    options_settings(&options, &pub.to.settings);
     if (!options.finished)
         check_flags(&pub, &options);
     if (options.finished)

@@ -159,8 +159,9 @@ static void tell_recovery(const char *verb, const struct segment_recovery_report
         verb_say(verb, "note: damaged bytes were kept in quarantine/%s", report->quarantined);
 }
 
-/* Somebody holds the writer's lock, but nobody answers at the socket. */
-static enum error_code describe_writer(const struct publisher_options *options, struct error *error)
+/* Somebody holds the writer's lock, but does not serve us at the socket; `why` is what happened. */
+static enum error_code describe_writer(const struct publisher_options *options, const char *why,
+                                       struct error *error)
 {
     uint32_t pid = 0;
     int log_fd = -1;
@@ -174,12 +175,13 @@ static enum error_code describe_writer(const struct publisher_options *options, 
     }
     file_close(&log_fd);
     return error_set(error, ERROR_CLOSED,
-                     "process %" PRIu32 " writes to the log in '%s', but nobody answers at '%s': "
-                     "name its socket with -s, or wait until it is done",
-                     pid, options->directory, options->socket);
+                     "process %" PRIu32 " writes to the log in '%s', but nobody takes events at "
+                     "'%s' (%.300s): name its socket with -s, or wait until it is done",
+                     pid, options->directory, options->socket, why);
 }
 
-static enum error_code open_log(struct publisher *publisher, struct error *error)
+/* Without the daemon, for the reason `why`. */
+static enum error_code open_log(struct publisher *publisher, const char *why, struct error *error)
 {
     const struct publisher_options *options = &publisher->options;
     struct segment_log_options settings = options->settings;
@@ -188,7 +190,7 @@ static enum error_code open_log(struct publisher *publisher, struct error *error
     if (!code)
         code = segment_log_open(options->directory, &settings, &publisher->log, &report, error);
     if (code == ERROR_BUSY)
-        return describe_writer(options, error);
+        return describe_writer(options, why, error);
     if (code)
         return code;
     tell_recovery(options->verb, &report);
@@ -199,25 +201,40 @@ static enum error_code open_log(struct publisher *publisher, struct error *error
     return OK;
 }
 
+/* Behind the last number there is none: 0 would pass for a number that the log has already. */
+static enum error_code number_event(const struct publisher *publisher, struct event *event,
+                                    struct error *error)
+{
+    const char *producer = publisher->options.producer;
+    if (!producer)
+        return OK;
+    if (publisher->number >= EVENT_NUMBER_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "the producer '%s' has used up its numbers: publish under another name",
+                         producer);
+    event->producer = producer;
+    event->producer_bytes = strlen(producer);
+    event->number = publisher->number + 1;
+    return OK;
+}
+
 static enum error_code append_to_log(struct publisher *publisher, const struct event *event,
                                      struct error *error)
 {
     struct event numbered = *event;
-    if (publisher->options.producer) {
-        numbered.producer = publisher->options.producer;
-        numbered.producer_bytes = strlen(publisher->options.producer);
-        numbered.number = publisher->number + 1;
-    }
+    enum error_code code = number_event(publisher, &numbered, error);
+    if (code)
+        return code;
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    enum error_code code;
     while ((code = segment_log_append(publisher->log, &numbered, &outcome, &sequence, error)) ==
            ERROR_BUSY)
         segment_log_wait_room(publisher->log);
     if (code)
         return code;
     publisher->number = numbered.number;
-    publisher->totals.stored++;
+    publisher->totals.stored += outcome == LOG_APPENDED;
+    publisher->totals.duplicates += outcome == LOG_DUPLICATE;
     count_sequence(&publisher->totals, sequence);
     return OK;
 }
@@ -232,7 +249,7 @@ static enum error_code choose_way(struct publisher *publisher, struct error *err
         return options->same_log ? check_same_log(publisher, error) : OK;
     if (answer != DAYBOOK_UNREACHABLE || options->daemon_only || !options->directory)
         return client_error(&failure, error);
-    return open_log(publisher, error);
+    return open_log(publisher, failure.text, error);
 }
 
 enum error_code publisher_open(const struct publisher_options *options,

@@ -157,6 +157,15 @@ static enum error_code previous_wanted(struct read_run *run, struct backward *ba
     }
 }
 
+/* Forwards the history tells: whoever names a sequence to start behind expects what follows it. */
+static void tell_deleted(struct read_run *run)
+{
+    uint64_t after = run->request->selection.after_sequence;
+    uint64_t bound = history_bound(run->history);
+    if (after && bound > after + 1)
+        history_tell_hole(run->history, after + 1, bound - 1);
+}
+
 static enum error_code print_backward(struct read_run *run, struct error *error)
 {
     struct backward *backward = NULL;
@@ -169,6 +178,8 @@ static enum error_code print_backward(struct read_run *run, struct error *error)
             code = output_event(run->output, &event, error);
     }
     backward_close(backward);
+    if (code == ERROR_END)
+        tell_deleted(run);
     return code == ERROR_END ? OK : code;
 }
 

@@ -21,7 +21,7 @@ static const struct options_verb reindex_verb = {
     .about = "Build events.db anew from the segments. Readers see the old index until the new one\n"
              "is complete. Exits 4 when places of the log could not be read.",
     .flags = reindex_flags,
-    .example = "  daybook reindex -D /var/lib/daybook\n",
+    .example = "  daybook reindex -D /var/lib/daybook/log\n",
 };
 
 static void tell_progress(void *context, uint64_t sequence_done, uint64_t sequence_last)
@@ -44,13 +44,14 @@ static int run(const char *directory)
     units_format_count(totals.events, events);
     units_format_size(totals.bytes, bytes);
     units_format_duration(clock_monotonic_ns() - start_ns, took);
-    verb_say(reindex_verb.name, "%s events indexed in %s, %s", events, took, bytes);
+    verb_say(reindex_verb.name, "%s event%s indexed in %s, %s", events,
+             totals.events == 1 ? "" : "s", took, bytes);
     if (totals.damaged == 0)
         return STATUS_OK;
     verb_say(reindex_verb.name,
-             "%" PRIu64 " places of the log could not be read: see the table gaps, and "
+             "%" PRIu64 " place%s of the log could not be read: see the table gaps, and "
              "'daybook verify'",
-             totals.damaged);
+             totals.damaged, totals.damaged == 1 ? "" : "s");
     return STATUS_DAMAGE;
 }
 

@@ -19,17 +19,19 @@ enum error_code remap_add(struct remap *remap, const char *text, struct error *e
     remap->pairs[remap->count].from = text;
     remap->pairs[remap->count].from_bytes = from_bytes;
     remap->pairs[remap->count].to = to;
+    remap->pairs[remap->count].used = false;
     remap->count++;
     return OK;
 }
 
-void remap_apply(const struct remap *remap, struct event *event)
+void remap_apply(struct remap *remap, struct event *event)
 {
     for (size_t i = 0; i < remap->count; i++) {
         if (remap->pairs[i].from_bytes == event->topic_bytes &&
             memcmp(remap->pairs[i].from, event->topic, event->topic_bytes) == 0) {
             event->topic = remap->pairs[i].to;
             event->topic_bytes = strlen(event->topic);
+            remap->pairs[i].used = true;
             return;
         }
     }

@@ -59,6 +59,7 @@ struct replay {
     uint64_t rounds; /* 0: for ever */
     struct remap remap;
     const char *to_socket;
+    bool format_given;
     const char *report_path;
     struct output_style style;
     struct selection selection;
@@ -101,8 +102,11 @@ static void parse_loop(struct replay *replay, struct options *options, const cha
 {
     replay->loop = true;
     replay->rounds = 0;
-    if (value)
-        options_count(options, "--loop", value, &replay->rounds);
+    if (!value)
+        return;
+    options_count(options, "--loop", value, &replay->rounds);
+    if (!options->finished && replay->rounds == 0)
+        options_refuse(options, "--loop 0 would replay nothing: without a number it never ends");
 }
 
 static void parse_format(struct replay *replay, struct options *options, const char *value)
@@ -110,6 +114,7 @@ static void parse_format(struct replay *replay, struct options *options, const c
     int format = (int)replay->style.format;
     options_choice(options, "-o", value, output_format_names, &format);
     replay->style.format = (enum output_format)format;
+    replay->format_given = true;
 }
 
 static void parse_flag(struct replay *replay, struct options *options, int id, const char *value)
@@ -154,6 +159,8 @@ static void parse(struct replay *replay, struct options *options)
         parse_loop(replay, options, options_operands(options)[0]);
     else
         options_refuse_operands(options);
+    if (replay->to_socket && replay->format_given)
+        options_refuse(options, "-o and --to exclude each other: with --to nothing is printed");
     selection_finish(&replay->selection, options, replay->style.zone);
     if (replay->style.format == OUTPUT_SHORT) {
         replay->style.width = terminal_width(STDOUT_FILENO);
@@ -202,6 +209,7 @@ static enum error_code wait_and_send(struct replay *replay, const struct event *
         code = add_to_batch(replay, event, due_ns, error);
     if (!code && !pace_wait(due_ns)) {
         replay->batch_count = 0; /* not due, not sent */
+        pace_withdraw(&replay->pace);
         return ERROR_END;
     }
     if (!code && replay->publisher)
@@ -269,10 +277,20 @@ static enum error_code report(const struct replay *replay, struct error *error)
         .rounds = replay->rounds_done,
         .refused = replay->refused,
         .took_ns = replay->ended_ns - replay->began_ns,
+        .sending_ns = replay->pace.sent_ns ? replay->pace.sent_ns - replay->began_ns : 0,
         .interrupted = interrupt_seen(),
     };
     pace_report_print(&report);
     return replay->report_path ? pace_report_write(&report, replay->report_path, error) : OK;
+}
+
+/* A rename that never happened is probably a typing error. */
+static void tell_idle_remaps(const struct replay *replay)
+{
+    for (size_t i = 0; i < replay->remap.count; i++)
+        if (!replay->remap.pairs[i].used)
+            verb_say(replay_verb.name, "note: --remap '%s' matched no event",
+                     replay->remap.pairs[i].from);
 }
 
 static void refused_by_daemon(void *context, uint64_t sequence, const char *reason)
@@ -325,6 +343,7 @@ static int replay_history(struct replay *replay)
     }
     output_free(replay->output);
     int status = status_of(replay, code, &error);
+    tell_idle_remaps(replay);
     if (report(replay, &error)) {
         verb_say(replay_verb.name, "%s", error.text);
         return status == STATUS_OK ? STATUS_FAILURE : status;

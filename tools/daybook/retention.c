@@ -28,7 +28,8 @@ static const struct options_verb retention_verb = {
         "daemon and beside readers; may be killed at any moment and run again. Names each\n"
         "deleted segment on stdout. Exits 5 when something asked for had to be left.",
     .flags = retention_flags,
-    .example = "  17 3 * * *  daybook retention -D /var/lib/daybook --max-age 30d --max-size 20G\n",
+    .example =
+        "  17 3 * * *  daybook retention -D /var/lib/daybook/log --max-age 30d --max-size 20G\n",
 };
 
 static void tell_segment(void *context, const struct indexer_retention_segment *segment)
@@ -52,9 +53,10 @@ static void print_summary(const struct indexer_retention_totals *totals, bool dr
     units_format_size(totals->bytes_deleted, deleted);
     units_format_size(totals->bytes_left, left);
     verb_say(retention_verb.name,
-             "%" PRIu64 " segments, %s %s; %" PRIu64 " segments, %s left, from sequence %" PRIu64,
-             totals->segments_deleted, deleted, dry_run ? "would be deleted" : "deleted",
-             totals->segments_left, left, totals->bound);
+             "%" PRIu64 " segment%s, %s %s; %" PRIu64 " segment%s, %s left, from sequence %" PRIu64,
+             totals->segments_deleted, totals->segments_deleted == 1 ? "" : "s", deleted,
+             dry_run ? "would be deleted" : "deleted", totals->segments_left,
+             totals->segments_left == 1 ? "" : "s", left, totals->bound);
 }
 
 /* The rows follow the files: have they? */
@@ -86,6 +88,12 @@ static int run(const char *directory, const struct indexer_retention_options *li
     print_summary(&totals, dry_run);
     if (totals.frozen[0]) {
         verb_say(retention_verb.name, "nothing was deleted by age: %s", totals.frozen);
+        status = STATUS_INCOMPLETE;
+    }
+    if (totals.blocked[0]) {
+        verb_say(retention_verb.name,
+                 "%s; it and what is behind it were left, see 'daybook verify -D %s'",
+                 totals.blocked, directory);
         status = STATUS_INCOMPLETE;
     }
     return status;

@@ -7,8 +7,25 @@
 #include "core/clock.h"
 #include "core/json.h"
 
+/* No topic has such a character, so nothing could match: a typing error. */
+static void check_pattern(struct options *options, const char *pattern)
+{
+    struct error error;
+    bool is_pattern = pattern[strcspn(pattern, "*?[\\")] != '\0';
+    if (!is_pattern && event_check_topic(pattern, strlen(pattern), &error)) {
+        options_refuse(options, "-t '%s': %s", pattern, error.text);
+        return;
+    }
+    for (const char *at = pattern; *at; at++)
+        if (!strchr("*?[]!^\\", *at) && event_check_topic(at, 1, &error)) {
+            options_refuse(options, "-t '%s' can match no topic: %s", pattern, error.text);
+            return;
+        }
+}
+
 static void add_topic(struct selection *selection, struct options *options, const char *topic)
 {
+    check_pattern(options, topic);
     size_t bytes = (selection->topic_count + 1) * sizeof *selection->topics;
     const char **topics = realloc(selection->topics, bytes);
     if (!topics) {
@@ -70,12 +87,9 @@ void selection_finish(struct selection *selection, struct options *options, enum
     selection->until_ns = INT64_MAX;
     parse_time(options, "-S", selection->since_text, zone, &selection->since_ns);
     parse_time(options, "-U", selection->until_text, zone, &selection->until_ns);
-}
-
-bool selection_is_open(const struct selection *selection)
-{
-    return selection->since_ns == INT64_MIN && selection->until_ns == INT64_MAX &&
-           selection->topic_count == 0 && !selection->has_grep;
+    if (!options->finished && selection->since_ns > selection->until_ns)
+        options_refuse(options, "-S '%s' is later than -U '%s'", selection->since_text,
+                       selection->until_text);
 }
 
 static bool topic_matches(const struct selection *selection, const struct event *event)

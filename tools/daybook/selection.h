@@ -52,8 +52,6 @@ bool selection_flag(struct selection *selection, struct options *options, int id
                     const char *value);
 /* After the last flag: understand the times, in `zone` where they name none. */
 void selection_finish(struct selection *selection, struct options *options, enum units_zone zone);
-/* Does it let everything through, except for --after-seq? */
-bool selection_is_open(const struct selection *selection);
 enum error_code selection_match(struct selection *selection, const struct event *event,
                                 bool *matches_out, struct error *error);
 void selection_release(struct selection *selection);

@@ -38,33 +38,12 @@ void shape_free(struct shape *shape)
     free(shape);
 }
 
-static enum error_code time_from_text(const struct msgpack_value *value, int64_t *time_ns_out,
-                                      struct error *error)
-{
-    return units_parse_data_time(value->bytes, value->count, time_ns_out, error);
-}
-
 static enum error_code read_time(struct msgpack_cursor cursor, int64_t *time_ns_out,
                                  struct error *error)
 {
     struct msgpack_value value;
     enum error_code code = msgpack_read(&cursor, &value, error);
-    if (code)
-        return code;
-    switch (value.kind) {
-    case MSGPACK_KIND_STR:
-        return time_from_text(&value, time_ns_out, error);
-    case MSGPACK_KIND_FLOAT:
-        return units_data_time_from_real(value.real, time_ns_out, error);
-    case MSGPACK_KIND_INT:
-        return units_data_time_from_integer(value.signed_, time_ns_out, error);
-    case MSGPACK_KIND_UINT:
-        if (value.unsigned_ <= INT64_MAX)
-            return units_data_time_from_integer((int64_t)value.unsigned_, time_ns_out, error);
-        return error_set(error, ERROR_INVALID, "the number is beyond every time");
-    default:
-        return error_set(error, ERROR_INVALID, "a time is text or a number");
-    }
+    return code ? code : units_data_time_from_value(&value, time_ns_out, error);
 }
 
 static enum error_code read_topic(struct msgpack_cursor cursor, struct event *event,

@@ -3,6 +3,7 @@
  *
  * Only looks: it does not even bring the index up to date, whose lag is part of the answer.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,7 @@
 #include "segment/set.h"
 #include "segment/watermark.h"
 #include "tools/daybook/backward.h"
+#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -53,7 +55,7 @@ struct status {
     uint64_t gaps;    /* known to the index, retention's apart */
     uint64_t missing; /* sequences in them */
     int64_t last_time_ns;
-    bool damaged;
+    bool damaged; /* seen; otherwise nobody knows without reading every byte */
 };
 
 static bool answers(const char *path)
@@ -87,6 +89,12 @@ static enum error_code look_at_writer(struct status *status, int log_fd, const c
     return OK;
 }
 
+static uint64_t bytes_of(int directory_fd, const char *name)
+{
+    struct stat file;
+    return fstatat(directory_fd, name, &file, 0) == 0 ? (uint64_t)file.st_size : 0;
+}
+
 static enum error_code look_at_files(struct status *status, int log_fd, struct error *error)
 {
     int segments_fd = -1;
@@ -99,9 +107,8 @@ static enum error_code look_at_files(struct status *status, int log_fd, struct e
     status->segments = set.count - set.dead_count;
     segment_set_free(&set);
     file_close(&segments_fd);
-    struct stat file;
-    if (fstatat(log_fd, "events.db", &file, 0) == 0)
-        status->index_bytes = (uint64_t)file.st_size;
+    /* Rows may wait in the WAL for a long time before they are copied into the database. */
+    status->index_bytes = bytes_of(log_fd, "events.db") + bytes_of(log_fd, "events.db-wal");
     return code;
 }
 
@@ -166,15 +173,18 @@ static enum error_code look(struct status *status, const char *directory, const 
     if (!code)
         code = look_at_files(status, log_fd, error);
     file_close(&log_fd);
-    if (!code)
-        look_at_last_event(status, directory);
-    return code;
+    if (code)
+        return code;
+    look_at_last_event(status, directory);
+    status->damaged = status->damaged || damage_is_seen(directory, status->durable);
+    return OK;
 }
 
 static const char *const names[] = {
     "directory", "log_id",      "writing",         "writer_pid", "socket",        "answering",
     "first_seq", "last_seq",    "events",          "segments",   "segment_bytes", "index_seq",
-    "index_lag", "index_bytes", "last_event_time", "gaps",       "missing",       "damaged",
+    "index_lag", "index_bytes", "last_event_time", "gaps",       "missing",       "deleted_by_retention",
+    "damaged",
 };
 
 static void add_writer(struct rows *rows, const struct status *status, const char *socket)
@@ -211,6 +221,22 @@ static void add_index(struct rows *rows, const struct status *status)
     rows_size(rows, status->index_bytes);
 }
 
+/* What retention has taken is no gap: it was asked for. */
+static void add_losses(struct rows *rows, const struct status *status, enum rows_format format)
+{
+    char deleted[64];
+    rows_count(rows, status->gaps);
+    rows_count(rows, status->missing);
+    snprintf(deleted, sizeof deleted, "1-%" PRIu64, status->bound - 1);
+    rows_string(rows, status->bound > 1 ? deleted : NULL);
+    if (status->damaged)
+        rows_boolean(rows, true);
+    else if (format == ROWS_TABLE)
+        rows_string(rows, "not seen (daybook verify checks every byte)");
+    else
+        rows_null(rows);
+}
+
 static enum error_code print_status(const struct status *status, const char *directory,
                                     const char *socket, enum rows_format format,
                                     struct error *error)
@@ -226,9 +252,7 @@ static enum error_code print_status(const struct status *status, const char *dir
     add_events(rows, status);
     add_index(rows, status);
     rows_time(rows, status->last_time_ns);
-    rows_count(rows, status->gaps);
-    rows_count(rows, status->missing);
-    rows_boolean(rows, status->damaged);
+    add_losses(rows, status, format);
     code = rows_end(rows, error);
     if (!code)
         code = rows_finish(rows, error);

@@ -54,7 +54,7 @@ void terminal_progress_show(struct terminal_progress *progress, uint64_t done, u
     if (share > 1)
         share = 1;
     char bar[BAR_COLUMNS + 1];
-    int full = (int)(share * BAR_COLUMNS);
+    int full = (int)(share * (double)BAR_COLUMNS);
     memset(bar, '#', (size_t)full);
     memset(bar + full, '.', (size_t)(BAR_COLUMNS - full));
     bar[BAR_COLUMNS] = '\0';

@@ -100,7 +100,7 @@ static enum error_code compare_with_index(struct verify_run *run, const char *di
 }
 
 static void print_summary(const struct verify_run *run, const struct segment_verify_totals *totals,
-                          int64_t took_ns)
+                          const char *directory, int64_t took_ns)
 {
     char segments[UNITS_TEXT_SIZE + 8], events[UNITS_TEXT_SIZE + 8], bytes[UNITS_TEXT_SIZE];
     char took[UNITS_TEXT_SIZE], findings[UNITS_TEXT_SIZE + 8];
@@ -109,11 +109,18 @@ static void print_summary(const struct verify_run *run, const struct segment_ver
     units_format_size(totals->bytes, bytes);
     units_format_duration(took_ns, took);
     units_format_count(run->findings, findings);
-    verb_say(verify_verb.name, "%s segments, %s events, %s checked in %s: %s%s", segments, events,
-             bytes, took, run->findings ? findings : "no damage",
+    verb_say(verify_verb.name, "%s segment%s, %s event%s, %s checked in %s: %s%s", segments,
+             totals->segments == 1 ? "" : "s", events, totals->events == 1 ? "" : "s", bytes, took,
+             run->findings ? findings : "no damage",
              run->findings == 0   ? ""
              : run->findings == 1 ? " finding"
                                   : " findings");
+    if (run->findings)
+        verb_say(verify_verb.name,
+                 "next: copy the directory '%s' as it is, before anything writes to it; "
+                 "'daybook read -D %s -o json' gives what is intact; restore the named segments "
+                 "from a backup, or go on in a new directory (docs/operations.md, \"Damage\")",
+                 directory, directory);
     if (totals->torn_bytes)
         verb_say(verify_verb.name,
                  "note: %" PRIu64 " bytes of a write that was never acknowledged lie behind the "
@@ -147,7 +154,7 @@ static int run_verify(const char *directory, int format)
     if (code && code != ERROR_CLOSED)
         return verb_fail_open(verify_verb.name, directory, &run.error);
     fflush(stdout);
-    print_summary(&run, &totals, clock_monotonic_ns() - start_ns);
+    print_summary(&run, &totals, directory, clock_monotonic_ns() - start_ns);
     return run.findings ? STATUS_DAMAGE : STATUS_OK;
 }
 

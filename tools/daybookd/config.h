@@ -1,9 +1,6 @@
 /*
  * tools/daybookd/config.h - what the daemon was told: by its flags, else by its configuration file,
- * else by the environment, else the defaults.
- *
- * One table describes every setting: its flag, its key in the file (the same name), its text for
- * --help, and how its value is read.
+ * else by the environment, else the defaults. See tools/settings.h.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_CONFIG_H
 #define DAYBOOK_TOOLS_DAYBOOKD_CONFIG_H

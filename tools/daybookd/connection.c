@@ -11,14 +11,12 @@
 #include "core/json.h"
 #include "tools/daybookd/server.h"
 
-static void read_credentials(struct connection *connection)
+struct ucred connection_peer(int fd)
 {
-    struct ucred credentials = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
-    socklen_t size = sizeof credentials;
-    getsockopt(connection->fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size);
-    connection->pid = credentials.pid;
-    connection->uid = credentials.uid;
-    connection->gid = credentials.gid;
+    struct ucred peer = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    socklen_t size = sizeof peer;
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    return peer;
 }
 
 enum error_code connection_create(struct server *server, int fd, uint64_t number,
@@ -31,8 +29,8 @@ enum error_code connection_create(struct server *server, int fd, uint64_t number
     connection->fd = fd;
     connection->number = number;
     connection->starved = true;
-    connection->opened_ns = server_now_ns(server);
-    read_credentials(connection);
+    connection->opened_ns = connection->active_ns = server_now_ns(server);
+    connection->peer = connection_peer(fd);
     *connection_out = connection;
     return OK;
 }
@@ -128,6 +126,15 @@ void connection_abort(struct connection *connection, const char *code, const cha
     connection_fail(connection, code, text);
 }
 
+void connection_evict(struct connection *connection, const char *text)
+{
+    connection_abort(connection, "busy", text);
+    input_drop(&connection->input, server_input_pool(connection->server));
+    flush_answers(connection);
+    if (answers_total_bytes(&connection->answers) > 0)
+        become_deaf(connection);
+}
+
 /* ---- Input ---- */
 
 static bool may_take(const struct connection *connection)
@@ -188,19 +195,36 @@ static void take_units(struct connection *connection)
     connection->starved = input_bytes(&connection->input) == 0;
 }
 
+/* Memory to read into. A shortage is paid for by who has caused it, not by who meets it. */
+static bool reserve_input(struct connection *connection)
+{
+    struct server *server = connection->server;
+    struct error error;
+    enum error_code code;
+    while ((code = input_reserve(&connection->input, server_input_pool(server),
+                                 connection->input_wanted, &error)) == ERROR_BUSY) {
+        if (server_reclaim_input(server, connection))
+            continue;
+        if (!server_input_will_return(server, connection))
+            break;
+        server_stall(server, connection);
+        return false;
+    }
+    if (code)
+        connection_fail(connection, "busy", error.text);
+    return !code;
+}
+
 static void read_once(struct connection *connection)
 {
-    struct error error;
     struct input *input = &connection->input;
-    if (input_reserve(input, server_input_pool(connection->server), connection->input_wanted,
-                      &error)) {
-        connection_fail(connection, "busy", error.text);
+    if (!reserve_input(connection))
         return;
-    }
     size_t space = input->capacity - input->end;
     ssize_t got = read(connection->fd, input->data + input->end, space);
     if (got > 0) {
         input->end += (size_t)got;
+        connection->active_ns = server_now_ns(connection->server);
         connection->starved = false;
         /* A short read has emptied the socket; epoll tells when there is more. */
         connection->readable = (size_t)got == space || connection->hung_up;

@@ -9,7 +9,7 @@
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
 #define DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
 
-#include <sys/types.h>
+#include <sys/socket.h>
 
 #include "core/event.h"
 #include "tools/client/wire.h"
@@ -24,6 +24,7 @@ enum {
     CONNECTION_HELLO_MS = 10000,     /* until the hello is complete */
     CONNECTION_UNIT_MS = 30000,      /* from a frame's or line's first byte to its last */
     CONNECTION_UNREAD_MS = 30000,    /* without any answer being read, while some could be */
+    CONNECTION_HOLD_MS = 1000, /* of both, when others need the memory: who is honest is done */
 };
 
 enum connection_mode {
@@ -51,9 +52,7 @@ struct connection {
     struct server *server;
     int fd;
     uint64_t number; /* for the report */
-    pid_t pid;
-    uid_t uid;
-    gid_t gid;
+    struct ucred peer;
     enum connection_mode mode;
     struct session session;
     struct lines lines;
@@ -71,6 +70,7 @@ struct connection {
     bool deaf;     /* the client reads no more; answers are dropped */
 
     int64_t opened_ns;
+    int64_t active_ns;        /* when bytes came last */
     int64_t unit_since_ns;    /* 0: no half frame is waiting for its rest */
     int64_t blocked_since_ns; /* 0: no answer is waiting for the client */
 
@@ -80,6 +80,8 @@ struct connection {
     struct list_link in_stalled;
 };
 
+/* Who is at the other end of the socket. */
+struct ucred connection_peer(int fd);
 /* Takes over `fd`, a non-blocking socket. */
 enum error_code connection_create(struct server *server, int fd, uint64_t number,
                                   struct connection **connection_out, struct error *error);
@@ -100,6 +102,11 @@ bool connection_is_over(const struct connection *connection);
 void connection_fail(struct connection *connection, const char *code, const char *text);
 /* The same, without answers that still wait for the log. */
 void connection_abort(struct connection *connection, const char *code, const char *text);
+/*
+ * The same at once, because others need its memory or its place: who does not read is cut off
+ * without a word. It has given up its memory then, and is over after its next turn.
+ */
+void connection_evict(struct connection *connection, const char *text);
 /* Look at the deadlines. */
 void connection_check_time(struct connection *connection, int64_t now_ns);
 

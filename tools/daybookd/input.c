@@ -17,7 +17,7 @@ static enum error_code pool_take(struct input_pool *pool, size_t bytes, uint8_t 
                          pool->bytes_max);
     uint8_t *data = malloc(bytes);
     if (!data)
-        return error_set(error, ERROR_BUSY, "no memory for a frame of %zu bytes", bytes);
+        return error_set(error, ERROR_MEMORY, "no memory for a frame of %zu bytes", bytes);
     pool->bytes_used += bytes;
     *data_out = data;
     return OK;

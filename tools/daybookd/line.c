@@ -127,24 +127,9 @@ static enum error_code read_time(struct msgpack_cursor at, int64_t *time_ns_out,
 {
     struct msgpack_value value = {0};
     enum error_code code = msgpack_read(&at, &value, error);
-    if (code)
+    if (code || value.kind == MSGPACK_KIND_NIL)
         return code;
-    switch (value.kind) {
-    case MSGPACK_KIND_NIL:
-        return OK;
-    case MSGPACK_KIND_STR:
-        return units_parse_data_time(value.bytes, value.count, time_ns_out, error);
-    case MSGPACK_KIND_FLOAT:
-        return units_data_time_from_real(value.real, time_ns_out, error);
-    case MSGPACK_KIND_INT:
-        return units_data_time_from_integer(value.signed_, time_ns_out, error);
-    case MSGPACK_KIND_UINT:
-        if (value.unsigned_ <= INT64_MAX)
-            return units_data_time_from_integer((int64_t)value.unsigned_, time_ns_out, error);
-        return error_set(error, ERROR_INVALID, "it is out of range");
-    default:
-        return error_set(error, ERROR_INVALID, "it is neither a text nor a number");
-    }
+    return units_data_time_from_value(&value, time_ns_out, error);
 }
 
 /* Both or none: a name without a number could not tell a retry, a number without a name no one. */
@@ -197,6 +182,23 @@ static enum error_code read_event(const struct buffer *object, struct event *eve
 
 /* ---- Lines ---- */
 
+/* Numbers given here would make those of the producer's own connection pass for duplicates. */
+static enum error_code check_owner(const struct connection *connection, const struct event *event,
+                                   struct error *error)
+{
+    if (event->producer_bytes == 0)
+        return OK;
+    const struct connection *owner =
+        server_find_producer(connection->server, event->producer, event->producer_bytes);
+    if (!owner)
+        return OK;
+    return error_set(
+        error, ERROR_INVALID,
+        "producer '%.*s' is connected (pid %d); only its own connection may number its "
+        "events, so wait until it has gone, or use another name",
+        (int)event->producer_bytes, event->producer, (int)owner->peer.pid);
+}
+
 static enum take store(struct connection *connection, const struct event *event)
 {
     struct error error;
@@ -222,18 +224,10 @@ static enum take store(struct connection *connection, const struct event *event)
     return TAKE_STOP;
 }
 
-static bool is_blank(const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r')
-            return false;
-    return true;
-}
-
 /* One line, without its newline. Counts it, unless the log has no room. */
 static enum take take_text(struct connection *connection, const char *text, size_t bytes)
 {
-    if (is_blank(text, bytes)) {
+    if (json_is_blank(text, bytes)) {
         connection->lines.count++;
         return TAKE_DONE;
     }
@@ -245,6 +239,8 @@ static enum take take_text(struct connection *connection, const char *text, size
                                            &intake->converted, &error);
     if (!code)
         code = read_event(&intake->converted, &event, &error);
+    if (!code)
+        code = check_owner(connection, &event, &error);
     if (!code &&
         !intake_has_room(intake, 1, event.topic_bytes + event.payload_bytes + event.producer_bytes))
         return TAKE_STALL;

@@ -14,6 +14,7 @@
 #include "core/file.h"
 #include "tools/client/wire.h"
 #include "tools/daybookd/connection.h"
+#include "tools/daybookd/eviction.h"
 #include "tools/daybookd/intake.h"
 #include "tools/daybookd/status.h"
 
@@ -109,20 +110,57 @@ void server_await_log(struct server *server, struct connection *connection)
         list_append(&server->waiting, &connection->in_waiting);
 }
 
+static struct connection *find_producer(const struct server *server, const char *name,
+                                        size_t name_bytes, const struct connection *except)
+{
+    for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
+        struct connection *other = LIST_MEMBER(link, struct connection, in_all);
+        const struct session *session = &other->session;
+        if (other != except && session->welcomed && !other->closing &&
+            session->producer_bytes == name_bytes &&
+            memcmp(session->producer, name, name_bytes) == 0)
+            return other;
+    }
+    return NULL;
+}
+
+const struct connection *server_find_producer(const struct server *server, const char *name,
+                                              size_t name_bytes)
+{
+    return find_producer(server, name, name_bytes, NULL);
+}
+
 void server_fence(struct server *server, struct connection *connection)
 {
     const struct session *session = &connection->session;
-    for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
-        struct connection *other = LIST_MEMBER(link, struct connection, in_all);
-        if (other == connection || !other->session.welcomed || other->closing ||
-            other->session.producer_bytes != session->producer_bytes ||
-            memcmp(other->session.producer, session->producer, session->producer_bytes) != 0)
-            continue;
+    struct connection *other;
+    while ((other = find_producer(server, session->producer, session->producer_bytes,
+                                  connection)) != NULL) {
         struct error why;
         error_set(&why, ERROR_BUSY, "another connection (pid %d) has said hello as producer '%.*s'",
-                  (int)connection->pid, (int)session->producer_bytes, session->producer);
+                  (int)connection->peer.pid, (int)session->producer_bytes, session->producer);
         connection_abort(other, "replaced", why.text);
     }
+}
+
+bool server_reclaim_input(struct server *server, const struct connection *asking)
+{
+    struct connection *holder = eviction_for_memory(&server->all, asking, server->now_ns);
+    if (!holder)
+        return false;
+    struct error why;
+    error_set(
+        &why, ERROR_BUSY,
+        "the daemon's memory for unfinished frames (%zu bytes) is used up, and this connection "
+        "has held some of it for longest",
+        server->pool.bytes_max);
+    connection_evict(holder, why.text);
+    return true;
+}
+
+bool server_input_will_return(struct server *server, const struct connection *asking)
+{
+    return eviction_can_wait(&server->all, asking);
 }
 
 enum error_code server_write_status(struct server *server, struct buffer *map, struct error *error)
@@ -167,9 +205,12 @@ static void forget(struct server *server, struct connection *connection)
 static void turn_away(struct server *server, int fd)
 {
     struct buffer answer = {0};
+    struct error why;
     report_line(server->options.report, REPORT_WARNING, "a client was turned away: there are %zu",
                 server->connections);
-    if (!wire_write_error(&answer, "busy", "too many connections; try again later", NULL) &&
+    error_set(&why, ERROR_BUSY, "all %zu connections are in use; try again later",
+              server->options.connections_max);
+    if (!wire_write_error(&answer, "busy", why.text, NULL) &&
         send(fd, answer.data, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         report_line(server->options.report, REPORT_DETAIL, "it did not hear why");
     buffer_release(&answer);
@@ -189,13 +230,36 @@ static void admit(struct server *server, int fd)
     list_append(&server->all, &connection->in_all);
     report_line(server->options.report, REPORT_INFO,
                 "connection %" PRIu64 ": from pid %d, uid %u, gid %u", connection->number,
-                (int)connection->pid, (unsigned)connection->uid, (unsigned)connection->gid);
+                (int)connection->peer.pid, (unsigned)connection->peer.uid,
+                (unsigned)connection->peer.gid);
     /* Edge-triggered: a connection that waits for room costs nothing while its data waits too. */
     if (watch(server, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection, &error)) {
         report_line(server->options.report, REPORT_WARNING, "connection %" PRIu64 ": %s",
                     connection->number, error.text);
         forget(server, connection);
     }
+}
+
+/*
+ * A place for the client at `fd`, if need be that of another. Who has to go is freed in this
+ * round's turns, not here: the events of this round may still speak of it.
+ */
+static bool make_place(struct server *server, int fd)
+{
+    if (server->connections < server->options.connections_max)
+        return true;
+    struct ucred newcomer = connection_peer(fd);
+    struct connection *idle =
+        eviction_for_place(&server->all, server->options.connections_max, &newcomer);
+    if (!idle)
+        return false;
+    struct error why;
+    error_set(&why, ERROR_BUSY,
+              "all %zu connections are in use, most of them by this process (pid %d), and this one "
+              "was idle for longest",
+              server->options.connections_max, (int)idle->peer.pid);
+    connection_evict(idle, why.text);
+    return true;
 }
 
 static void set_accepting(struct server *server, bool accepting)
@@ -219,10 +283,10 @@ static void accept_clients(struct server *server)
         }
         if (fd < 0)
             return;
-        if (server->connections >= server->options.connections_max)
-            turn_away(server, fd);
-        else
+        if (make_place(server, fd))
             admit(server, fd);
+        else
+            turn_away(server, fd);
     }
 }
 
@@ -284,11 +348,9 @@ static void take_space(struct server *server)
         report_line(server->options.report, REPORT_INFO, "there is room for segments again");
 }
 
-static void take_progress(struct server *server)
+/* Whatever they waited for may be there: room in the log, or memory. */
+static void wake_stalled(struct server *server)
 {
-    progress_clear(server->options.progress);
-    take_failure(server);
-    take_space(server);
     while (!list_is_empty(&server->stalled)) {
         struct connection *connection =
             LIST_MEMBER(server->stalled.next, struct connection, in_stalled);
@@ -296,6 +358,14 @@ static void take_progress(struct server *server)
         connection->stalled = false;
         server_make_ready(server, connection);
     }
+}
+
+static void take_progress(struct server *server)
+{
+    progress_clear(server->options.progress);
+    take_failure(server);
+    take_space(server);
+    wake_stalled(server);
     struct list_link *next;
     for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
         next = link->next;
@@ -356,6 +426,8 @@ static void tick(struct server *server)
     server->ticked_ns = server->now_ns;
     if (server->accept_paused && !server->stopping)
         set_accepting(server, true);
+    /* Memory comes back without a word, unlike room in the log. */
+    wake_stalled(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }

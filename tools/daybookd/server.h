@@ -54,6 +54,16 @@ const char *server_log_id_text(const struct server *server);
 
 /* This connection's hello has named its producer: an older one with the same name has to go. */
 void server_fence(struct server *server, struct connection *connection);
+/* The connection that has said hello as this producer, or NULL. */
+const struct connection *server_find_producer(const struct server *server, const char *name,
+                                              size_t name_bytes);
+/*
+ * The input pool is used up: take back what somebody else has held for too long, who then has to
+ * go. False: nobody has yet.
+ */
+bool server_reclaim_input(struct server *server, const struct connection *asking);
+/* Somebody else holds some of it, which comes back, or can be reclaimed soon. */
+bool server_input_will_return(struct server *server, const struct connection *asking);
 /* It asked for "written" acks; `more` is 1, or -1 when it goes. */
 void server_count_written(struct server *server, int more);
 /* Give the connection a turn; a turn when there is room again; a look when the log moves on. */

@@ -240,11 +240,6 @@ static enum take take_frame(struct connection *connection, struct msgpack_cursor
     return take_hello(connection, cursor, left);
 }
 
-static uint32_t load_length(const uint8_t *data)
-{
-    return (uint32_t)data[0] << 24 | (uint32_t)data[1] << 16 | (uint32_t)data[2] << 8 | data[3];
-}
-
 enum take session_take(struct connection *connection, const uint8_t *data, size_t size,
                        size_t *bytes_out)
 {
@@ -252,7 +247,7 @@ enum take session_take(struct connection *connection, const uint8_t *data, size_
         *bytes_out = WIRE_LENGTH_BYTES;
         return TAKE_MORE;
     }
-    size_t length = load_length(data);
+    size_t length = wire_read_length(data);
     size_t length_max = connection->session.welcomed ? WIRE_FRAME_MAX : HELLO_BYTES_MAX;
     if (length > length_max) {
         struct error error;

@@ -1,0 +1,20 @@
+/*
+ * tools/daybook/damage.h - what can be said about damage without reading the whole log.
+ *
+ * For `daybook status`: whether the segments follow each other, how recovery would judge the last
+ * one, whether the log still has what the index and the watermark have seen, and gaps that damage
+ * has left. Nothing seen proves nothing: only `daybook verify` reads every byte.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOK_DAMAGE_H
+#define DAYBOOK_TOOLS_DAYBOOK_DAMAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Is there damage in the log in `directory`? `durable` is the last sequence that a reader may see.
+ * What cannot be examined, for instance for lack of permission, does not count as seen.
+ */
+bool damage_is_seen(const char *directory, uint64_t durable);
+
+#endif
