@@ -230,8 +230,7 @@ format-check: ## fail when clang-format 14 would change a file
 
 .PHONY: demo install uninstall clean setup ci help
 demo: ## build, then publish, follow, replay and query a few thousand events
-	@echo 'building'
-	@$(MAKE) -s $(JOBS) --no-print-directory all
+	@bash -o pipefail -c '$(MAKE) $(JOBS) --no-print-directory all | tools/stages'
 	@BUILD=$(BUILD) tools/demo.sh
 install: all ## install programs, library, man pages and units below DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \

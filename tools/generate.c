@@ -24,6 +24,7 @@ static const char usage_text[] =
     "\n"
     "  -n, --count COUNT     how many (1000)\n"
     "      --seed S          another seed, other events (1)\n"
+    "      --signals N       signals made before, whose numbers are not used again (0)\n"
     "      --start TIME      of the first event (2026-01-05T09:00:00Z); \"now\", \"-1h\" work too\n"
     "      --span DURATION   between the first and the last event (1h)\n"
     "      --flat            the benchmarks' events: one shape, evenly spaced\n"
@@ -98,6 +99,8 @@ static enum error_code apply_option(int option, const char *value,
         return parse_number(value, &options->count, error);
     case 's':
         return parse_number(value, &options->seed, error);
+    case 'i':
+        return parse_number(value, &options->signals, error);
     case 't':
         return units_parse_time(value, strlen(value), UNITS_LOCAL, clock_realtime_ns(),
                                 &options->start_ns, error);
@@ -109,13 +112,10 @@ static enum error_code apply_option(int option, const char *value,
 int main(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"count", required_argument, NULL, 'n'},
-        {"seed", required_argument, NULL, 's'},
-        {"start", required_argument, NULL, 't'},
-        {"span", required_argument, NULL, 'd'},
-        {"flat", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"count", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
+        {"signals", required_argument, NULL, 'i'}, {"start", required_argument, NULL, 't'},
+        {"span", required_argument, NULL, 'd'},    {"flat", no_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
     };
     struct generator_options options = {
         .mode = GENERATOR_TRADING,

@@ -421,6 +421,7 @@ enum error_code generator_create(const struct generator_options *options,
         return error_set(error, ERROR_MEMORY, "no memory for the event generator");
     generator->options = *options;
     generator->random = options->seed;
+    generator->chains = options->signals;
     generator->next_ns = options->start_ns;
     generator->balance = 25000000;
     for (unsigned i = 0; i < SYMBOLS; i++)

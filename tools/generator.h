@@ -29,6 +29,7 @@ struct generator_options {
     enum generator_mode mode;
     uint64_t seed;
     uint64_t count;   /* how many events there will be */
+    uint64_t signals; /* numbers already used by signals: the first gets the next */
     int64_t start_ns; /* no event is earlier */
     int64_t span_ns;  /* … nor later than start + span; more than 0 */
 };

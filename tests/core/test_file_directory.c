@@ -110,8 +110,7 @@ Test(directory, is_no_file_and_no_link)
                      PATHS[i]);
     }
     expect_refused("link", false, ERROR_FOREIGN,
-                   "'link' is not a directory (a symbolic link is not followed: name the "
-                   "directory itself)");
+                   "'link' is a symbolic link, which is not followed: name the directory itself");
 }
 
 Test(directory, that_others_may_write_to_is_only_read)

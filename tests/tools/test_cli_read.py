@@ -70,7 +70,8 @@ def times_and_grep(directory):
     assert sequences(directory, "-g", '"n":2?99[,}]', "-t", "doors") == [99]
     assert sequences(directory, "--after-seq", 2998) == [2999, 3000]
     assert sequences(directory, "--after-seq", 2998, "-r") == [3000, 2999]
-    assert sequences(directory, "-S", "yesterday", "-U", "2020-01-01") == []
+    for flags in (["-S", "yesterday", "-U", "2020-01-01"], ["-t", "a b"], ["-t", "a *"]):
+        daybook("read", "-D", directory, *flags, expect=USAGE)
 
 
 @promise("times are local unless they say more, and -u makes them UTC")

@@ -71,13 +71,18 @@ def gaps(directory):
 @promise("each event leaves at its own time: a reader has it before the next one is due")
 def one_by_one(directory):
     publish(directory, [0, 50, 3600 * 1000])
-    process = start("replay", "-D", directory, "-o", "cat")
+    report_path = os.path.join(directory, "report.json")
+    process = start("replay", "-D", directory, "-o", "cat", "--report", report_path)
     assert [json.loads(process.stdout.readline())["i"] for _ in range(2)] == [0, 1]
     assert process.poll() is None, "the third is due in an hour"
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     assert process.returncode == 0 and out == b"", "an event that is not due does not leave"
-    assert b"replayed " in err, err
+    assert b"replayed 2 events" in err, err
+    with open(report_path, encoding="utf-8") as file:
+        report = json.load(file)
+    assert (report["events"], report["measured"], report["span_ns"]) == (2, 2, 50 * 10**6), report
+    assert 0 < report["rate_achieved"] <= 1.01 and report["interrupted"], report
 
 
 @promise("an event whose time goes back leaves at once, and is counted")
@@ -103,6 +108,7 @@ def choices(directory):
                             "--remap", "a:=never")
     assert [(e["seq"], e["topic"]) for e in result.events] == [(s, "x/y") for s in (2, 5, 8, 11)] * 3
     assert (report["rounds"], report["events"]) == (3, 12)
+    assert result.err.count("matched no event") == 1 and "'a:=never' matched no" in result.err
     assert seqs("--loop=2", "-t", "b") == [2, 5, 8, 11] * 2
     assert seqs("--loop", "-t", "nothing") == []
 
@@ -148,7 +154,8 @@ def refusals(directory):
     daybook("replay", "-D", f"{directory}/none", expect=FAILURE)
     daybook("replay", "-D", directory, "--report", f"{directory}/no/where", expect=FAILURE)
     for flags in (["-r", "0"], ["-r", "fast"], ["-r", "-1"], ["-r", "nan"], ["--remap", "a"],
-                  ["--remap", "a:=b c"], ["--loop", "x"], ["--loop", "2", "3"], ["word"]):
+                  ["--remap", "a:=b c"], ["--loop", "x"], ["--loop", "0"], ["--to", "x", "-o", "csv"],
+                  ["--loop", "2", "3"], ["word"]):
         daybook("replay", "-D", directory, *flags, expect=USAGE)
 
 

@@ -104,6 +104,40 @@ def sql_first_rows(directory):
     assert [row["seq"] for row in json.loads(rows)] == [1, 2, 3, 4], rows
 
 
+@promise("status: damage that the next writer would refuse is seen; nothing seen is no promise")
+def status_damage(directory):
+    fill(directory, 4)
+    assert status(directory)["damaged"] is None
+    assert "not seen" in daybook("status", "-D", directory).text
+    path = os.path.join(directory, "segments", segment_files(directory)[1])
+    with open(path, "r+b") as file:
+        file.seek(-30, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    assert status(directory)["damaged"] is True
+
+
+@promise("status: what retention took is no gap, and read says so to who asks for it")
+def status_retention(directory):
+    fill(directory, 4)
+    daybook("retention", "-D", directory, "--max-size", "1")
+    facts = status(directory)
+    last = facts["first_seq"] - 1
+    assert (facts["gaps"], facts["missing"], facts["deleted_by_retention"]) == (0, 0, f"1-{last}")
+    for flags in ([], ["-r"]):
+        result = daybook("read", "-D", directory, "--after-seq", "3", *flags)
+        assert f"events 4 to {last} were deleted by retention" in result.err, result.err
+
+
+@promise("sql: payload() is strict JSON, so that SQLite understands an event with NaN")
+def strict_payload(directory):
+    daybook("pub", "-D", directory, stdin='{"topic":"x","payload":{"a":[NaN,-Infinity,1.5]}}')
+    text = "SELECT json_extract(payload(seq), '$.a') AS a FROM events"
+    assert json.loads(daybook("sql", "-D", directory, "-o", "json", text).text)[0]["a"] == "[null,null,1.5]"
+    assert "NaN,-Infinity" in daybook("read", "-D", directory, "-o", "json").text
+
+
 @promise("topics: counts, bytes, sequences and times, as table, JSON and CSV")
 def topics(directory):
     lines = signals(300)

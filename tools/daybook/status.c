@@ -181,9 +181,12 @@ static enum error_code look(struct status *status, const char *directory, const 
 }
 
 static const char *const names[] = {
-    "directory", "log_id",      "writing",         "writer_pid", "socket",        "answering",
-    "first_seq", "last_seq",    "events",          "segments",   "segment_bytes", "index_seq",
-    "index_lag", "index_bytes", "last_event_time", "gaps",       "missing",       "deleted_by_retention",
+    "directory",  "log_id",        "writing",
+    "writer_pid", "socket",        "answering",
+    "first_seq",  "last_seq",      "events",
+    "segments",   "segment_bytes", "index_seq",
+    "index_lag",  "index_bytes",   "last_event_time",
+    "gaps",       "missing",       "deleted_by_retention",
     "damaged",
 };
 
