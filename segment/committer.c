@@ -83,8 +83,7 @@ static enum error_code take_file(struct segment_committer *c,
 
 /*
  * A segment without any sequence has the name that the next one needs: it is replaced by rename,
- * not sealed. Readers
- * that have it listed find another header (segment/walk.c).
+ * not sealed. Readers that have it listed find another header (segment/walk.c).
  */
 static bool is_unused(const struct segment_committer *c)
 {

@@ -170,11 +170,6 @@ const uint8_t *segment_log_id(const struct segment_log *log)
     return log->opened.log_id;
 }
 
-int segment_log_directory_fd(const struct segment_log *log)
-{
-    return log->opened.log_fd;
-}
-
 void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out)
 {
     segment_committer_count(log->committer, counters_out);

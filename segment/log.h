@@ -88,8 +88,6 @@ enum error_code segment_log_failure(const struct segment_log *log, struct error 
 uint64_t segment_log_producer_number(struct segment_log *log, const char *name, size_t name_bytes);
 
 const uint8_t *segment_log_id(const struct segment_log *log);
-/* DIR and DIR/segments, borrowed. */
-int segment_log_directory_fd(const struct segment_log *log);
 
 struct segment_log_counters {
     uint64_t events, duplicates, commits, blocks, rolls;
