@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,12 +16,12 @@ static int64_t now_ns(clockid_t clock)
     return (int64_t)now.tv_sec * NS_PER_SECOND + now.tv_nsec;
 }
 
-int64_t clock_realtime_ns(void)
+static int64_t machine_realtime_ns(void)
 {
     return now_ns(CLOCK_REALTIME);
 }
 
-int64_t clock_monotonic_ns(void)
+static int64_t machine_monotonic_ns(void)
 {
     return now_ns(CLOCK_MONOTONIC);
 }
@@ -46,7 +47,7 @@ static int hex_digit(char c)
     return -1;
 }
 
-void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
+static void machine_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
 {
     memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
     int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -68,4 +69,36 @@ void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
     }
     if (digits < 2 * CLOCK_BOOT_ID_SIZE)
         memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
+}
+
+static const struct clock_source machine = {
+    .realtime_ns = machine_realtime_ns,
+    .monotonic_ns = machine_monotonic_ns,
+    .boot_id = machine_boot_id,
+};
+static const struct clock_source *_Atomic source_in_force = &machine;
+
+static const struct clock_source *source(void)
+{
+    return atomic_load_explicit(&source_in_force, memory_order_relaxed);
+}
+
+void clock_use(const struct clock_source *given)
+{
+    atomic_store(&source_in_force, given ? given : &machine);
+}
+
+int64_t clock_realtime_ns(void)
+{
+    return source()->realtime_ns();
+}
+
+int64_t clock_monotonic_ns(void)
+{
+    return source()->monotonic_ns();
+}
+
+void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
+{
+    source()->boot_id(boot_id_out);
 }

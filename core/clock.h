@@ -18,4 +18,15 @@ void clock_sleep_until_ns(int64_t deadline_ns);
  */
 void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE]);
 
+/*
+ * Where the three answers above come from; the sleep is always real. For simulations: the
+ * process's, set while nothing of a log is open, as core/file_calls.h is. NULL: the machine's.
+ */
+struct clock_source {
+    int64_t (*realtime_ns)(void);
+    int64_t (*monotonic_ns)(void);
+    void (*boot_id)(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE]);
+};
+void clock_use(const struct clock_source *source);
+
 #endif

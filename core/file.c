@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
+#include "core/file_calls.h"
 
 enum error_code file_guard_standard_streams(struct error *error)
 {
@@ -26,7 +27,7 @@ static enum error_code check_regular(int fd, const char *name, enum file_mode mo
                                      struct error *error)
 {
     struct stat status;
-    if (fstat(fd, &status))
+    if (file_calls()->status(fd, &status))
         return error_set_errno(error, errno, "cannot inspect '%s'", name);
     if (!S_ISREG(status.st_mode))
         return error_set(error, ERROR_FOREIGN, "'%s' is not a regular file", name);
@@ -51,7 +52,7 @@ enum error_code file_open(int directory_fd, const char *name, enum file_mode mod
     flags |= mode == FILE_READ ? O_RDONLY : O_RDWR;
     if (mode == FILE_CREATE)
         flags |= O_CREAT | O_EXCL;
-    int fd = openat(directory_fd, name, flags, 0640);
+    int fd = file_calls()->open(directory_fd, name, flags, 0640);
     if (fd < 0 && errno == ELOOP)
         return error_set(error, ERROR_FOREIGN, "'%s' is a symbolic link, which is not followed",
                          name);
@@ -72,7 +73,8 @@ enum error_code file_open(int directory_fd, const char *name, enum file_mode mod
 enum error_code file_open_uncached(int directory_fd, const char *name, int *fd_out,
                                    struct error *error)
 {
-    int fd = openat(directory_fd, name, O_RDONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC);
+    int fd =
+        file_calls()->open(directory_fd, name, O_RDONLY | O_DIRECT | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd < 0 && errno == EINVAL)
         return file_open(directory_fd, name, FILE_READ, fd_out, error);
     if (fd < 0)
@@ -84,7 +86,7 @@ enum error_code file_open_uncached(int directory_fd, const char *name, int *fd_o
 void file_close(int *fd)
 {
     if (*fd >= 0)
-        close(*fd);
+        file_calls()->close(*fd);
     *fd = -1;
 }
 
@@ -92,14 +94,34 @@ bool file_is_named(int fd, int directory_fd, const char *name)
 {
     struct stat held, named;
 
-    return fstat(fd, &held) == 0 && fstatat(directory_fd, name, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+    return file_calls()->status(fd, &held) == 0 &&
+           file_calls()->status_at(directory_fd, name, &named) == 0 &&
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+}
+
+enum error_code file_status(int fd, const char *name, struct stat *status_out, struct error *error)
+{
+    struct stat status;
+    if (file_calls()->status(fd, &status))
+        return error_set_errno(error, errno, "cannot inspect '%s'", name);
+    *status_out = status;
+    return OK;
+}
+
+enum error_code file_status_at(int directory_fd, const char *name, struct stat *status_out,
+                               struct error *error)
+{
+    struct stat status;
+    if (file_calls()->status_at(directory_fd, name, &status))
+        return error_set_errno(error, errno, "cannot inspect '%s'", name);
+    *status_out = status;
+    return OK;
 }
 
 enum error_code file_size(int fd, const char *name, uint64_t *size_out, struct error *error)
 {
     struct stat status;
-    if (fstat(fd, &status))
+    if (file_calls()->status(fd, &status))
         return error_set_errno(error, errno, "cannot inspect '%s'", name);
     *size_out = (uint64_t)status.st_size;
     return OK;
@@ -122,7 +144,8 @@ enum error_code file_read(int fd, const char *name, void *data, size_t size, uin
     if (code)
         return code;
     for (size_t done = 0; done < size;) {
-        ssize_t n = pread(fd, (char *)data + done, size - done, (off_t)(offset + done));
+        ssize_t n =
+            file_calls()->read(fd, (char *)data + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -143,7 +166,8 @@ enum error_code file_write(int fd, const char *name, const void *data, size_t si
     if (code)
         return code;
     for (size_t done = 0; done < size;) {
-        ssize_t n = pwrite(fd, (const char *)data + done, size - done, (off_t)(offset + done));
+        ssize_t n =
+            file_calls()->write(fd, (const char *)data + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -159,28 +183,28 @@ enum error_code file_write(int fd, const char *name, const void *data, size_t si
 
 enum error_code file_sync_data(int fd, const char *name, struct error *error)
 {
-    if (fdatasync(fd))
+    if (file_calls()->sync_data(fd))
         return error_set_errno(error, errno, "cannot sync '%s'", name);
     return OK;
 }
 
 enum error_code file_sync_directory(int fd, const char *name, struct error *error)
 {
-    if (fsync(fd))
+    if (file_calls()->sync(fd))
         return error_set_errno(error, errno, "cannot sync the directory of '%s'", name);
     return OK;
 }
 
 enum error_code file_rename(int directory_fd, const char *from, const char *to, struct error *error)
 {
-    if (renameat(directory_fd, from, directory_fd, to))
+    if (file_calls()->rename(directory_fd, from, to))
         return error_set_errno(error, errno, "cannot rename '%s' to '%s'", from, to);
     return OK;
 }
 
 enum error_code file_unlink(int directory_fd, const char *name, struct error *error)
 {
-    if (unlinkat(directory_fd, name, 0))
+    if (file_calls()->unlink(directory_fd, name))
         return error_set_errno(error, errno, "cannot delete '%s'", name);
     return OK;
 }
@@ -197,7 +221,7 @@ static ssize_t write_some_zeros(int fd, uint64_t offset, uint64_t size)
         blocks[count] = (struct iovec){.iov_base = (void *)(uintptr_t)ZEROS, .iov_len = length};
         size -= length;
     }
-    return pwritev(fd, blocks, count, (off_t)offset);
+    return file_calls()->write_vector(fd, blocks, count, (off_t)offset);
 }
 
 enum error_code file_zero(int fd, const char *name, uint64_t offset, uint64_t size,
@@ -228,7 +252,7 @@ static enum error_code allocate(int fd, const char *name, uint64_t size, struct 
     enum error_code code = check_range(name, 0, size, error);
     if (code || size == 0)
         return code;
-    while (fallocate(fd, 0, 0, (off_t)size)) {
+    while (file_calls()->allocate(fd, (off_t)size)) {
         if (errno == EINTR)
             continue;
         /* Where the file system cannot, writing the zeros is the allocation. */
@@ -254,11 +278,11 @@ static enum error_code fill_with_zeros(int fd, const char *name, uint64_t size, 
 /* Give the space back at once, even if somebody else still has the file open. */
 static void discard(int directory_fd, const char *name, int *fd)
 {
-    if (ftruncate(*fd, 0)) {
+    if (file_calls()->truncate(*fd, 0)) {
         /* Then the unlink below frees it. */
     }
     file_close(fd);
-    unlinkat(directory_fd, name, 0);
+    file_calls()->unlink(directory_fd, name);
 }
 
 enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t size, int *fd_out,
@@ -280,7 +304,7 @@ enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t 
 
 void file_drop_cache(int fd, uint64_t offset, uint64_t size)
 {
-    posix_fadvise(fd, (off_t)offset, (off_t)size, POSIX_FADV_DONTNEED);
+    file_calls()->drop_cache(fd, (off_t)offset, (off_t)size);
 }
 
 /* Leave `data`, synced, in the new file `name`; leave no file on failure. */
@@ -317,7 +341,7 @@ enum error_code file_replace(int directory_fd, const char *name, const void *dat
         return code;
     code = file_rename(directory_fd, temporary, name, error);
     if (code) {
-        unlinkat(directory_fd, temporary, 0);
+        file_calls()->unlink(directory_fd, temporary);
         return code;
     }
     return file_sync_directory(directory_fd, name, error);
@@ -363,7 +387,7 @@ static struct flock one_byte(short type, uint64_t byte)
 enum error_code file_lock(int fd, const char *name, uint64_t byte, struct error *error)
 {
     struct flock lock = one_byte(F_WRLCK, byte);
-    if (!fcntl(fd, F_OFD_SETLK, &lock))
+    if (!file_calls()->lock(fd, F_OFD_SETLK, &lock))
         return OK;
     if (errno == EAGAIN || errno == EACCES)
         return error_set(error, ERROR_BUSY, "'%s' is locked by another process", name);
@@ -373,7 +397,7 @@ enum error_code file_lock(int fd, const char *name, uint64_t byte, struct error 
 enum error_code file_unlock(int fd, const char *name, uint64_t byte, struct error *error)
 {
     struct flock lock = one_byte(F_UNLCK, byte);
-    if (fcntl(fd, F_OFD_SETLK, &lock))
+    if (file_calls()->lock(fd, F_OFD_SETLK, &lock))
         return error_set_errno(error, errno, "cannot unlock '%s'", name);
     return OK;
 }
@@ -382,7 +406,7 @@ enum error_code file_is_locked(int fd, const char *name, uint64_t byte, bool *lo
                                struct error *error)
 {
     struct flock lock = one_byte(F_WRLCK, byte);
-    if (fcntl(fd, F_OFD_GETLK, &lock))
+    if (file_calls()->lock(fd, F_OFD_GETLK, &lock))
         return error_set_errno(error, errno, "cannot ask for the lock of '%s'", name);
     *locked_out = lock.l_type != F_UNLCK;
     return OK;

@@ -1,5 +1,6 @@
 /*
- * core/file.h - the system calls that touch the disk, checked; the only place that makes them.
+ * core/file.h - the system calls that touch the disk, checked; the only place that makes them,
+ * through the table of core/file_calls.h.
  *
  * Everything is relative to a directory's descriptor, close-on-exec, never follows a symbolic link.
  * Short writes are continued; EINTR on reads and writes is retried, on fdatasync it is an error
@@ -34,6 +35,13 @@ enum error_code file_open_directory_to_read(const char *path, int *fd_out, struc
 enum error_code file_open_directory_to_read_at(int directory_fd, const char *name, int *fd_out,
                                                struct error *error);
 /*
+ * Call `visit` with each name in a directory, but for "." and "..", until it returns a positive
+ * number. `name` is the directory's, for the error.
+ */
+enum error_code file_list(int directory_fd, const char *name,
+                          int (*visit)(void *context, const char *name), void *context,
+                          struct error *error);
+/*
  * Refuse network file systems, where neither locks nor syncs hold what we promise:
  * NFS, CIFS, SMB, 9p and the like. FUSE is allowed.
  */
@@ -57,6 +65,10 @@ void file_close(int *fd);
 
 /* Is this open file the one that now has the name? False also when the name is gone. */
 bool file_is_named(int fd, int directory_fd, const char *name);
+enum error_code file_status(int fd, const char *name, struct stat *status_out, struct error *error);
+/* Of the name itself, never of what a symbolic link points to. ERROR_NOT_FOUND. */
+enum error_code file_status_at(int directory_fd, const char *name, struct stat *status_out,
+                               struct error *error);
 enum error_code file_size(int fd, const char *name, uint64_t *size_out, struct error *error);
 /* Read exactly `size` bytes; an early end is ERROR_DAMAGED. */
 enum error_code file_read(int fd, const char *name, void *data, size_t size, uint64_t offset,
@@ -127,12 +139,13 @@ enum error_code file_map_copy(const struct file_map *map, const char *name, uint
 void file_map_release_before(const struct file_map *map, uint64_t offset);
 void file_map_close(struct file_map *map);
 /*
- * For the writer with write_path = mmap: a shared writable map of the first `size` bytes, which
- * must all be allocated and written already (else a full disk would be a SIGBUS). Borrows `fd`.
+ * A shared map of the first `size` bytes of a file for direct loads and, when `writable`, stores.
+ * They must all be allocated and written already, else a full disk would be a SIGBUS. For the
+ * writer with write_path = mmap, and for the watermark's page. Borrows `fd`.
  */
-enum error_code file_map_writable(int fd, const char *name, uint64_t size, uint8_t **map_out,
-                                  struct error *error);
-void file_unmap_writable(uint8_t *map, uint64_t size);
+enum error_code file_map_shared(int fd, const char *name, uint64_t size, bool writable,
+                                uint8_t **map_out, struct error *error);
+void file_unmap_shared(uint8_t *map, uint64_t size);
 
 /* For main(): install the process's SIGBUS handler for file_map_copy. Other SIGBUSes stay fatal. */
 enum error_code file_map_guard(struct error *error);

@@ -9,11 +9,13 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "core/file_calls.h"
+
 /* Only its owner may write to a directory of ours, or a stranger could swap files under us. */
 static enum error_code check_directory_is_ours(int fd, const char *name, struct error *error)
 {
     struct stat status;
-    if (fstat(fd, &status))
+    if (file_calls()->status(fd, &status))
         return error_set_errno(error, errno, "cannot inspect the directory '%s'", name);
     uid_t user = geteuid();
     if (user != 0 && user != status.st_uid)
@@ -32,7 +34,8 @@ static enum error_code check_directory_is_ours(int fd, const char *name, struct 
 enum error_code file_open_directory_to_read_at(int directory_fd, const char *name, int *fd_out,
                                                struct error *error)
 {
-    int fd = openat(directory_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd =
+        file_calls()->open(directory_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     if (fd >= 0) {
         *fd_out = fd;
         return OK;
@@ -40,7 +43,7 @@ enum error_code file_open_directory_to_read_at(int directory_fd, const char *nam
     int reason = errno;
     struct stat status;
     if ((reason != ENOTDIR && reason != ELOOP) ||
-        fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW))
+        file_calls()->status_at(directory_fd, name, &status))
         return error_set_errno(error, reason, "cannot open the directory '%s'", name);
     if (S_ISLNK(status.st_mode))
         return error_set(error, ERROR_FOREIGN,
@@ -69,7 +72,7 @@ static enum error_code open_ours_at(int directory_fd, const char *name, int *fd_
 /* Make the directory unless it is there, and make its name survive a crash. */
 static enum error_code create_at(int parent_fd, const char *name, struct error *error)
 {
-    if (mkdirat(parent_fd, name, 0750) && errno != EEXIST)
+    if (file_calls()->make_directory(parent_fd, name, 0750) && errno != EEXIST)
         return error_set_errno(error, errno, "cannot create the directory '%s'", name);
     return file_sync_directory(parent_fd, name, error);
 }
@@ -114,7 +117,8 @@ static enum error_code create_path(const char *path, struct error *error)
     const char *name = slash ? path + (slash - parent) + 1 : path;
     if (slash)
         slash[slash == parent] = '\0'; /* keeps the "/" of "/name" */
-    int parent_fd = open(slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent_fd =
+        file_calls()->open(AT_FDCWD, slash ? parent : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (parent_fd < 0)
         return error_set_errno(error, errno, "cannot create '%s': cannot open its parent '%s'",
                                path, slash ? parent : ".");
@@ -150,6 +154,15 @@ enum error_code file_open_directory_to_read(const char *path, int *fd_out, struc
     return file_open_directory_to_read_at(AT_FDCWD, trimmed, fd_out, error);
 }
 
+enum error_code file_list(int directory_fd, const char *name,
+                          int (*visit)(void *context, const char *name), void *context,
+                          struct error *error)
+{
+    if (file_calls()->list(directory_fd, visit, context) < 0)
+        return error_set_errno(error, errno, "cannot list the directory '%s'", name);
+    return OK;
+}
+
 enum error_code file_check_local(int directory_fd, const char *path, struct error *error)
 {
     static const struct {
@@ -162,7 +175,7 @@ enum error_code file_check_local(int directory_fd, const char *path, struct erro
         {CEPH_SUPER_MAGIC, "Ceph"},
     };
     struct statfs system;
-    if (fstatfs(directory_fd, &system))
+    if (file_calls()->file_system(directory_fd, &system))
         return error_set_errno(error, errno, "cannot inspect the file system of '%s'", path);
     for (size_t i = 0; i < sizeof REMOTE / sizeof REMOTE[0]; i++)
         if ((uint32_t)system.f_type == REMOTE[i].magic)

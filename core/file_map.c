@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/file_calls.h"
+
 /*
  * A signal handler gets no argument of ours, so these two cannot be passed around: whether this
  * process has the handler, and where the thread that is now inside a guarded copy continues.
@@ -27,7 +29,7 @@ enum error_code file_map_open(int directory_fd, const char *name, struct file_ma
     if (code)
         goto out;
     if (map.size > 0) {
-        void *bytes = mmap(NULL, (size_t)map.size, PROT_READ, MAP_SHARED, map.fd, 0);
+        void *bytes = file_calls()->map((size_t)map.size, PROT_READ, map.fd);
         if (bytes == MAP_FAILED) {
             code = error_set_errno(error, errno, "cannot map '%s'", name);
             goto out;
@@ -44,7 +46,7 @@ out:
 void file_map_close(struct file_map *map)
 {
     if (map->bytes)
-        munmap((void *)(uintptr_t)map->bytes, (size_t)map->size);
+        file_calls()->unmap((void *)(uintptr_t)map->bytes, (size_t)map->size);
     map->bytes = NULL;
     map->size = 0;
     file_close(&map->fd);
@@ -94,22 +96,23 @@ void file_map_release_before(const struct file_map *map, uint64_t offset)
         offset = map->size;
     offset -= offset % page;
     if (offset > 0)
-        madvise((void *)(uintptr_t)map->bytes, (size_t)offset, MADV_DONTNEED);
+        file_calls()->forget_map((void *)(uintptr_t)map->bytes, (size_t)offset);
 }
 
-enum error_code file_map_writable(int fd, const char *name, uint64_t size, uint8_t **map_out,
-                                  struct error *error)
+enum error_code file_map_shared(int fd, const char *name, uint64_t size, bool writable,
+                                uint8_t **map_out, struct error *error)
 {
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = file_calls()->map(size, writable ? PROT_READ | PROT_WRITE : PROT_READ, fd);
     if (map == MAP_FAILED)
-        return error_set_errno(error, errno, "cannot map '%s' for writing", name);
+        return error_set_errno(error, errno, "cannot map '%s'%s", name,
+                               writable ? " for writing" : "");
     *map_out = map;
     return OK;
 }
 
-void file_unmap_writable(uint8_t *map, uint64_t size)
+void file_unmap_shared(uint8_t *map, uint64_t size)
 {
-    munmap(map, size);
+    file_calls()->unmap(map, size);
 }
 
 static void escape_or_die(int signal_number)

@@ -1,12 +1,8 @@
 #include "segment/set.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "segment/bound.h"
@@ -40,46 +36,35 @@ static enum error_code append_name(struct segment_set *set, size_t *capacity, co
     return OK;
 }
 
-static enum error_code read_names(DIR *directory, struct segment_set *set, struct error *error)
+struct name_list {
+    struct segment_set *set;
+    size_t capacity;
+    enum error_code code;
+    struct error *error;
+};
+
+static int note_name(void *context, const char *name)
 {
-    size_t capacity = 0;
-    for (;;) {
-        errno = 0;
-        const struct dirent *entry = readdir(directory);
-        if (!entry)
-            break;
-        uint64_t sequence_first = 0;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (!segment_format_parse_segment_name(entry->d_name, &sequence_first)) {
-            set->names_ignored++;
-            continue;
-        }
-        enum error_code code = append_name(set, &capacity, entry->d_name, sequence_first, error);
-        if (code)
-            return code;
+    struct name_list *list = context;
+    uint64_t sequence_first = 0;
+
+    if (!segment_format_parse_segment_name(name, &sequence_first)) {
+        list->set->names_ignored++;
+        return 0;
     }
-    if (errno)
-        return error_set_errno(error, errno, "list the segments");
-    if (set->count > 0)
-        qsort(set->segments, set->count, sizeof *set->segments, compare_segments);
-    return OK;
+    list->code = append_name(list->set, &list->capacity, name, sequence_first, list->error);
+    return list->code ? 1 : 0;
 }
 
 static enum error_code list_names(int segments_fd, struct segment_set *set, struct error *error)
 {
-    /* A descriptor of its own, because listing moves the position that all copies share. */
-    int fd = openat(segments_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return error_set_errno(error, errno, "list the segments");
-    DIR *directory = fdopendir(fd);
-    if (!directory) {
-        enum error_code code = error_set_errno(error, errno, "list the segments");
-        file_close(&fd);
-        return code;
-    }
-    enum error_code code = read_names(directory, set, error);
-    closedir(directory);
+    struct name_list list = {.set = set, .error = error};
+    enum error_code code = file_list(segments_fd, "segments", note_name, &list, error);
+
+    if (!code)
+        code = list.code;
+    if (!code && set->count > 0)
+        qsort(set->segments, set->count, sizeof *set->segments, compare_segments);
     return code;
 }
 

@@ -3,12 +3,10 @@
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -115,24 +113,24 @@ static void encode_constant(const uint8_t log_id[FORMAT_LOG_ID_BYTES], uint32_t 
     bytes_store32(bytes_out + AT_CHECKSUM, constant_checksum(bytes_out));
 }
 
-static enum error_code map_page(int fd, int protection, struct segment_watermark **watermark_out,
+static enum error_code map_page(int fd, bool writable, struct segment_watermark **watermark_out,
                                 struct error *error)
 {
     struct stat status;
-    if (fstat(fd, &status))
-        return error_set_errno(error, errno, "stat '%s'", watermark_name);
+    enum error_code code = file_status(fd, watermark_name, &status, error);
+    if (code)
+        return code;
     if (status.st_size != PAGE_BYTES)
         return error_set(error, ERROR_DAMAGED, "'%s' has %lld bytes instead of %d", watermark_name,
                          (long long)status.st_size, PAGE_BYTES);
     struct segment_watermark *watermark = calloc(1, sizeof *watermark);
     if (!watermark)
         return error_set(error, ERROR_MEMORY, "map '%s': no memory", watermark_name);
-    void *page = mmap(NULL, PAGE_BYTES, protection, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
+    code = file_map_shared(fd, watermark_name, PAGE_BYTES, writable, &watermark->page, error);
+    if (code) {
         free(watermark);
-        return error_set_errno(error, errno, "map '%s'", watermark_name);
+        return code;
     }
-    watermark->page = page;
     watermark->device = status.st_dev;
     watermark->inode = status.st_ino;
     clock_boot_id(watermark->boot_id);
@@ -152,7 +150,7 @@ static enum error_code open_or_replace(int log_fd, const uint8_t constant[CONSTA
     struct segment_watermark *watermark = NULL;
     enum error_code code = file_open(log_fd, watermark_name, FILE_WRITE, &fd, error);
     if (!code)
-        code = map_page(fd, PROT_READ | PROT_WRITE, &watermark, error);
+        code = map_page(fd, true, &watermark, error);
     if (code == ERROR_NOT_FOUND || code == ERROR_DAMAGED) {
         uint8_t page[PAGE_BYTES] = {0};
         memcpy(page, constant, CONSTANT_BYTES);
@@ -161,7 +159,7 @@ static enum error_code open_or_replace(int log_fd, const uint8_t constant[CONSTA
         if (!code)
             code = file_open(log_fd, watermark_name, FILE_WRITE, &fd, error);
         if (!code)
-            code = map_page(fd, PROT_READ | PROT_WRITE, &watermark, error);
+            code = map_page(fd, true, &watermark, error);
     }
     if (code) {
         file_close(&fd);
@@ -235,7 +233,7 @@ enum error_code segment_watermark_open(int log_fd, struct segment_watermark **wa
     enum error_code code = file_open(log_fd, watermark_name, FILE_READ, &fd, error);
     if (code)
         return code;
-    code = map_page(fd, PROT_READ, watermark_out, error);
+    code = map_page(fd, false, watermark_out, error);
     file_close(&fd);
     return code;
 }
@@ -243,7 +241,7 @@ enum error_code segment_watermark_open(int log_fd, struct segment_watermark **wa
 bool segment_watermark_is_current(const struct segment_watermark *watermark, int log_fd)
 {
     struct stat named;
-    return !fstatat(log_fd, watermark_name, &named, AT_SYMLINK_NOFOLLOW) &&
+    return !file_status_at(log_fd, watermark_name, &named, NULL) &&
            named.st_dev == watermark->device && named.st_ino == watermark->inode &&
            named.st_size == PAGE_BYTES;
 }
@@ -308,6 +306,6 @@ void segment_watermark_close(struct segment_watermark *watermark)
 {
     if (!watermark)
         return;
-    munmap(watermark->page, PAGE_BYTES);
+    file_unmap_shared(watermark->page, PAGE_BYTES);
     free(watermark);
 }

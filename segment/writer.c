@@ -293,8 +293,8 @@ static enum error_code map_if_asked(struct segment_writer *writer, bool write_by
 {
     if (!write_by_map)
         return OK;
-    return file_map_writable(writer->fd, writer->name, writer->header.size_bytes, &writer->map,
-                             error);
+    return file_map_shared(writer->fd, writer->name, writer->header.size_bytes, true, &writer->map,
+                           error);
 }
 
 enum error_code segment_writer_create(const struct segment_writer_start *start, int fd,
@@ -397,7 +397,7 @@ void segment_writer_close(struct segment_writer *writer)
     if (!writer)
         return;
     if (writer->map)
-        file_unmap_writable(writer->map, writer->header.size_bytes);
+        file_unmap_shared(writer->map, writer->header.size_bytes);
     file_close(&writer->fd);
     segment_seal_release(&writer->seal);
     buffer_release(&writer->encoded);

@@ -213,14 +213,14 @@ Test(file_map, may_be_written_through_where_the_writer_asks_for_it)
     int fd = -1;
     uint8_t *bytes = NULL;
     cr_assert_eq(file_open(directory, "a", FILE_WRITE, &fd, NULL), OK);
-    cr_assert_eq(file_map_writable(fd, "a", PAGES * page, &bytes, NULL), OK);
+    cr_assert_eq(file_map_shared(fd, "a", PAGES * page, true, &bytes, NULL), OK);
     memcpy(bytes + page, "hello", 5);
     char data[5];
     cr_assert_eq(file_read(fd, "a", data, 5, page, NULL), OK);
     cr_assert_arr_eq(data, "hello", 5);
-    file_unmap_writable(bytes, PAGES * page);
+    file_unmap_shared(bytes, PAGES * page);
     file_close(&fd);
     struct error error = {0};
-    cr_assert_eq(file_map_writable(fd, "a", page, &bytes, &error), ERROR_IO);
+    cr_assert_eq(file_map_shared(fd, "a", page, true, &bytes, &error), ERROR_IO);
     cr_assert_str_eq(error.text, "cannot map 'a' for writing: Bad file descriptor");
 }
