@@ -48,6 +48,7 @@ indexer_src := $(wildcard indexer/*.c)
 client_src  := $(wildcard tools/client/*.c)
 daemon_src  := $(wildcard tools/daybookd/*.c)
 command_src := $(wildcard tools/daybook/*.c)
+torture_src := $(wildcard tools/torture/*.c)
 shared_src  := $(wildcard tools/*.c)
 support_src := $(wildcard tests/support/*.c)
 
@@ -64,6 +65,7 @@ CLIENT   := $(BUILD)/libclient.a
 SHARED   := $(BUILD)/libtools.a
 DAEMON   := $(BUILD)/libdaybookd.a
 COMMANDS := $(BUILD)/libcommands.a
+TORTURE  := $(BUILD)/libtorture.a
 SUPPORT  := $(BUILD)/libsupport.a
 LOWER    := $(INDEXER) $(SEGMENT) $(CORE)
 
@@ -101,9 +103,10 @@ $(CLIENT):   $(call obj,$(client_src))
 $(SHARED):   $(call obj,$(filter-out $(shared_main),$(shared_src)))
 $(DAEMON):   $(call obj,$(filter-out $(daemon_main),$(daemon_src)))
 $(COMMANDS): $(call obj,$(filter-out $(command_main),$(command_src)))
+$(TORTURE):  $(call obj,$(torture_src))
 $(SUPPORT):  $(call obj,$(support_src))
 # The q flag: two folders may have files of one name, which r would let replace each other.
-$(CORE) $(SEGMENT) $(INDEXER) $(CLIENT) $(SHARED) $(DAEMON) $(COMMANDS) $(SUPPORT):
+$(CORE) $(SEGMENT) $(INDEXER) $(CLIENT) $(SHARED) $(DAEMON) $(COMMANDS) $(TORTURE) $(SUPPORT):
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar qcs $@ $^
@@ -112,7 +115,7 @@ link = $(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$
 
 $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
-$(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(SHARED) $(CLIENT) $(LOWER)
+$(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
@@ -143,7 +146,7 @@ $(BUILD)/tests/core:    $(call obj,$(call test_src,core))    $(SUPPORT) $(CORE)
 $(BUILD)/tests/segment: $(call obj,$(call test_src,segment)) $(SUPPORT) $(SEGMENT) $(CORE)
 $(BUILD)/tests/indexer: $(call obj,$(call test_src,indexer)) $(SUPPORT) $(LOWER)
 $(BUILD)/tests/tools:   $(call obj,$(filter-out $(tools_test_main),$(call test_src,tools))) \
-                        $(SUPPORT) $(DAEMON) $(COMMANDS) $(SHARED) $(CLIENT) $(LOWER)
+                        $(SUPPORT) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 # Criterion's sandbox and TSan claim the same addresses: there a plain runner calls the tests.
 $(layers_with_tests:%=$(BUILD)/tests/%): $(if $(findstring sanitize=thread,$(CFLAGS)),$(BUILD)/obj/tests/plain_runner.o)
 	@mkdir -p $(@D)
@@ -153,19 +156,28 @@ $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(tools_test_main)): $(BUILD)/tests/
 	@mkdir -p $(@D)
 	$(link)
 
+# The campaigns: one program each, with a main of its own, over the simulated or the real disk.
+campaign_programs := $(patsubst tests/campaigns/%.c,$(BUILD)/campaigns/%,$(call with_main,$(wildcard tests/campaigns/*.c)))
+campaign_shared   := $(call obj,$(filter-out $(call with_main,$(wildcard tests/campaigns/*.c)),$(wildcard tests/campaigns/*.c)))
+$(campaign_programs): $(BUILD)/campaigns/%: $(BUILD)/obj/tests/campaigns/%.o $(campaign_shared) \
+                      $(SUPPORT) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
+	@mkdir -p $(@D)
+	$(link)
+
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 replay_programs := $(if $(wildcard tests/fuzz/replay.c),$(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/replay_%,$(fuzz_src)))
 fuzz_programs   := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/fuzz_%,$(fuzz_src))
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
-                        $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
+                        $(DAEMON) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 	@mkdir -p $(@D)
 	$(link)
-$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DAEMON) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
 
-.PHONY: test-programs replay-programs fuzz-programs
+.PHONY: test-programs replay-programs fuzz-programs campaigns
 test-programs: all $(test_programs)
+campaigns: all $(campaign_programs)
 replay-programs: $(replay_programs)
 fuzz-programs: $(fuzz_programs)
 
