@@ -29,7 +29,7 @@ DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # Targets that need no library and so must not install one.
-PLAIN_GOALS := help clean layers format format-check setup ci
+PLAIN_GOALS := help clean layers format format-check setup ci coverage planted
 # $(BUILD)/config.mk names the libraries as this machine calls them. When it is missing,
 # make installs what is missing through tools/setup, writes it, and starts over.
 ifneq ($(filter-out $(PLAIN_GOALS),$(or $(MAKECMDGOALS),all)),)
@@ -169,14 +169,19 @@ $(campaign_programs): $(BUILD)/campaigns/%: $(BUILD)/obj/tests/campaigns/%.o $(c
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 replay_programs := $(if $(wildcard tests/fuzz/replay.c),$(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/replay_%,$(fuzz_src)))
 fuzz_programs   := $(patsubst tests/fuzz/fuzz_%.c,$(BUILD)/fuzz/fuzz_%,$(fuzz_src))
-# What several targets share: everything beside them but the main of the replay programs.
-fuzz_shared := $(call obj,$(filter-out $(fuzz_src) tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
-fuzz_libraries := $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
+# What several targets share: everything beside them but the main of the replay programs. In an
+# archive, so that a target takes only what it calls: one stands in for parts of the product.
+FUZZ := $(BUILD)/libfuzz.a
+$(FUZZ): $(call obj,$(filter-out $(fuzz_src) tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar qcs $@ $^
+fuzz_libraries := $(FUZZ) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
-                        $(fuzz_shared) $(fuzz_libraries)
+                        $(fuzz_libraries)
 	@mkdir -p $(@D)
 	$(link)
-$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(fuzz_shared) $(fuzz_libraries)
+$(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(fuzz_libraries)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
 
@@ -202,15 +207,30 @@ $(BUILD)/setup-test.stamp: tools/setup
 .PHONY: test check
 test: $(BUILD)/setup-test.stamp ## build and run every test; ends with `N passed, N failed`
 	@echo 'building: release, with ASan and UBSan, with TSan'
-	@$(MAKE) -s $(JOBS) --no-print-directory test-programs
+	@$(MAKE) -s $(JOBS) --no-print-directory test-programs campaigns
 	@$(MAKE) -s $(JOBS) --no-print-directory asan
 	@$(MAKE) -s $(JOBS) --no-print-directory tsan
 	@BUILD=$(BUILD) tests/run $(TESTS)
 check: test ## the same as test
+.PHONY: test-nightly planted coverage
+test-nightly: $(BUILD)/setup-nightly.stamp ## the campaigns with large numbers, at most an hour
+	@echo 'building: release, with ASan and UBSan, the fuzz targets'
+	@$(MAKE) -s $(JOBS) --no-print-directory test-programs campaigns
+	@$(MAKE) -s $(JOBS) --no-print-directory asan
+	@$(MAKE) -s $(JOBS) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ_FLAGS)' fuzz-programs
+	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/nightly $(TESTS)
+$(BUILD)/setup-nightly.stamp: tools/setup
+	@tools/setup nightly
+	@mkdir -p $(@D)
+	@touch $@
+planted: $(BUILD)/setup-nightly.stamp ## test the tests: plant one bug at a time, a named test must notice
+	@BUILD=$(BUILD) tests/planted/plant $(BUGS)
+coverage: $(BUILD)/setup-test.stamp ## branch coverage of segment/ and of the decoders in core/
+	@BUILD=$(BUILD)/coverage tests/coverage
 
 .PHONY: asan tsan fuzz bench clang
 asan: ## build everything and the tests with ASan and UBSan into $(BUILD)/asan
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='$(ASAN_FLAGS)' test-programs replay-programs
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='$(ASAN_FLAGS)' test-programs replay-programs campaigns
 tsan: ## build everything and the tests with TSan into $(BUILD)/tsan
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CFLAGS='$(TSAN_FLAGS)' test-programs
 clang: ## build everything and the tests with clang into $(BUILD)/clang

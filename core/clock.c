@@ -26,6 +26,11 @@ static int64_t machine_monotonic_ns(void)
     return now_ns(CLOCK_MONOTONIC);
 }
 
+static int64_t machine_boottime_ns(void)
+{
+    return now_ns(CLOCK_BOOTTIME);
+}
+
 void clock_sleep_until_ns(int64_t deadline_ns)
 {
     if (deadline_ns <= 0)
@@ -74,6 +79,7 @@ static void machine_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
 static const struct clock_source machine = {
     .realtime_ns = machine_realtime_ns,
     .monotonic_ns = machine_monotonic_ns,
+    .boottime_ns = machine_boottime_ns,
     .boot_id = machine_boot_id,
 };
 static const struct clock_source *_Atomic source_in_force = &machine;
@@ -96,6 +102,11 @@ int64_t clock_realtime_ns(void)
 int64_t clock_monotonic_ns(void)
 {
     return source()->monotonic_ns();
+}
+
+int64_t clock_boottime_ns(void)
+{
+    return source()->boottime_ns ? source()->boottime_ns() : source()->monotonic_ns();
 }
 
 void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])

@@ -10,6 +10,8 @@
 int64_t clock_realtime_ns(void);
 /* Nanoseconds since some fixed moment of this boot; never jumps. */
 int64_t clock_monotonic_ns(void);
+/* The same, and what the machine slept through counts (CLOCK_BOOTTIME). */
+int64_t clock_boottime_ns(void);
 /* Sleep until clock_monotonic_ns() reaches `deadline_ns`, through signals' interruptions. */
 void clock_sleep_until_ns(int64_t deadline_ns);
 
@@ -19,12 +21,13 @@ void clock_sleep_until_ns(int64_t deadline_ns);
 void clock_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE]);
 
 /*
- * Where the three answers above come from; the sleep is always real. For simulations: the
+ * Where the answers above come from; the sleep is always real. For simulations: the
  * process's, set while nothing of a log is open, as core/file_calls.h is. NULL: the machine's.
  */
 struct clock_source {
     int64_t (*realtime_ns)(void);
     int64_t (*monotonic_ns)(void);
+    int64_t (*boottime_ns)(void); /* NULL: the machine never sleeps */
     void (*boot_id)(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE]);
 };
 void clock_use(const struct clock_source *source);

@@ -22,6 +22,12 @@ enum {
 /* The last number but one: whoever has used it up can still be told "the next is one more". */
 #define EVENT_NUMBER_MAX (UINT64_MAX - 1)
 
+/*
+ * No event has this sequence or a higher one, so that a sequence and a few more never overflow, and
+ * SQLite, whose integers have a sign, holds all of them. Files that say otherwise are damaged.
+ */
+#define EVENT_SEQUENCE_END (UINT64_C(1) << 62)
+
 /* "No time given": the log takes the arrival time. */
 #define EVENT_TIME_NONE INT64_MIN
 

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "core/bytes.h"
@@ -127,9 +126,8 @@ enum error_code file_size(int fd, const char *name, uint64_t *size_out, struct e
     return OK;
 }
 
-/* The kernel knows no offset beyond this, and would call a larger one negative. */
-static enum error_code check_range(const char *name, uint64_t offset, uint64_t size,
-                                   struct error *error)
+enum error_code file_check_range(const char *name, uint64_t offset, uint64_t size,
+                                 struct error *error)
 {
     if (offset <= INT64_MAX && size <= INT64_MAX - offset)
         return OK;
@@ -140,7 +138,7 @@ static enum error_code check_range(const char *name, uint64_t offset, uint64_t s
 enum error_code file_read(int fd, const char *name, void *data, size_t size, uint64_t offset,
                           struct error *error)
 {
-    enum error_code code = check_range(name, offset, size, error);
+    enum error_code code = file_check_range(name, offset, size, error);
     if (code)
         return code;
     for (size_t done = 0; done < size;) {
@@ -162,7 +160,7 @@ enum error_code file_read(int fd, const char *name, void *data, size_t size, uin
 enum error_code file_write(int fd, const char *name, const void *data, size_t size, uint64_t offset,
                            struct error *error)
 {
-    enum error_code code = check_range(name, offset, size, error);
+    enum error_code code = file_check_range(name, offset, size, error);
     if (code)
         return code;
     for (size_t done = 0; done < size;) {
@@ -209,99 +207,6 @@ enum error_code file_unlink(int directory_fd, const char *name, struct error *er
     return OK;
 }
 
-/* One write of up to a mebibyte of zeros, from 64 KiB of them that all processes share. */
-static ssize_t write_some_zeros(int fd, uint64_t offset, uint64_t size)
-{
-    enum { BLOCK = 65536, BLOCKS_MAX = 16 };
-    static const char ZEROS[BLOCK];
-    struct iovec blocks[BLOCKS_MAX];
-    int count = 0;
-    for (; count < BLOCKS_MAX && size > 0; count++) {
-        size_t length = size < BLOCK ? (size_t)size : BLOCK;
-        blocks[count] = (struct iovec){.iov_base = (void *)(uintptr_t)ZEROS, .iov_len = length};
-        size -= length;
-    }
-    return file_calls()->write_vector(fd, blocks, count, (off_t)offset);
-}
-
-enum error_code file_zero(int fd, const char *name, uint64_t offset, uint64_t size,
-                          struct error *error)
-{
-    enum error_code code = check_range(name, offset, size, error);
-    if (code)
-        return code;
-    while (size > 0) {
-        ssize_t n = write_some_zeros(fd, offset, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return error_set_errno(error, errno, "cannot write '%s' at byte %llu", name,
-                                   (unsigned long long)offset);
-        if (n == 0)
-            return error_set(error, ERROR_IO, "writing '%s' makes no progress at byte %llu", name,
-                             (unsigned long long)offset);
-        offset += (uint64_t)n;
-        size -= (uint64_t)n;
-    }
-    return OK;
-}
-
-/* Claim the space first: a full disk shows here, before anything is written. */
-static enum error_code allocate(int fd, const char *name, uint64_t size, struct error *error)
-{
-    enum error_code code = check_range(name, 0, size, error);
-    if (code || size == 0)
-        return code;
-    while (file_calls()->allocate(fd, (off_t)size)) {
-        if (errno == EINTR)
-            continue;
-        /* Where the file system cannot, writing the zeros is the allocation. */
-        if (errno == EOPNOTSUPP || errno == ENOSYS)
-            return OK;
-        return error_set_errno(error, errno, "cannot allocate %llu bytes for '%s'",
-                               (unsigned long long)size, name);
-    }
-    return OK;
-}
-
-static enum error_code fill_with_zeros(int fd, const char *name, uint64_t size, struct error *error)
-{
-    enum error_code code = allocate(fd, name, size, error);
-    if (code)
-        return code;
-    code = file_zero(fd, name, 0, size, error);
-    if (code)
-        return code;
-    return file_sync_data(fd, name, error);
-}
-
-/* Give the space back at once, even if somebody else still has the file open. */
-static void discard(int directory_fd, const char *name, int *fd)
-{
-    if (file_calls()->truncate(*fd, 0)) {
-        /* Then the unlink below frees it. */
-    }
-    file_close(fd);
-    file_calls()->unlink(directory_fd, name);
-}
-
-enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t size, int *fd_out,
-                                   struct error *error)
-{
-    int fd = -1;
-    enum error_code code = file_open(directory_fd, name, FILE_CREATE, &fd, error);
-    if (code)
-        return code;
-    code = fill_with_zeros(fd, name, size, error);
-    if (code) {
-        discard(directory_fd, name, &fd);
-        return code;
-    }
-    file_drop_cache(fd, 0, size);
-    *fd_out = fd;
-    return OK;
-}
-
 void file_drop_cache(int fd, uint64_t offset, uint64_t size)
 {
     file_calls()->drop_cache(fd, (off_t)offset, (off_t)size);
@@ -318,9 +223,9 @@ static enum error_code write_new_file(int directory_fd, const char *name, const 
     code = file_write(fd, name, data, size, 0, error);
     if (!code)
         code = file_sync_data(fd, name, error);
-    if (code)
-        discard(directory_fd, name, &fd);
     file_close(&fd);
+    if (code)
+        file_calls()->unlink(directory_fd, name);
     return code;
 }
 
@@ -357,6 +262,8 @@ static enum error_code load_open_file(int fd, const char *name, size_t size_max,
     if (size > size_max)
         return error_set(error, ERROR_DAMAGED, "'%s' has %llu bytes, more than %zu", name,
                          (unsigned long long)size, size_max);
+    if (size == 0)
+        return OK;
     code = buffer_reserve(buffer, (size_t)size, error);
     if (code)
         return code;
@@ -390,6 +297,15 @@ enum error_code file_lock(int fd, const char *name, uint64_t byte, struct error 
     if (!file_calls()->lock(fd, F_OFD_SETLK, &lock))
         return OK;
     if (errno == EAGAIN || errno == EACCES)
+        return error_set(error, ERROR_BUSY, "'%s' is locked by another process", name);
+    return error_set_errno(error, errno, "cannot lock '%s'", name);
+}
+
+enum error_code file_lock_directory(int fd, const char *name, struct error *error)
+{
+    if (!file_calls()->lock_directory || !file_calls()->lock_directory(fd))
+        return OK;
+    if (errno == EWOULDBLOCK)
         return error_set(error, ERROR_BUSY, "'%s' is locked by another process", name);
     return error_set_errno(error, errno, "cannot lock '%s'", name);
 }

@@ -75,6 +75,9 @@ enum error_code file_read(int fd, const char *name, void *data, size_t size, uin
                           struct error *error);
 enum error_code file_write(int fd, const char *name, const void *data, size_t size, uint64_t offset,
                            struct error *error);
+/* The kernel knows no offset beyond INT64_MAX, and would call a larger one negative. */
+enum error_code file_check_range(const char *name, uint64_t offset, uint64_t size,
+                                 struct error *error);
 enum error_code file_sync_data(int fd, const char *name, struct error *error); /* fdatasync */
 enum error_code file_sync_directory(int fd, const char *name, struct error *error);
 enum error_code file_rename(int directory_fd, const char *from, const char *to,
@@ -90,6 +93,31 @@ enum error_code file_unlink(int directory_fd, const char *name, struct error *er
  */
 enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t size, int *fd_out,
                                    struct error *error);
+/*
+ * On btrfs: ask for an empty file, or for all files that a directory is yet to get, that blocks
+ * stay where they are when they are overwritten. Else each commit needs new ones, zeros written
+ * ahead reserve nothing, and a full disk is a SIGBUS for whoever has the index's shared memory
+ * mapped.
+ */
+void file_keep_in_place(int fd);
+/* Make `name` (exclusive) claim `size` bytes of the disk, whatever they hold. Not synced. */
+enum error_code file_claim(int directory_fd, const char *name, uint64_t size, struct error *error);
+/* Cut `name` to `size` bytes, to give the rest back. For files that nobody maps. */
+enum error_code file_shrink(int directory_fd, const char *name, uint64_t size, struct error *error);
+
+struct file_space {
+    uint64_t total_bytes; /* 0: the file system does not tell */
+    uint64_t free_bytes;  /* for us */
+};
+/* The room on the file system of `fd`; quotas do not show here. */
+enum error_code file_space(int fd, const char *name, struct file_space *space_out,
+                           struct error *error);
+/*
+ * ERROR_INVALID on file systems that write every change to a new place (btrfs, ZFS and the like):
+ * there a store through a map needs room, and a full disk is a SIGBUS.
+ */
+enum error_code file_check_overwrites(int directory_fd, const char *path, struct error *error);
+
 /* Write zeros over [offset, offset + size). */
 enum error_code file_zero(int fd, const char *name, uint64_t offset, uint64_t size,
                           struct error *error);
@@ -114,6 +142,12 @@ enum error_code file_load(int directory_fd, const char *name, size_t size_max,
  */
 enum error_code file_lock(int fd, const char *name, uint64_t byte, struct error *error);
 enum error_code file_unlock(int fd, const char *name, uint64_t byte, struct error *error);
+/*
+ * Lock an open directory against everybody who does the same through a descriptor of his own; held
+ * until it is closed. Nobody can replace it, as he can a lock file, without taking everything in it
+ * away. Never waits: ERROR_BUSY.
+ */
+enum error_code file_lock_directory(int fd, const char *name, struct error *error);
 /* Is the byte locked by somebody through another descriptor? */
 enum error_code file_is_locked(int fd, const char *name, uint64_t byte, bool *locked_out,
                                struct error *error);
@@ -146,8 +180,16 @@ void file_map_close(struct file_map *map);
 enum error_code file_map_shared(int fd, const char *name, uint64_t size, bool writable,
                                 uint8_t **map_out, struct error *error);
 void file_unmap_shared(uint8_t *map, uint64_t size);
+/*
+ * Run `touch`, which loads from or stores to a map. False: a page of it could not be had (disk
+ * error, full disk, file cut short by a stranger), and `touch` ended there. In a program that has
+ * not called file_map_guard() the signal stays fatal. `touch` holds nothing and calls nothing that
+ * does.
+ */
+bool file_map_try(void (*touch)(void *context), void *context);
 
-/* For main(): install the process's SIGBUS handler for file_map_copy. Other SIGBUSes stay fatal. */
+/* For main(): install the process's SIGBUS handler for file_map_copy and file_map_try. Other
+ * SIGBUSes stay fatal. */
 enum error_code file_map_guard(struct error *error);
 
 #endif

@@ -2,9 +2,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -85,9 +88,23 @@ static int kernel_forget_map(void *map, size_t size)
     return madvise(map, size, MADV_DONTNEED);
 }
 
+static int kernel_lock_directory(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
 static int kernel_lock(int fd, int command, struct flock *lock)
 {
     return fcntl(fd, command, lock);
+}
+
+static int kernel_keep_in_place(int fd)
+{
+    int flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags))
+        return -1;
+    flags |= FS_NOCOW_FL;
+    return ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
 const struct file_calls file_calls_kernel = {
@@ -112,6 +129,8 @@ const struct file_calls file_calls_kernel = {
     .unmap = munmap,
     .forget_map = kernel_forget_map,
     .lock = kernel_lock,
+    .lock_directory = kernel_lock_directory,
+    .keep_in_place = kernel_keep_in_place,
 };
 
 /* Handing a table down through every call would put the tests' need into every signature. */

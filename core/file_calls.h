@@ -50,6 +50,13 @@ struct file_calls {
     int (*forget_map)(void *map, size_t size); /* madvise(2), MADV_DONTNEED */
     /* fcntl(2) with F_OFD_SETLK or F_OFD_GETLK */
     int (*lock)(int fd, int command, struct flock *lock);
+    /*
+     * ioctl(2), FS_IOC_SETFLAGS with FS_NOCOW_FL, on an empty file or on a directory, for its new
+     * files: blocks stay where they are when they are overwritten. Fails where that means nothing. NULL: not to be had.
+     */
+    int (*keep_in_place)(int fd);
+    /* flock(2), LOCK_EX | LOCK_NB, of a directory. NULL: there is nobody else. */
+    int (*lock_directory)(int fd);
 };
 
 /* The kernel's own calls. */

@@ -13,7 +13,7 @@
 
 /*
  * A signal handler gets no argument of ours, so these two cannot be passed around: whether this
- * process has the handler, and where the thread that is now inside a guarded copy continues.
+ * process has the handler, and where the thread that is now touching a map continues.
  */
 static atomic_bool guard_installed;
 static _Thread_local sigjmp_buf *volatile copy_escape;
@@ -52,8 +52,7 @@ void file_map_close(struct file_map *map)
     file_close(&map->fd);
 }
 
-/* True when all bytes came; false when a page could not be read. */
-static bool copy_guarded(void *to, const void *from, size_t size)
+bool file_map_try(void (*touch)(void *context), void *context)
 {
     sigjmp_buf escape;
     /* Saving no signal mask spares a system call; the handler's SA_NODEFER makes up for it. */
@@ -62,12 +61,24 @@ static bool copy_guarded(void *to, const void *from, size_t size)
         return false;
     }
     copy_escape = &escape;
-    /* The handler must find the escape set for the whole copy, and only for it. */
+    /* The handler must find the escape set for all that is touched, and only for that. */
     atomic_signal_fence(memory_order_seq_cst);
-    memcpy(to, from, size);
+    touch(context);
     atomic_signal_fence(memory_order_seq_cst);
     copy_escape = NULL;
     return true;
+}
+
+struct copy {
+    void *to;
+    const void *from;
+    size_t size;
+};
+
+static void copy_bytes(void *context)
+{
+    const struct copy *copy = context;
+    memcpy(copy->to, copy->from, copy->size);
 }
 
 enum error_code file_map_copy(const struct file_map *map, const char *name, uint64_t offset,
@@ -81,7 +92,8 @@ enum error_code file_map_copy(const struct file_map *map, const char *name, uint
         return OK;
     if (!atomic_load_explicit(&guard_installed, memory_order_relaxed))
         return file_read(map->fd, name, to, size, offset, error);
-    if (copy_guarded(to, (const char *)map->bytes + offset, size))
+    struct copy copy = {to, (const char *)map->bytes + offset, size};
+    if (file_map_try(copy_bytes, &copy))
         return OK;
     return error_set(error, ERROR_IO,
                      "cannot read '%s' at byte %llu: the disk failed, or somebody cut the file "

@@ -10,6 +10,7 @@
 #include <yajl/yajl_parse.h>
 
 #include "core/event.h"
+#include "core/json_memory.h"
 #include "core/msgpack.h"
 #include "core/utf8.h"
 
@@ -23,6 +24,7 @@ struct open_container {
 struct json_reader {
     locale_t c_locale; /* strtod must not take ',' for the decimal point */
     struct buffer patched;
+    struct json_memory memory; /* yajl's */
 
     /* The text at hand. */
     const char *text; /* as the caller gave it */
@@ -57,6 +59,7 @@ void json_reader_free(struct json_reader *reader)
         return;
     freelocale(reader->c_locale);
     buffer_release(&reader->patched);
+    json_memory_release(&reader->memory);
     free(reader);
 }
 
@@ -359,13 +362,17 @@ static enum error_code parse(struct json_reader *reader, const char *parsed, siz
     reader->parsed = parsed;
     reader->code = OK;
     reader->depth = 0;
-    yajl_handle parser = yajl_alloc(&CALLBACKS, NULL, reader);
-    if (!parser)
-        return error_set(reader->error, ERROR_MEMORY, "no memory for a JSON parser");
+    bool has_escapes = memchr(parsed, '\\', bytes) != NULL;
+    enum error_code code = json_memory_reserve(&reader->memory, bytes, has_escapes, reader->error);
+    if (code)
+        return code;
+    yajl_alloc_funcs functions = json_memory_functions(&reader->memory);
+    yajl_handle parser = yajl_alloc(&CALLBACKS, &functions, reader);
     /* Our own check is stricter, and was made already. */
     yajl_config(parser, yajl_dont_validate_strings, 1);
-    enum error_code code = run_parser(reader, parser, bytes);
+    code = run_parser(reader, parser, bytes);
     yajl_free(parser);
+    json_memory_reset(&reader->memory);
     return code;
 }
 

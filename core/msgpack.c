@@ -328,12 +328,17 @@ enum error_code msgpack_read(struct msgpack_cursor *cursor, struct msgpack_value
     return OK;
 }
 
-enum error_code msgpack_skip(struct msgpack_cursor *cursor, struct error *error)
+enum error_code msgpack_skip_within(struct msgpack_cursor *cursor, uint64_t *values_left,
+                                    struct error *error)
 {
     struct msgpack_cursor next = *cursor;
     struct msgpack_value value;
+    uint64_t left = *values_left;
     /* Depth does not matter here: how many values are still missing says when it is over. */
     for (uint64_t missing = 1; missing > 0; missing--) {
+        if (left-- == 0)
+            return error_set(error, ERROR_FULL, "there are more than %llu values",
+                             (unsigned long long)*values_left);
         const char *fault = read_head(&next, &value);
         if (!fault && inner_values(&value) + missing - 1 > (uint64_t)(next.end - next.at))
             fault = "arrays and maps claim more elements than there are bytes";
@@ -341,8 +346,15 @@ enum error_code msgpack_skip(struct msgpack_cursor *cursor, struct error *error)
             return error_set(error, ERROR_INVALID, "not msgpack: %s", fault);
         missing += inner_values(&value);
     }
+    *values_left = left;
     *cursor = next;
     return OK;
+}
+
+enum error_code msgpack_skip(struct msgpack_cursor *cursor, struct error *error)
+{
+    uint64_t values_left = UINT64_MAX;
+    return msgpack_skip_within(cursor, &values_left, error);
 }
 
 /* Step over the key at the cursor; *equal_out says whether it is the string `key`. */

@@ -72,6 +72,12 @@ enum error_code msgpack_read(struct msgpack_cursor *cursor, struct msgpack_value
 /* Step over one whole value, with everything inside it. */
 enum error_code msgpack_skip(struct msgpack_cursor *cursor, struct error *error);
 /*
+ * The same, for at most *values_left values in all, which are counted down; ERROR_FULL: there are
+ * more. For who cannot spend the time that a million values take.
+ */
+enum error_code msgpack_skip_within(struct msgpack_cursor *cursor, uint64_t *values_left,
+                                    struct error *error);
+/*
  * In a map at the cursor's position (not moved), find the value of the string key `key`:
  * *found_out is a cursor from that value to the value's end. ERROR_NOT_FOUND when it is not a map
  * or has no such key; the first of equal keys counts.

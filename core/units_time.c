@@ -283,6 +283,8 @@ static enum error_code parse_relative(const char *text, size_t text_bytes, int64
     char duration[64];
     if (text_bytes - 1 >= sizeof duration)
         return error_set(error, ERROR_INVALID, "the time '%.60s...' is too long", text);
+    if (memchr(text, '\0', text_bytes))
+        return error_set(error, ERROR_INVALID, "a time has no NUL in it");
     memcpy(duration, text + 1, text_bytes - 1);
     duration[text_bytes - 1] = '\0';
     int64_t ns = 0;
@@ -290,7 +292,8 @@ static enum error_code parse_relative(const char *text, size_t text_bytes, int64
     if (code)
         return code;
     int64_t time_ns;
-    if (__builtin_add_overflow(now_ns, text[0] == '-' ? -ns : ns, &time_ns))
+    if (__builtin_add_overflow(now_ns, text[0] == '-' ? -ns : ns, &time_ns) ||
+        time_ns == INT64_MIN)
         return refuse_range(text, text_bytes, error);
     *time_ns_out = time_ns;
     return OK;

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/bytes.h"
 #include "core/checksum.h"
@@ -22,9 +21,7 @@ static const char note_format[] = "daybook-clock 1 %" PRId64 " %" PRId64 " %s";
 
 void indexer_clock_read(struct indexer_clock_reading *reading_out)
 {
-    struct timespec boot;
-    clock_gettime(CLOCK_BOOTTIME, &boot);
-    reading_out->boottime_ns = (int64_t)boot.tv_sec * 1000000000 + boot.tv_nsec;
+    reading_out->boottime_ns = clock_boottime_ns();
     reading_out->realtime_ns = clock_realtime_ns();
     clock_boot_id(reading_out->boot_id);
 }
@@ -83,13 +80,25 @@ static enum error_code load_note(int log_fd, struct indexer_clock_reading *readi
     return code;
 }
 
+/*
+ * Where the difference does not fit, the farthest that does: both come from files. Never INT64_MIN,
+ * so that it can be negated.
+ */
+static int64_t difference(int64_t a, int64_t b)
+{
+    int64_t result;
+    if (__builtin_sub_overflow(a, b, &result) || result == INT64_MIN)
+        return a < b ? -INT64_MAX : INT64_MAX;
+    return result;
+}
+
 /* How far the wall clock is from where it should be; 0 where nothing tells. */
 static int64_t jump_since(const struct indexer_clock_reading *note,
                           const struct indexer_clock_reading *now)
 {
-    int64_t passed = now->realtime_ns - note->realtime_ns;
+    int64_t passed = difference(now->realtime_ns, note->realtime_ns);
     if (!memcmp(note->boot_id, now->boot_id, sizeof note->boot_id))
-        return passed - (now->boottime_ns - note->boottime_ns);
+        return difference(passed, difference(now->boottime_ns, note->boottime_ns));
     return passed < 0 ? passed : 0;
 }
 
@@ -110,8 +119,9 @@ enum error_code indexer_clock_guard_check(int log_fd, const struct indexer_clock
                                           struct error *error)
 {
     if (arrival_newest_ns != INT64_MIN &&
-        now->realtime_ns < arrival_newest_ns - INDEXER_CLOCK_JUMP_NS)
-        return refuse(now->realtime_ns - arrival_newest_ns, "the newest event", "", error);
+        difference(now->realtime_ns, arrival_newest_ns) < -INDEXER_CLOCK_JUMP_NS)
+        return refuse(difference(now->realtime_ns, arrival_newest_ns), "the newest event", "",
+                      error);
 
     struct indexer_clock_reading note;
     enum error_code code = load_note(log_fd, &note, error);
@@ -121,4 +131,14 @@ enum error_code indexer_clock_guard_check(int log_fd, const struct indexer_clock
     if (jump > INDEXER_CLOCK_JUMP_NS || jump < -INDEXER_CLOCK_JUMP_NS)
         return refuse(jump, "the last run", ", or remove the file retention-clock if it is", error);
     return keep_note ? OK : store_note(log_fd, now, error);
+}
+
+void indexer_clock_guard_begin(int log_fd)
+{
+    struct indexer_clock_reading now, note;
+    indexer_clock_read(&now);
+    enum error_code code = load_note(log_fd, &note, NULL);
+    if (!code && !memcmp(note.boot_id, now.boot_id, sizeof note.boot_id))
+        return;
+    indexer_clock_guard_check(log_fd, &now, INT64_MIN, false, NULL);
 }

@@ -1,5 +1,6 @@
 #include "indexer/database.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,13 +35,28 @@ static enum error_code code_of(int result)
     }
 }
 
+/*
+ * A file that SQLite cannot make or lengthen is called an I/O error, and only errno knows why. The
+ * shared memory is lengthened for one reason only, but errno is lost on the way.
+ */
+static enum error_code code_of_failure(sqlite3 *database, int result)
+{
+    enum error_code code = code_of(result);
+    if (!database || code != ERROR_IO)
+        return code;
+    int reason = sqlite3_system_errno(database);
+    bool full = reason == ENOSPC || reason == EDQUOT ||
+                sqlite3_extended_errcode(database) == SQLITE_IOERR_SHMSIZE;
+    return full ? ERROR_NO_SPACE : code;
+}
+
 enum error_code indexer_database_error(sqlite3 *database, int result, struct error *error)
 {
     const char *text = sqlite3_errstr(result);
     /* The connection's own words say more, as long as they are about the same failure. */
     if (database && (sqlite3_errcode(database) & 0xff) == (result & 0xff))
         text = sqlite3_errmsg(database);
-    return error_set(error, code_of(result), "index: %s", text);
+    return error_set(error, code_of_failure(database, result), "index: %s", text);
 }
 
 enum error_code indexer_database_exec(sqlite3 *database, const char *sql, struct error *error)

@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "indexer/clock_guard.h"
 #include "indexer/database.h"
 #include "indexer/retire.h"
 #include "indexer/store.h"
@@ -44,6 +45,7 @@ struct indexer_follower {
     int64_t looked_ns;
     int64_t stepped_ns;
     bool must_seek;    /* the reader is not behind last_sequence */
+    uint64_t doubted;  /* at this sequence damage was met once, and looked at again */
     bool log_at_fault; /* the error on its way up is the log's, not the database's */
     unsigned rebuilds; /* since the index was last complete */
     char rebuilt[INDEXER_STORE_REASON_BYTES];
@@ -70,14 +72,12 @@ static void close_database(struct indexer_follower *follower)
 static enum error_code open_database(struct indexer_follower *follower, struct error *error)
 {
     struct indexer_store_place place = {follower->log_fd, follower->path, follower->name};
-    struct indexer_schema_state fresh = {.bound = 1}, state;
-    enum error_code code = segment_bound_load(follower->log_fd, &fresh.bound, error);
-    if (code)
-        return blame_log(follower, code);
+    /* Where the file is damaged the reader takes the first segment that is there. */
+    struct indexer_schema_state fresh = {.bound = segment_reader_bound(follower->reader)}, state;
     fresh.last_sequence = fresh.bound - 1;
     memcpy(fresh.log_id, segment_reader_log_id(follower->reader), sizeof fresh.log_id);
 
-    code =
+    enum error_code code =
         indexer_store_open(&place, &fresh, &follower->database, &state, follower->rebuilt, error);
     if (code)
         return code;
@@ -129,8 +129,9 @@ static enum error_code check_not_ahead(struct indexer_follower *follower, struct
         return error_set(error, ERROR_BUSY, "the log is being recovered; try again");
     return error_set(error, ERROR_DAMAGED,
                      "evidence of lost log data: '%s/%s' has indexed events up to %llu, which were "
-                     "durable, but the log ends at %llu; keep a copy of the directory, then run "
-                     "daybook verify; to go on with what is left, delete events.db",
+                     "durable, but the log ends at %llu; 'daybook verify' names what is missing, "
+                     "'daybook verify --repair --accept-loss' puts it on record and goes on with "
+                     "what is left",
                      follower->path, follower->name, (unsigned long long)follower->last_sequence,
                      (unsigned long long)watermark);
 }
@@ -236,6 +237,7 @@ enum error_code indexer_follower_open(const char *path, struct indexer_follower 
         error_prefix(error, "index of '%s'", path);
         return code;
     }
+    indexer_clock_guard_begin(follower->log_fd);
     *follower_out = follower;
     return OK;
 }
@@ -326,7 +328,7 @@ static enum error_code account_for_missing(struct indexer_follower *follower,
         return OK;
     enum error_code code =
         indexer_writer_add_gap(follower->writer, block->segment_first, follower->last_sequence + 1,
-                               next - 1, "damaged", error);
+                               next - 1, INDEXER_GAP_UNREPAIRED, error);
     /* Whatever the block is: a gap is told once, and the next one begins behind it. */
     if (!code)
         follower->last_sequence = next - 1;
@@ -366,6 +368,19 @@ static enum error_code take_block(struct indexer_follower *follower,
     return code;
 }
 
+/*
+ * A gap in the index is for good, and a read that fails once may succeed the next time: what counts
+ * as damaged is met twice. *again_out: the reader stands before it again.
+ */
+static enum error_code doubt_damage(struct indexer_follower *follower, bool *again_out,
+                                    struct error *error)
+{
+    uint64_t next = follower->last_sequence + 1;
+    *again_out = follower->doubted != next;
+    follower->doubted = next;
+    return *again_out ? segment_reader_seek(follower->reader, next, error) : OK;
+}
+
 /* Read on until a transaction is full or everything durable has been read. */
 static enum error_code gather(struct indexer_follower *follower, struct indexer_step *step,
                               struct error *error)
@@ -378,6 +393,11 @@ static enum error_code gather(struct indexer_follower *follower, struct indexer_
             step->caught_up = true;
             return OK;
         }
+        bool again = false;
+        if (code == ERROR_DAMAGED && doubt_damage(follower, &again, error))
+            return blame_log(follower, ERROR_DAMAGED);
+        if (again)
+            continue;
         if (code == ERROR_DAMAGED && ++step->damaged <= DAMAGED_PER_STEP_MAX) {
             notice(follower, step, damage.text);
             continue;
@@ -418,9 +438,10 @@ static enum error_code index_some(struct indexer_follower *follower, struct inde
 
 static enum error_code look_for_bound(struct indexer_follower *follower, struct error *error)
 {
-    uint64_t bound;
+    uint64_t bound = follower->bound_wanted;
     enum error_code code = segment_bound_load(follower->log_fd, &bound, error);
-    if (code)
+    /* While it is damaged nothing can be retired; readers of the log tell. */
+    if (code && code != ERROR_DAMAGED && code != ERROR_FOREIGN)
         return blame_log(follower, code);
     if (bound > follower->bound_wanted)
         follower->bound_wanted = bound;

@@ -41,6 +41,8 @@ struct payload {
     struct place place;            /* of the block that is open; event_count 0: none */
     struct event *events;          /* FORMAT_BLOCK_EVENTS_MAX of them, made by the first call */
     struct buffer json;
+    struct indexer_query_watcher watcher;
+    struct place damaged; /* the last that the watcher was told of */
 };
 
 static const char find_sql[] = "SELECT first_seq, count, segment, offset FROM block_rows"
@@ -114,6 +116,20 @@ static enum error_code check_block(const struct segment_reader_block *block,
                      (unsigned long long)place->segment_first, (unsigned long long)place->offset);
 }
 
+/* The segment is not there, or ends before the block: only retention may take what was durable. */
+static enum error_code check_gone(struct payload *payload, const struct place *place,
+                                  struct error *error)
+{
+    if (place->sequence_first + place->event_count <= segment_reader_bound(payload->reader))
+        return ERROR_NOT_FOUND;
+    return error_set(error, ERROR_DAMAGED,
+                     "segment %llu or its block at byte %llu is missing; events %llu to %llu "
+                     "cannot be read",
+                     (unsigned long long)place->segment_first, (unsigned long long)place->offset,
+                     (unsigned long long)place->sequence_first,
+                     (unsigned long long)(place->sequence_first + place->event_count - 1));
+}
+
 static enum error_code open_block(struct payload *payload, const struct place *place,
                                   struct error *error)
 {
@@ -125,6 +141,8 @@ static enum error_code open_block(struct payload *payload, const struct place *p
     struct segment_reader_block block;
     if (!code)
         code = segment_reader_next_block(payload->reader, &block, error);
+    if (code == ERROR_NOT_FOUND || code == ERROR_END)
+        return check_gone(payload, place, error);
     if (!code)
         code = check_block(&block, place, error);
     if (code)
@@ -141,6 +159,18 @@ static enum error_code open_block(struct payload *payload, const struct place *p
     return OK;
 }
 
+/* Who watches gets no value, and is told; everybody else gets an SQL error. */
+static enum error_code tell_damage(struct payload *payload, const struct place *place,
+                                   enum error_code code, const struct error *error)
+{
+    if (!payload->watcher.damaged)
+        return code;
+    if (memcmp(&payload->damaged, place, sizeof *place) != 0)
+        payload->watcher.damaged(payload->watcher.context, error->text);
+    payload->damaged = *place;
+    return ERROR_NOT_FOUND;
+}
+
 /* *event_out lives as long as its block stays open. ERROR_NOT_FOUND: there is no such event. */
 static enum error_code find_event(struct payload *payload, uint64_t sequence,
                                   const struct event **event_out, struct error *error)
@@ -149,8 +179,11 @@ static enum error_code find_event(struct payload *payload, uint64_t sequence,
     if (!place_holds(&payload->place, sequence)) {
         struct place place;
         code = find_place(payload, sequence, &place, error);
-        if (!code)
-            code = open_block(payload, &place, error);
+        if (code)
+            return code;
+        code = open_block(payload, &place, error);
+        if (code == ERROR_DAMAGED || code == ERROR_IO)
+            code = tell_damage(payload, &place, code, error);
     }
     if (!code)
         *event_out = &payload->events[sequence - payload->place.sequence_first];
@@ -192,6 +225,7 @@ static void payload_call(sqlite3_context *context, int argc, sqlite3_value **arg
 }
 
 enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const char *path,
+                                       const struct indexer_query_watcher *watcher,
                                        struct error *error)
 {
     struct payload *payload = calloc(1, sizeof *payload);
@@ -200,6 +234,7 @@ enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const
         return error_set(error, ERROR_MEMORY, "no memory for the function payload");
     }
     payload->database = lookup;
+    payload->watcher = *watcher;
     payload->path = strdup(path);
     enum error_code code = payload->path ? OK : error_set(error, ERROR_MEMORY, "no memory");
     if (!code)

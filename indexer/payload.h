@@ -8,13 +8,15 @@
 
 #include <sqlite3.h>
 
-#include "core/error.h"
+#include "indexer/query.h"
 
 /*
  * Give `database` the function payload(seq), which finds blocks through `lookup`, a connection to
- * the same index that becomes the function's: it is closed with it, also when this fails.
+ * the same index that becomes the function's: it is closed with it, also when this fails. `watcher`
+ * is copied.
  */
 enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const char *path,
+                                       const struct indexer_query_watcher *watcher,
                                        struct error *error);
 
 #endif

@@ -64,16 +64,18 @@ static bool is_at_rest(int log_fd)
 }
 
 /*
- * Even a reader of a WAL database needs its -shm file. Where the directory cannot be written and
- * nobody has made one, the database is readable all the same as long as nobody writes to it.
+ * Even a reader of a WAL database needs its -shm file. Where the directory cannot be written, or
+ * the disk is full, and nobody has made one, the database is readable all the same as long as
+ * nobody writes to it.
  */
 static enum error_code open_at_rest(int log_fd, const char *file, sqlite3 **database_out,
                                     struct error *error)
 {
     if (!is_at_rest(log_fd))
         return error_set(error, ERROR_IO,
-                         "the directory cannot be written by this user, and the index is in use or "
-                         "was not closed; ask as the owner, or query a copy of the directory");
+                         "the directory cannot be written by this user, or the disk is full, and "
+                         "the index is in use or was not closed; ask as the owner, free space, or "
+                         "query a copy of the directory");
     struct buffer uri = {0};
     enum error_code code = make_immutable_uri(file, &uri, error);
     if (!code)
@@ -94,13 +96,21 @@ static enum error_code open_connection(int log_fd, const char *path, sqlite3 **d
     if (code)
         return code;
     code = open_file(file, 0, database_out, error);
-    if (code == ERROR_IO && faccessat(log_fd, ".", W_OK, AT_EACCESS))
+    if ((code == ERROR_IO && faccessat(log_fd, ".", W_OK, AT_EACCESS)) || code == ERROR_NO_SPACE)
         code = open_at_rest(log_fd, file, database_out, error);
     free(file);
     return code;
 }
 
 enum error_code indexer_query_open(const char *path, sqlite3 **database_out, struct error *error)
+{
+    return indexer_query_open_watched(path, &(struct indexer_query_watcher){0}, database_out,
+                                      error);
+}
+
+enum error_code indexer_query_open_watched(const char *path,
+                                           const struct indexer_query_watcher *watcher,
+                                           sqlite3 **database_out, struct error *error)
 {
     int log_fd = -1;
     sqlite3 *database = NULL, *lookup = NULL;
@@ -110,7 +120,7 @@ enum error_code indexer_query_open(const char *path, sqlite3 **database_out, str
     if (!code)
         code = open_connection(log_fd, path, &lookup, error);
     if (!code)
-        code = indexer_payload_attach(database, lookup, path, error);
+        code = indexer_payload_attach(database, lookup, path, watcher, error);
     file_close(&log_fd);
     if (code) {
         sqlite3_close(database);

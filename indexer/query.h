@@ -6,6 +6,7 @@
  *
  *     payload(seq)  the event's payload as JSON text; NULL when there is no such event (any more);
  *                   an SQL error naming segment and offset when its block is damaged
+ *                   or missing
  *
  * The connection never writes and never checkpoints: that is the follower's alone. Needs no daemon.
  */
@@ -23,5 +24,17 @@ struct sqlite3;
  */
 enum error_code indexer_query_open(const char *path, struct sqlite3 **database_out,
                                    struct error *error);
+
+/*
+ * The same for a program that goes on behind damage: payload(seq) is NULL then instead of an error,
+ * and `damaged` is told why, once for each block.
+ */
+struct indexer_query_watcher {
+    void (*damaged)(void *context, const char *text);
+    void *context;
+};
+enum error_code indexer_query_open_watched(const char *path,
+                                           const struct indexer_query_watcher *watcher,
+                                           struct sqlite3 **database_out, struct error *error);
 
 #endif

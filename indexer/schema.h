@@ -28,6 +28,9 @@ enum {
     INDEXER_SCHEMA_VERSION = 1,                 /* user_version */
 };
 
+/* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text. */
+#define INDEXER_GAP_UNREPAIRED "damage, not repaired"
+
 /* The single row of the table state. */
 struct indexer_schema_state {
     uint8_t log_id[FORMAT_LOG_ID_BYTES];

@@ -37,31 +37,68 @@ static enum error_code check_same_log(const char *path, const struct indexer_sch
         code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, error);
     if (!code)
         code = segment_set_load(log_fd, segments_fd, &set, error);
-    for (size_t i = set.count; !code && i > 0; i--) {
-        const struct segment_set_segment *segment = &set.segments[i - 1];
-        if (segment->header_verdict != FORMAT_VALID)
-            continue;
-        *same_out = !memcmp(segment->header.log_id, state->log_id, sizeof state->log_id);
-        break;
-    }
+    uint8_t log_id[FORMAT_LOG_ID_BYTES];
+    if (!code && !segment_set_identify(&set, log_fd, log_id, NULL))
+        *same_out = !memcmp(log_id, state->log_id, sizeof log_id);
     segment_set_free(&set);
     file_close(&segments_fd);
     file_close(&log_fd);
     return code;
 }
 
-enum error_code indexer_witness(const char *path, uint64_t *sequence_out, struct error *error)
+/*
+ * A number alone may be one that a flipped bit has made: it counts as far as there are rows, of
+ * events or of gaps, or a bound, that it can have come from.
+ */
+static enum error_code read_supported(const char *path, struct indexer_schema_state *state_out,
+                                      struct error *error)
+{
+    sqlite3 *database = NULL;
+    int64_t supported = 0;
+    enum error_code code = indexer_query_open(path, &database, error);
+    if (code)
+        return code;
+    code = indexer_schema_load_state(database, state_out, error);
+    if (!code)
+        code = indexer_database_number(
+            database,
+            "SELECT max(ifnull((SELECT max(seq) FROM event_rows), 0),"
+            " ifnull((SELECT max(last_seq) FROM gap_rows), 0), bound - 1) FROM state",
+            0, &supported, error);
+    if (!code && supported >= 0 && (uint64_t)supported < state_out->last_sequence)
+        state_out->last_sequence = (uint64_t)supported;
+    sqlite3_close_v2(database);
+    return code;
+}
+
+enum error_code indexer_testify(const char *path, struct indexer_testimony *testimony_out,
+                                struct error *error)
 {
     struct indexer_schema_state state;
-    enum error_code code = read_state(path, &state, error);
+    enum error_code code = read_supported(path, &state, error);
     bool same = false;
     if (!code)
         code = check_same_log(path, &state, &same, error);
+    *testimony_out = (struct indexer_testimony){0};
     if (code == ERROR_MEMORY)
         return code;
     /* Whatever else is wrong: a witness that cannot be heard does not stop the log. */
-    *sequence_out = !code && same ? state.last_sequence : 0;
+    if (code || !same || state.last_sequence >= EVENT_SEQUENCE_END)
+        return OK;
+    testimony_out->there = true;
+    testimony_out->last_sequence = state.last_sequence;
+    testimony_out->bound = state.bound;
+    memcpy(testimony_out->log_id, state.log_id, sizeof testimony_out->log_id);
     return OK;
+}
+
+enum error_code indexer_witness(const char *path, uint64_t *sequence_out, struct error *error)
+{
+    struct indexer_testimony testimony;
+    enum error_code code = indexer_testify(path, &testimony, error);
+    if (!code)
+        *sequence_out = testimony.last_sequence;
+    return code;
 }
 
 /* What somebody waits for. */

@@ -7,9 +7,21 @@
 #ifndef DAYBOOK_INDEXER_WITNESS_H
 #define DAYBOOK_INDEXER_WITNESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-#include "core/error.h"
+#include "segment/format.h"
+
+/* All that the index can say of the log. */
+struct indexer_testimony {
+    bool there; /* false: no index, or none that can be believed; the rest is 0 */
+    uint64_t last_sequence;
+    uint64_t bound; /* the lower bound of the log, as far as the index has followed it */
+    uint8_t log_id[FORMAT_LOG_ID_BYTES];
+};
+/* Only ERROR_MEMORY and the like are errors. */
+enum error_code indexer_testify(const char *path, struct indexer_testimony *testimony_out,
+                                struct error *error);
 
 /*
  * The last indexed sequence, for segment_log_open's witness_sequence. 0 when there is no index, or

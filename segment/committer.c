@@ -32,7 +32,9 @@ struct segment_committer {
     int64_t last_commit_ns; /* monotonic */
     int64_t
         first_event_ns; /* monotonic, of the active segment; NO_EVENT; below 0: before this boot */
-    struct error failure; /* the thread's; read after it has ended */
+    int64_t retry_ns;   /* monotonic; when to try to roll again, while the disk is full */
+    size_t wanted_raw, wanted_events; /* … for a block such as the one that found no room */
+    struct error failure;             /* the thread's; read after it has ended */
 
     _Atomic uint64_t events, commits, blocks, rolls, raw_bytes, stored_bytes;
     atomic_bool disk_full;
@@ -90,24 +92,30 @@ static bool is_unused(const struct segment_committer *c)
     return segment_writer_header(c->writer)->sequence_first > c->sequence_last;
 }
 
-/* Seal the active segment and go on in `fd`. Any failure here is final. */
+/*
+ * Seal the active segment and go on in `fd`. Any failure here is final, but for a name that finds
+ * no room (*retry_out): then the sealed segment ends the log for now, and the next try goes on
+ * behind it.
+ */
 static enum error_code change_segment(struct segment_committer *c,
                                       struct segment_writer_start *next, int fd, uint64_t size,
-                                      struct error *error)
+                                      bool *retry_out, struct error *error)
 {
     struct segment_writer *writer;
 
-    if (!is_unused(c)) {
+    if (!is_unused(c) && !segment_writer_is_sealed(c->writer)) {
         enum error_code code = segment_writer_seal(c->writer, c->arrival_ns, error);
         if (code) {
             file_close(&fd);
             return code;
         }
         publish(c);
-        segment_writer_describe(c->writer, &next->header.predecessor);
     }
+    if (!is_unused(c))
+        segment_writer_describe(c->writer, &next->header.predecessor);
     enum error_code code =
         segment_writer_create(next, fd, size, PREPARER_FILE_NAME, &writer, error);
+    *retry_out = code == ERROR_NO_SPACE;
     if (code)
         return code;
     segment_writer_close(c->writer);
@@ -121,7 +129,7 @@ static enum error_code change_segment(struct segment_committer *c,
 
 /*
  * Roll to a segment which has room for a block with such a body. *retry_out: no file could be made,
- * nothing has changed, try again later.
+ * or none could get its name; nothing is lost, try again later.
  */
 static enum error_code roll(struct segment_committer *c, size_t raw_bytes, size_t events,
                             bool *retry_out, struct error *error)
@@ -142,7 +150,7 @@ static enum error_code roll(struct segment_committer *c, size_t raw_bytes, size_
     next.header.commit_align = c->options.commit_align;
     enum error_code code = take_file(c, &next, raw_bytes, events, &fd, &size, error);
     *retry_out = code != OK;
-    return code ? code : change_segment(c, &next, fd, size, error);
+    return code ? code : change_segment(c, &next, fd, size, retry_out, error);
 }
 
 static enum error_code sync_and_publish(struct segment_committer *c, struct error *error)
@@ -151,40 +159,6 @@ static enum error_code sync_and_publish(struct segment_committer *c, struct erro
     if (!code)
         publish(c);
     return code;
-}
-
-/*
- * Roll, and while the disk is full refuse new events and try again. Ends early on stop: then the
- * pending events stay where they are, unacknowledged.
- */
-static enum error_code roll_when_possible(struct segment_committer *c, size_t raw_bytes,
-                                          size_t events, struct error *error)
-{
-    for (;;) {
-        struct error why = {0};
-        bool retry = false;
-        enum error_code code = roll(c, raw_bytes, events, &retry, &why);
-        if (code && retry)
-            error_prefix(&why, "no room for a new segment");
-        if (code && retry && segment_writer_has_undurable(c->writer)) {
-            /* Do not let what is written already wait for space. */
-            code = sync_and_publish(c, error);
-            if (code)
-                return code;
-            continue;
-        }
-        if (code && retry && !segment_pending_is_stopping(c->pending)) {
-            why.code = ERROR_NO_SPACE;
-            segment_pending_refuse(c->pending, &why);
-            atomic_store(&c->disk_full, true);
-            tell(c);
-            segment_pending_sleep(c->pending, clock_monotonic_ns() + RETRY_NS);
-            continue;
-        }
-        if (atomic_exchange(&c->disk_full, false))
-            segment_pending_refuse(c->pending, NULL);
-        return code ? error_set(error, why.code, "%s", why.text) : OK;
-    }
 }
 
 /* Numbers count as taken from the moment that their events are in a segment. */
@@ -211,13 +185,7 @@ static enum error_code write_block(struct segment_committer *c,
                                    const struct segment_block_builder *builder, bool ends_group,
                                    struct error *error)
 {
-    enum error_code code = OK;
-
     assert(builder->event_count > 0 && builder->sequence_first == c->sequence_last + 1);
-    if (!segment_writer_fits(c->writer, builder->raw.size, builder->event_count))
-        code = roll_when_possible(c, builder->raw.size, builder->event_count, error);
-    if (code)
-        return code;
     struct segment_writer_block block = {
         .kind = FORMAT_BLOCK_EVENTS,
         .sequence_first = builder->sequence_first,
@@ -230,7 +198,7 @@ static enum error_code write_block(struct segment_committer *c,
         .ends_group = ends_group,
     };
     uint64_t before = segment_writer_offset(c->writer);
-    code = segment_writer_put(c->writer, &block, error);
+    enum error_code code = segment_writer_put(c->writer, &block, error);
     if (!code)
         code = note_producers(c, builder, error);
     if (code)
@@ -248,28 +216,68 @@ static enum error_code write_block(struct segment_committer *c,
     return OK;
 }
 
-/* One group: write every block, sync once, publish, give the memory back. */
-static enum error_code commit(struct segment_committer *c, struct segment_pending_block **list,
-                              struct error *error)
+/*
+ * Room for one block: in the active segment, or in a new one. *shortage_out: there is none and no
+ * new segment either; the block was not written.
+ */
+static enum error_code make_room(struct segment_committer *c,
+                                 const struct segment_block_builder *builder,
+                                 struct error *shortage_out, struct error *error)
 {
-    enum error_code code = OK;
-    size_t count = 0;
+    size_t raw_bytes = builder->raw.size, events = builder->event_count;
+    struct error why = {0};
+    bool retry = false;
 
-    for (struct segment_pending_block *block = *list; block && !code; block = block->next, count++)
-        code = write_block(c, &block->builder, block->next == NULL, error);
+    if (segment_writer_fits(c->writer, raw_bytes, events))
+        return OK;
+    enum error_code code = roll(c, raw_bytes, events, &retry, &why);
+    if (code && !retry)
+        return error_set(error, code, "%s", why.text);
+    if (code)
+        *shortage_out = why;
+    return OK;
+}
+
+/*
+ * There is no room for these events, and for what was appended meanwhile: no file has ever held
+ * them, so they can be refused instead of left waiting (docs/decisions/).
+ */
+static enum error_code refuse(struct segment_committer *c, struct segment_pending_block **list,
+                              const struct error *shortage, struct error *error)
+{
+    const struct segment_block_builder *builder = &(*list)->builder;
+    struct error why = *shortage;
+
+    c->wanted_raw = builder->raw.size;
+    c->wanted_events = builder->event_count;
+    why.code = ERROR_NO_SPACE;
+    error_prefix(&why, "there is no room for a new segment");
+    enum error_code code =
+        segment_pending_withdraw(c->pending, *list, c->sequence_last, c->producers, &why, error);
     if (code)
         return code;
-    if (c->options.report_written)
-        tell(c);
-    code = sync_and_publish(c, error);
-    if (code)
-        return code;
-    *list = segment_pending_release(c->pending, *list, count);
+    *list = NULL;
+    c->retry_ns = clock_monotonic_ns() + RETRY_NS;
+    atomic_store(&c->disk_full, true);
     tell(c);
     return OK;
 }
 
-/* A block without events: a watermark when idle, a stop mark at the end. */
+/*
+ * Is it the last block of its group? Each may turn out to be, when nobody knows where the next one
+ * could go; then each ends on a commit boundary.
+ */
+static bool is_last(const struct segment_committer *c, const struct segment_pending_block *block)
+{
+    struct segment_preparer_state next;
+
+    if (!block->next)
+        return true;
+    segment_preparer_read(c->preparer, &next);
+    return next.trouble.code != OK;
+}
+
+/* A block without events: a watermark when idle or behind a stop mark, a stop mark at the end. */
 static enum error_code mark(struct segment_committer *c, enum segment_format_block_kind kind,
                             struct error *error)
 {
@@ -286,6 +294,48 @@ static enum error_code mark(struct segment_committer *c, enum segment_format_blo
     return code;
 }
 
+/*
+ * Nothing goes behind a stop mark before a watermark is durable there. Or else, when the power
+ * fails and takes all of the first commit, the log looks as cleanly stopped as before, and the
+ * sequences of those events, which somebody may have been told, would be given again.
+ */
+static enum error_code leave_stop(struct segment_committer *c, struct error *error)
+{
+    return segment_writer_has_put(c->writer) ? OK : mark(c, FORMAT_BLOCK_WATERMARK, error);
+}
+
+/* One group: write every block, sync once, publish, give the memory back. */
+static enum error_code commit(struct segment_committer *c, struct segment_pending_block **list,
+                              struct error *error)
+{
+    struct error shortage = {0};
+    enum error_code code = OK;
+    size_t count = 0;
+
+    for (struct segment_pending_block *block = *list; block && !code; block = block->next) {
+        code = make_room(c, &block->builder, &shortage, error);
+        if (shortage.code)
+            break;
+        if (!code)
+            code = leave_stop(c, error);
+        if (!code)
+            code = write_block(c, &block->builder, is_last(c, block), error);
+        count++;
+    }
+    if (code)
+        return code;
+    if (c->options.report_written && count > 0)
+        tell(c);
+    /* What is written already must not wait for space. */
+    if (segment_writer_has_undurable(c->writer))
+        code = sync_and_publish(c, error);
+    if (code)
+        return code;
+    *list = segment_pending_release(c->pending, *list, count);
+    tell(c);
+    return shortage.code ? refuse(c, list, &shortage, error) : OK;
+}
+
 static int64_t idle_deadline(const struct segment_committer *c)
 {
     return segment_writer_wants_watermark(c->writer) ? c->last_commit_ns + IDLE_WATERMARK_NS
@@ -299,25 +349,46 @@ static int64_t age_deadline(const struct segment_committer *c)
     return c->first_event_ns + c->options.segment_age_ns;
 }
 
-/* What is due without any event: an idle watermark, a roll by age. */
+static int64_t roll_deadline(const struct segment_committer *c)
+{
+    return atomic_load(&c->disk_full) ? c->retry_ns : age_deadline(c);
+}
+
+/* Because of its age, or because it is full and there was no room for another one. */
+static enum error_code roll_again(struct segment_committer *c, struct error *error)
+{
+    bool full = atomic_load(&c->disk_full);
+    bool retry = false;
+    struct error why;
+    enum error_code code =
+        roll(c, full ? c->wanted_raw : 0, full ? c->wanted_events : 0, &retry, &why);
+
+    if (code && !retry)
+        return error_set(error, code, "%s", why.text);
+    if (code) {
+        /* No file for a next segment: nothing has changed, and nothing is lost by waiting. */
+        c->retry_ns = clock_monotonic_ns() + RETRY_NS;
+        if (!full)
+            c->first_event_ns = c->retry_ns - c->options.segment_age_ns;
+    } else if (full) {
+        atomic_store(&c->disk_full, false);
+        segment_pending_resume(c->pending);
+    }
+    tell(c);
+    return OK;
+}
+
+/* What is due without any event: an idle watermark, a roll. */
 static enum error_code keep_house(struct segment_committer *c, struct error *error)
 {
     int64_t now = clock_monotonic_ns();
-    bool retry;
 
-    if (now >= age_deadline(c)) {
-        struct error why;
-        enum error_code code = roll(c, 0, 0, &retry, &why);
-        if (!code)
-            return OK;
-        if (!retry)
-            return error_set(error, code, "%s", why.text);
-        /* No file for a next segment: nothing has changed, and nothing is lost by waiting. */
-        c->first_event_ns = now + RETRY_NS - c->options.segment_age_ns;
+    if (now >= idle_deadline(c)) {
+        enum error_code code = mark(c, FORMAT_BLOCK_WATERMARK, error);
+        if (code)
+            return code;
     }
-    if (now >= idle_deadline(c))
-        return mark(c, FORMAT_BLOCK_WATERMARK, error);
-    return OK;
+    return now >= roll_deadline(c) ? roll_again(c, error) : OK;
 }
 
 static void *work(void *context)
@@ -328,8 +399,8 @@ static void *work(void *context)
 
     while (!code) {
         int64_t idle = idle_deadline(c);
-        int64_t age = age_deadline(c);
-        list = segment_pending_take(c->pending, idle < age ? idle : age);
+        int64_t next = roll_deadline(c);
+        list = segment_pending_take(c->pending, idle < next ? idle : next);
         if (list)
             code = commit(c, &list, &c->failure);
         else if (segment_pending_is_stopping(c->pending))
@@ -339,7 +410,7 @@ static void *work(void *context)
     }
     /* Nothing put since the last stop: its mark still ends the log, and there is no room for
      * endless marks. */
-    if (!code && segment_writer_has_put(c->writer))
+    if (!code && segment_writer_has_put(c->writer) && !segment_writer_is_sealed(c->writer))
         code = mark(c, FORMAT_BLOCK_STOP, &c->failure);
     if (code) {
         segment_pending_fail(c->pending, &c->failure);
@@ -376,7 +447,13 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
     c->sequence_last = start->sequence_next - 1;
     c->arrival_ns = start->arrival_ns;
     c->first_event_ns = age_of_first_event(start->writer);
-    enum error_code code = segment_preparer_create(c->segments_fd, &c->preparer, error);
+    struct segment_preparer_start preparer = {
+        .log_fd = start->log_fd,
+        .segments_fd = start->segments_fd,
+        .on_change = start->options->on_progress,
+        .context = start->options->context,
+    };
+    enum error_code code = segment_preparer_create(&preparer, &c->preparer, error);
     if (code) {
         free(c);
         return code;
@@ -398,6 +475,9 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
 
 void segment_committer_count(struct segment_committer *c, struct segment_log_counters *counters_out)
 {
+    struct segment_preparer_state preparer;
+
+    segment_preparer_read(c->preparer, &preparer);
     *counters_out = (struct segment_log_counters){
         .events = atomic_load(&c->events),
         .duplicates = segment_pending_duplicates(c->pending),
@@ -406,9 +486,28 @@ void segment_committer_count(struct segment_committer *c, struct segment_log_cou
         .rolls = atomic_load(&c->rolls),
         .raw_bytes = atomic_load(&c->raw_bytes),
         .stored_bytes = atomic_load(&c->stored_bytes),
-        .prepare_failures = segment_preparer_failures(c->preparer),
+        .prepare_failures = preparer.failures,
+        .next_missing = preparer.trouble.code != OK,
         .disk_full = atomic_load(&c->disk_full),
     };
+}
+
+/* The preparer first: what it makes now, the committer need not wait for. */
+void segment_committer_settle(struct segment_committer *c)
+{
+    segment_preparer_settle(c->preparer);
+    segment_pending_settle(c->pending);
+    segment_preparer_settle(c->preparer);
+}
+
+void segment_committer_read_trouble(struct segment_committer *c, struct error *trouble_out)
+{
+    struct segment_preparer_state preparer;
+
+    segment_preparer_read(c->preparer, &preparer);
+    *trouble_out = preparer.trouble;
+    if (!preparer.trouble.code)
+        segment_pending_read_refusal(c->pending, trouble_out);
 }
 
 enum error_code segment_committer_close(struct segment_committer *c, struct error *error)
@@ -417,8 +516,11 @@ enum error_code segment_committer_close(struct segment_committer *c, struct erro
 
     segment_pending_stop(c->pending);
     pthread_join(c->thread, NULL);
+    struct error why;
     if (c->failure.code)
         code = error_set(error, c->failure.code, "%s", c->failure.text);
+    else if (segment_pending_take_withdrawal(c->pending, &why))
+        code = error_set(error, why.code, "%s", why.text);
     segment_preparer_free(c->preparer);
     segment_writer_close(c->writer);
     segment_producers_free(c->producers);

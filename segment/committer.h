@@ -7,8 +7,8 @@
  * commit is vouched for on disk.
  *
  * The first I/O error on the active segment is final (D8): pending->failure is set, nothing more is
- * written. When no new segment can be made, new events are refused, what is pending waits, and it
- * tries again every half second.
+ * written. When no new segment can be made, what has found no room is withdrawn and new events are
+ * refused, and it tries again every half second.
  */
 #ifndef DAYBOOK_SEGMENT_COMMITTER_H
 #define DAYBOOK_SEGMENT_COMMITTER_H
@@ -21,6 +21,7 @@ struct segment_committer;
 
 struct segment_committer_start {
     const struct segment_log_options *options; /* defaults filled in; copied */
+    int log_fd;
     int segments_fd;
     uint32_t epoch;
     struct segment_writer *writer;       /* taken over on success */
@@ -35,9 +36,13 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
                                          struct error *error);
 void segment_committer_count(struct segment_committer *committer,
                              struct segment_log_counters *counters_out);
+/* See segment_log_settle. */
+void segment_committer_settle(struct segment_committer *committer);
+/* Why there is no next segment; code OK: it is there, or on its way. */
+void segment_committer_read_trouble(struct segment_committer *committer, struct error *trouble_out);
 /*
  * Commit what is pending, write a stop mark, end the thread, free. Returns the failure, if there
- * was one, or ERROR_NO_SPACE when something pending found no room.
+ * was one, or ERROR_NO_SPACE when something was withdrawn and nobody has heard of it.
  */
 enum error_code segment_committer_close(struct segment_committer *committer, struct error *error);
 

@@ -34,6 +34,24 @@ static uint32_t segment_header_checksum(const uint8_t *bytes)
     return checksum_extend(checksum, bytes + 12, FORMAT_SEGMENT_HEADER_BYTES - 12);
 }
 
+static void encode_predecessor(const struct segment_format_predecessor *predecessor, uint8_t *b)
+{
+    bytes_store64(b, predecessor->sequence_first);
+    bytes_store64(b + 8, predecessor->sequence_last);
+    bytes_store64(b + 16, predecessor->end_offset);
+    bytes_store32(b + 24, predecessor->chain);
+}
+
+static struct segment_format_predecessor decode_predecessor(const uint8_t *b)
+{
+    return (struct segment_format_predecessor){
+        .sequence_first = bytes_load64(b),
+        .sequence_last = bytes_load64(b + 8),
+        .end_offset = bytes_load64(b + 16),
+        .chain = bytes_load32(b + 24),
+    };
+}
+
 void segment_format_encode_segment_header(const struct segment_format_segment_header *header,
                                           uint8_t bytes_out[FORMAT_SEGMENT_HEADER_BYTES],
                                           uint32_t *checksum_out)
@@ -49,20 +67,30 @@ void segment_format_encode_segment_header(const struct segment_format_segment_he
     bytes_store64(b + 48, (uint64_t)header->created_ns);
     bytes_store32(b + 56, header->epoch);
     bytes_store32(b + 60, header->commit_align);
-    bytes_store64(b + 64, header->predecessor.sequence_first);
-    bytes_store64(b + 72, header->predecessor.sequence_last);
-    bytes_store64(b + 80, header->predecessor.end_offset);
-    bytes_store32(b + 88, header->predecessor.chain);
+    encode_predecessor(&header->predecessor, b + 64);
     bytes_store64(b + 96, header->published_bytes);
+    encode_predecessor(&header->replaces, b + 104);
     bytes_store32(b + 8, segment_header_checksum(b));
     *checksum_out = bytes_load32(b + 8);
+}
+
+static bool replaced_in_range(const struct segment_format_segment_header *header)
+{
+    const struct segment_format_predecessor *replaced = &header->replaces;
+
+    if (replaced->sequence_first == 0)
+        return replaced->sequence_last == 0 && replaced->end_offset == 0 && replaced->chain == 0;
+    return replaced->sequence_last < EVENT_SEQUENCE_END &&
+           replaced->sequence_last + 1 >= header->sequence_first &&
+           replaced->sequence_last + 1 >= replaced->sequence_first;
 }
 
 static bool segment_header_in_range(const struct segment_format_segment_header *header)
 {
     const struct segment_format_predecessor *before = &header->predecessor;
 
-    return header->sequence_first > 0 && header->size_bytes >= FORMAT_SEGMENT_BYTES_MIN &&
+    return header->sequence_first > 0 && header->sequence_first <= EVENT_SEQUENCE_END &&
+           header->size_bytes >= FORMAT_SEGMENT_BYTES_MIN &&
            header->size_bytes <= FORMAT_SEGMENT_BYTES_MAX &&
            header->size_bytes % FORMAT_SEGMENT_HEADER_BYTES == 0 &&
            (header->commit_align == 8 || header->commit_align == 512 ||
@@ -70,7 +98,7 @@ static bool segment_header_in_range(const struct segment_format_segment_header *
            header->published_bytes >= FORMAT_SEGMENT_HEADER_BYTES &&
            header->published_bytes <= header->size_bytes - FORMAT_TRAILER_BYTES &&
            before->sequence_first < header->sequence_first &&
-           before->sequence_last < header->sequence_first;
+           before->sequence_last < header->sequence_first && replaced_in_range(header);
 }
 
 enum segment_format_verdict segment_format_decode_segment_header(
@@ -85,7 +113,7 @@ enum segment_format_verdict segment_format_decode_segment_header(
     if (bytes_load32(b + 8) != segment_header_checksum(b))
         return FORMAT_BAD;
     if (bytes_load32(b + 12) != FORMAT_VERSION || bytes_load32(b + 92) != 0 ||
-        !bytes_are_zero(b + 104, FORMAT_SEGMENT_HEADER_BYTES - 104))
+        !bytes_are_zero(b + 132, FORMAT_SEGMENT_HEADER_BYTES - 132))
         return FORMAT_NEWER;
     memcpy(header.log_id, b + 16, FORMAT_LOG_ID_BYTES);
     header.sequence_first = bytes_load64(b + 32);
@@ -93,11 +121,9 @@ enum segment_format_verdict segment_format_decode_segment_header(
     header.created_ns = (int64_t)bytes_load64(b + 48);
     header.epoch = bytes_load32(b + 56);
     header.commit_align = bytes_load32(b + 60);
-    header.predecessor.sequence_first = bytes_load64(b + 64);
-    header.predecessor.sequence_last = bytes_load64(b + 72);
-    header.predecessor.end_offset = bytes_load64(b + 80);
-    header.predecessor.chain = bytes_load32(b + 88);
+    header.predecessor = decode_predecessor(b + 64);
     header.published_bytes = bytes_load64(b + 96);
+    header.replaces = decode_predecessor(b + 104);
     if (!segment_header_in_range(&header))
         return FORMAT_BAD;
     *header_out = header;
@@ -162,7 +188,7 @@ static bool block_fields_fit(const struct segment_format_block_header *h)
         return false;
     if (bodiless != (h->raw_bytes == 0))
         return false;
-    if (h->sequence_first == 0 || h->sequence_first > UINT64_MAX - FORMAT_BLOCK_EVENTS_MAX)
+    if (h->sequence_first == 0 || h->sequence_first > EVENT_SEQUENCE_END - h->event_count)
         return false;
     return h->durable_offset <= h->offset && h->time_min_ns <= h->time_max_ns;
 }
@@ -235,6 +261,8 @@ enum segment_format_verdict segment_format_decode_trailer(
         return FORMAT_BAD;
     if (bytes_load32(b + 20) != 0 || bytes_load64(b + 56) != 0)
         return FORMAT_NEWER;
+    if (bytes_load64(b + 24) >= EVENT_SEQUENCE_END)
+        return FORMAT_BAD;
     trailer_out->seal_offset = bytes_load64(b + 8);
     trailer_out->seal_checksum = bytes_load32(b + 16);
     trailer_out->sequence_last = bytes_load64(b + 24);
@@ -321,8 +349,15 @@ const char *segment_format_gap_cause_text(enum segment_format_gap_cause cause)
         return "power loss";
     case FORMAT_GAP_DAMAGED_TAIL:
         return "damaged tail";
+    case FORMAT_GAP_DAMAGE:
+        return "damage";
     }
     return "unknown";
+}
+
+bool segment_format_gap_is_loss(enum segment_format_gap_cause cause)
+{
+    return cause == FORMAT_GAP_DAMAGED_TAIL || cause == FORMAT_GAP_DAMAGE;
 }
 
 void segment_format_encode_gap(const struct segment_format_gap *gap,
@@ -348,10 +383,10 @@ enum error_code segment_format_decode_gap(const void *body, size_t size,
         .cause = (enum segment_format_gap_cause)bytes_load32(b + 16),
     };
     if (bytes_load32(b + 20) != 0 || gap.cause < FORMAT_GAP_TORN_TAIL ||
-        gap.cause > FORMAT_GAP_DAMAGED_TAIL)
+        gap.cause > FORMAT_GAP_DAMAGE)
         return error_set(error, ERROR_VERSION, "a gap of a cause that this Daybook does not know");
     if (gap.sequence_first == 0 || gap.sequence_last < gap.sequence_first ||
-        gap.sequence_last > UINT64_MAX - FORMAT_BLOCK_EVENTS_MAX)
+        gap.sequence_last >= EVENT_SEQUENCE_END)
         return error_set(error, ERROR_DAMAGED,
                          "a gap from %" PRIu64 " to %" PRIu64 " is impossible", gap.sequence_first,
                          gap.sequence_last);
@@ -384,7 +419,7 @@ bool segment_format_parse_segment_name(const char *name, uint64_t *sequence_firs
             return false;
         value = value * 10 + digit;
     }
-    if (value == 0)
+    if (value == 0 || value > EVENT_SEQUENCE_END)
         return false;
     *sequence_first_out = value;
     return true;

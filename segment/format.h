@@ -63,6 +63,11 @@ struct segment_format_segment_header {
     /* Blocks up to here were durable before the file got its name: never a torn tail. */
     uint64_t published_bytes;
     struct segment_format_predecessor predecessor;
+    /*
+     * In a segment that a repair has written: what the one behind it says of its predecessor, which
+     * described the file that stood here before. sequence_first 0: nothing.
+     */
+    struct segment_format_predecessor replaces;
 };
 
 enum segment_format_block_kind {
@@ -164,8 +169,11 @@ enum segment_format_gap_cause {
     FORMAT_GAP_TORN_TAIL = 1,    /* unacknowledged events of a killed process */
     FORMAT_GAP_POWER_LOSS = 2,   /* numbers that may have been given out before the power went */
     FORMAT_GAP_DAMAGED_TAIL = 3, /* the tail was quarantined */
+    FORMAT_GAP_DAMAGE = 4,       /* durable events were damaged or missing, and a repair said so */
 };
 const char *segment_format_gap_cause_text(enum segment_format_gap_cause cause);
+/* Were there events, of which somebody may have been told that they are safe? */
+bool segment_format_gap_is_loss(enum segment_format_gap_cause cause);
 
 enum { FORMAT_GAP_BODY_BYTES = 24 };
 struct segment_format_gap {

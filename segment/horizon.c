@@ -45,7 +45,8 @@ static enum error_code look_at_page(struct segment_horizon *horizon,
     }
     struct segment_watermark_state state;
     if (!segment_watermark_read(horizon->page, &state) ||
-        memcmp(state.log_id, horizon->log_id, FORMAT_LOG_ID_BYTES) != 0)
+        memcmp(state.log_id, horizon->log_id, FORMAT_LOG_ID_BYTES) != 0 ||
+        (!basis->held && !state.plausible))
         return OK;
     basis->page = true;
     basis->state = state;
@@ -207,8 +208,15 @@ static enum error_code scan_log(const struct segment_horizon *horizon,
     if (code)
         return code;
     *limit_out = set.bound - 1;
-    if (set.count > 0)
-        code = scan_segment(horizon, basis, &set.segments[set.count - 1], limit_out, error);
+    /* Behind a stranger that has a segment's name, the last segment is another one. */
+    for (size_t i = set.count; !code && i > 0; i--) {
+        uint64_t limit = 0;
+        code = scan_segment(horizon, basis, &set.segments[i - 1], &limit, error);
+        if (!code && limit > *limit_out)
+            *limit_out = limit;
+        if (set.segments[i - 1].header_verdict == FORMAT_VALID)
+            break;
+    }
     segment_set_free(&set);
     return code;
 }

@@ -46,6 +46,8 @@ enum error_code segment_lock_take(int log_fd, enum segment_lock_role role, int *
         if (code)
             return code;
         code = file_lock(fd, lock_name, role, error);
+        if (!code && role == LOCK_WRITER)
+            code = file_lock_directory(log_fd, "the directory of the log", error);
         if (code == ERROR_BUSY)
             code = describe_busy(role, error);
         /* A lock on a file that nobody else can find any more excludes nobody. */

@@ -2,7 +2,8 @@
  * segment/lock.h - who may do what in a log's directory: byte locks on DIR/LOCK.
  *
  * Open file description locks (fcntl(2)): they die with their holder, survive an unrelated close in
- * the same process, and are held for life. There is no PID file and no override.
+ * the same process, and are held for life. There is no PID file and no override. The writer also
+ * locks the directory itself: who deletes or replaces DIR/LOCK under it lets no second writer in.
  */
 #ifndef DAYBOOK_SEGMENT_LOCK_H
 #define DAYBOOK_SEGMENT_LOCK_H
@@ -17,7 +18,8 @@ enum segment_lock_role {
 
 /*
  * Take the role, without waiting: ERROR_BUSY names what holds it. *fd_out keeps it until
- * file_close. After locking, checks that the file is still the one named DIR/LOCK.
+ * file_close, and the writer's `log_fd` has to be closed, too, before the next one gets in. After
+ * locking, checks that the file is still the one named DIR/LOCK.
  */
 enum error_code segment_lock_take(int log_fd, enum segment_lock_role role, int *fd_out,
                                   struct error *error);

@@ -10,7 +10,7 @@
 
 #define DEFAULT_SEGMENT_BYTES  (UINT64_C(64) << 20)
 #define DEFAULT_SEGMENT_AGE_NS (INT64_C(86400) * 1000000000)
-#define DEFAULT_PENDING_BYTES  ((size_t)8 << 20)
+#define DEFAULT_BLOCK_BYTES    ((size_t)256 << 10)
 
 struct segment_log {
     struct segment_opening opened; /* writer and producers have gone to the committer */
@@ -30,7 +30,9 @@ static enum error_code fill_in(const struct segment_log_options *given,
     if (options.commit_align == 0)
         options.commit_align = FORMAT_ALIGNMENT;
     if (options.pending_bytes_max == 0)
-        options.pending_bytes_max = DEFAULT_PENDING_BYTES;
+        options.pending_bytes_max = LOG_PENDING_BYTES;
+    if (options.block_bytes_max == 0)
+        options.block_bytes_max = DEFAULT_BLOCK_BYTES;
     if (options.segment_bytes < FORMAT_SEGMENT_BYTES_MIN ||
         options.segment_bytes > FORMAT_SEGMENT_BYTES_MAX)
         return error_set(error, ERROR_INVALID,
@@ -53,18 +55,22 @@ static enum error_code start_threads(struct segment_log *log,
     struct segment_opening *opened = &log->opened;
     struct segment_pending_start pending = {
         .bytes_max = options->pending_bytes_max,
+        .block_bytes_max = options->block_bytes_max,
         .sequence_next = opened->sequence_next,
         .arrival_ns = opened->arrival_ns,
         .producers = opened->producers,
+        .withdrawals_are_taken = options->takes_withdrawals,
     };
     enum error_code code = segment_pending_create(&pending, &log->pending, error);
 
     if (code)
         return code;
     /* All that recovery accepted is durable: now readers may know. */
+    segment_watermark_set_written(opened->watermark, opened->sequence_next - 1);
     segment_watermark_publish(opened->watermark, opened->sequence_next - 1);
     struct segment_committer_start committer = {
         .options = options,
+        .log_fd = opened->log_fd,
         .segments_fd = opened->segments_fd,
         .epoch = opened->epoch,
         .writer = opened->writer,
@@ -150,6 +156,11 @@ enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, str
     return segment_pending_wait(log->pending, sequence, error);
 }
 
+void segment_log_settle(struct segment_log *log)
+{
+    segment_committer_settle(log->committer);
+}
+
 void segment_log_wait_room(struct segment_log *log)
 {
     segment_pending_wait_room(log->pending);
@@ -158,6 +169,11 @@ void segment_log_wait_room(struct segment_log *log)
 enum error_code segment_log_failure(const struct segment_log *log, struct error *error)
 {
     return segment_pending_failure(log->pending, error);
+}
+
+bool segment_log_take_withdrawal(struct segment_log *log, struct error *why_out)
+{
+    return segment_pending_take_withdrawal(log->pending, why_out);
 }
 
 uint64_t segment_log_producer_number(struct segment_log *log, const char *name, size_t name_bytes)
@@ -173,6 +189,11 @@ const uint8_t *segment_log_id(const struct segment_log *log)
 void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out)
 {
     segment_committer_count(log->committer, counters_out);
+}
+
+void segment_log_read_trouble(struct segment_log *log, struct error *trouble_out)
+{
+    segment_committer_read_trouble(log->committer, trouble_out);
 }
 
 enum error_code segment_log_close(struct segment_log *log, struct error *error)

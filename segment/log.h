@@ -10,7 +10,10 @@
  *   - Sequences are given in the order of append, and never twice.
  *   - Durable events never change again.
  *   - After the first failed write or sync nothing is ever acknowledged again
- * (segment_log_failure).
+ *     (segment_log_failure).
+ *   - What was appended and finds no room on a full disk is withdrawn: it is not stored, its
+ *     sequences and numbers are given again, and whoever appends hears of it before anything else
+ *     is appended.
  *
  * Threads: append and kick from any thread; wait from any thread; open and close once.
  */
@@ -24,16 +27,30 @@ struct segment_log;
 
 enum segment_log_write_path { LOG_WRITE_PWRITE, LOG_WRITE_MMAP };
 
+enum { LOG_PENDING_BYTES = 8 << 20 }; /* pending_bytes_max when it is 0 */
+
 struct segment_log_options {
     uint64_t segment_bytes; /* the largest; young logs start smaller. 0: 64 MiB */
     int64_t segment_age_ns; /* roll when the first event is older. 0: one day */
     enum segment_log_write_path write_path;
     uint32_t commit_align;     /* 8, 512 or 4096; 0: 8 */
-    size_t pending_bytes_max;  /* memory for events that are not on disk yet. 0: 8 MiB */
+    size_t pending_bytes_max;  /* memory for events that are not on disk yet. 0: LOG_PENDING_BYTES */
+    size_t block_bytes_max;    /* of events that share a block, uncompressed. 0: 256 KiB */
     uint64_t witness_sequence; /* somebody (the index) has seen this sequence durable; 0: nobody */
-    bool report_written;       /* call on_progress for "written" too, not only for "durable" */
-    /* Called on the committer's thread after each step forward and after a failure; must be quick.
+    /*
+     * For segment/repair.h: finish a repair. Where only a witness knows of events, a gap is put on
+     * record instead of refusing.
      */
+    bool repairing;
+    bool report_written; /* call on_progress for "written" too, not only for "durable" */
+    /*
+     * A withdrawal is heard of by segment_log_take_withdrawal only; until then append refuses. For
+     * who keeps answers waiting. Otherwise the first ERROR_NO_SPACE that append or wait return
+     * tells of it: enough for one thread that appends and waits.
+     */
+    bool takes_withdrawals;
+    /* Called on one of the log's threads after each step forward, after a failure, and when the
+     * disk becomes full or has room again; must be quick. */
     void (*on_progress)(void *context);
     void *context;
 };
@@ -57,7 +74,8 @@ enum segment_log_outcome {
  * arrival time. On LOG_APPENDED *sequence_out is its sequence; on LOG_DUPLICATE it is the last
  * sequence of this producer: once that is durable, so is the copy.
  * ERROR_BUSY: memory for pending events is used up; wait for progress. ERROR_NO_SPACE: the disk is
- * full and the active segment too. ERROR_IO: the log has failed. The event is not stored then.
+ * full and the active segment too; what was appended before and is not durable was withdrawn.
+ * ERROR_IO: the log has failed. The event is not stored then.
  */
 enum error_code segment_log_append(struct segment_log *log, const struct event *event,
                                    enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
@@ -75,11 +93,23 @@ uint64_t segment_log_written(const struct segment_log *log);
 uint64_t segment_log_durable(const struct segment_log *log);
 /* The last sequence given. */
 uint64_t segment_log_appended(const struct segment_log *log);
-/* Kick, and wait until `sequence` is durable. ERROR_IO: the log failed first; the outcome is
- * unknown. */
+/* Kick, and wait until `sequence` is durable. ERROR_NO_SPACE: it was withdrawn, and is not stored.
+ * ERROR_IO: the log failed first; the outcome is unknown. */
 enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error);
+/*
+ * Commit what was appended, do what is due by the clock (core/clock.h), and wait until the log's
+ * threads sleep: then the log's state does not depend on their timing. For simulations, whose time
+ * stands still meanwhile; nobody else may use the log during the call.
+ */
+void segment_log_settle(struct segment_log *log);
 /* Wait until room is there again (after ERROR_BUSY) or the log has failed. */
 void segment_log_wait_room(struct segment_log *log);
+
+/*
+ * Was something withdrawn since the last call? Then all that is not durable now was: nothing has
+ * been appended since. With segment_log_options.takes_withdrawals, from the thread that appends.
+ */
+bool segment_log_take_withdrawal(struct segment_log *log, struct error *why_out);
 
 /* OK, or the error that ended acknowledgements for good. */
 enum error_code segment_log_failure(const struct segment_log *log, struct error *error);
@@ -93,9 +123,13 @@ struct segment_log_counters {
     uint64_t events, duplicates, commits, blocks, rolls;
     uint64_t raw_bytes, stored_bytes;
     uint64_t prepare_failures;
-    bool disk_full;
+    bool next_missing; /* the next segment cannot be made; the present one still takes events */
+    bool disk_full;    /* … and it is full, too: new events are refused */
 };
 void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out);
+
+/* Why the next segment cannot be made; code OK: it can. */
+void segment_log_read_trouble(struct segment_log *log, struct error *trouble_out);
 
 /*
  * Commit what was appended, write the stop mark, give everything back. Returns the failure when

@@ -1,16 +1,16 @@
 #include "segment/opening.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/identity.h"
 #include "segment/bound.h"
 #include "segment/committer.h"
+#include "segment/intent.h"
 #include "segment/lock.h"
 #include "segment/preparer.h"
 #include "segment/quarantine.h"
@@ -27,8 +27,11 @@ struct opening_work {
     struct segment_seal totals; /* of the last segment */
     uint64_t witness;
     bool same_boot;
+    bool damaged_tail;                   /* found now, or by a recovery that was interrupted */
     struct segment_watermark_state page; /* zeros when there is none of this log */
-    struct segment_format_gap gap;       /* sequence_first 0: none */
+    uint64_t lost_last; /* in a repair: up to here events are lost of which only a witness knows */
+    struct segment_format_gap gaps[2];
+    size_t gap_count;
 };
 
 static enum error_code take_directory(struct opening_work *work, const char *path,
@@ -39,11 +42,30 @@ static enum error_code take_directory(struct opening_work *work, const char *pat
 
     if (!code)
         code = file_check_local(out->log_fd, path, error);
+    if (!code && work->options->write_path == LOG_WRITE_MMAP)
+        code = file_check_overwrites(out->log_fd, path, error);
     if (!code)
         code = segment_lock_take(out->log_fd, LOCK_WRITER, &out->lock_fd, error);
     if (!code)
         code = file_open_directory_at(out->log_fd, "segments", true, &out->segments_fd, error);
-    return code;
+    if (code)
+        return code;
+    file_keep_in_place(out->log_fd);
+    file_keep_in_place(out->segments_fd);
+    return OK;
+}
+
+/* Every refusal because of damage names the way forward. */
+static enum error_code refuse(enum error_code code, struct error *error)
+{
+    if (code != ERROR_DAMAGED && code != ERROR_FOREIGN)
+        return code;
+    struct error why = *error;
+    return error_set(error, ERROR_DAMAGED,
+                     "%s; reading goes on, writing would hide the damage: 'daybook verify' names "
+                     "all of it, 'daybook verify --repair' keeps the damaged bytes, puts the loss "
+                     "on record and lets writing go on",
+                     why.text);
 }
 
 /* Without an identity of the boot nobody can say that the machine was not restarted. */
@@ -69,7 +91,7 @@ static enum error_code ask_watermark(struct opening_work *work, struct error *er
     if (code)
         return code;
     bool ours =
-        segment_watermark_read(page, &state) &&
+        segment_watermark_read(page, &state) && state.plausible &&
         (!work->last || memcmp(state.log_id, work->last->header.log_id, FORMAT_LOG_ID_BYTES) == 0);
     if (ours)
         work->page = state;
@@ -82,10 +104,14 @@ static enum error_code ask_watermark(struct opening_work *work, struct error *er
 
 static enum error_code load_set(struct opening_work *work, struct error *error)
 {
-    enum error_code code =
-        segment_set_load(work->out.log_fd, work->out.segments_fd, &work->set, error);
+    enum error_code code = OK;
+    if (!work->options->repairing)
+        code = refuse(segment_intent_check(work->out.log_fd, error), error);
+    if (code)
+        return code;
+    code = segment_set_load(work->out.log_fd, work->out.segments_fd, &work->set, error);
     if (!code)
-        code = segment_set_check(&work->set, error);
+        code = refuse(segment_set_check(&work->set, error), error);
     if (!code && work->set.count > 0)
         work->last = &work->set.segments[work->set.count - 1];
     return code;
@@ -143,7 +169,14 @@ static enum error_code scan_last(struct opening_work *work, struct error *error)
     code = segment_recovery_scan(fd, last, last->sealed, work->witness, visit_block, work,
                                  &work->scan, error);
     file_close(&fd);
-    return code;
+    if (code == ERROR_IO) {
+        struct error why = *error;
+        return error_set(error, code,
+                         "%s; when the device does not give these bytes back, 'daybook verify "
+                         "--repair --accept-loss' puts on record what they held",
+                         why.text);
+    }
+    return refuse(code, error);
 }
 
 static enum error_code refuse_corrupt(const struct opening_work *work, struct error *error)
@@ -156,12 +189,59 @@ static enum error_code refuse_corrupt(const struct opening_work *work, struct er
 
     if (last < scan->sequence_next)
         last = scan->sequence_next;
-    return error_set(error, ERROR_DAMAGED,
-                     "segment %s: no valid block at byte %" PRIu64 ", but %s; events %" PRIu64
-                     " to %" PRIu64
-                     " are damaged or lost; reading goes on, writing would hide the damage: check "
-                     "with 'daybook verify', then restore the segment or start a new directory",
-                     work->last->name, scan->end_offset, why, scan->sequence_next, last);
+    error_set(error, ERROR_DAMAGED,
+              "segment %s: no valid block at byte %" PRIu64 ", but %s; events %" PRIu64
+              " to %" PRIu64 " are damaged or lost",
+              work->last->name, scan->end_offset, why, scan->sequence_next, last);
+    return refuse(ERROR_DAMAGED, error);
+}
+
+/*
+ * In a repair a witness alone does not stop us: what it has seen and the disk has no more goes on
+ * record as lost, and the bytes that stand in its place are kept.
+ */
+static void accept_loss(struct opening_work *work)
+{
+    struct segment_recovery_scan *scan = &work->scan;
+    struct segment_recovery_evidence evidence = scan->evidence;
+
+    if (!work->options->repairing || scan->verdict != RECOVERY_CORRUPT || !evidence.witness)
+        return;
+    evidence.witness = false;
+    enum segment_recovery_verdict verdict = segment_recovery_decide(&evidence);
+    if (verdict == RECOVERY_CORRUPT)
+        return;
+    work->lost_last = work->witness;
+    if (verdict == RECOVERY_CLEAN) /* it goes on in a new segment, which begins with the gap */
+        verdict = RECOVERY_END;
+    if (verdict == RECOVERY_TORN)
+        verdict = RECOVERY_DAMAGED_TAIL;
+    scan->verdict = verdict;
+}
+
+static void add_gap(struct opening_work *work, uint64_t first, uint64_t last,
+                    enum segment_format_gap_cause cause)
+{
+    work->gaps[work->gap_count++] = (struct segment_format_gap){first, last, cause};
+}
+
+/*
+ * A recovery that found a damaged tail and was itself interrupted has left zeros or a seal there,
+ * and its report was never told; what it has put into quarantine still tells.
+ */
+static void recall_damage(struct opening_work *work)
+{
+    const struct segment_recovery_scan *scan = &work->scan;
+    uint64_t offset = scan->end_offset;
+
+    if (scan->verdict == RECOVERY_SEALED)
+        offset -= scan->last_size_bytes;
+    work->damaged_tail =
+        scan->verdict == RECOVERY_DAMAGED_TAIL ||
+        ((scan->verdict == RECOVERY_SEALED || scan->verdict == RECOVERY_END ||
+          scan->verdict == RECOVERY_TORN) &&
+         segment_quarantine_find(work->out.log_fd, work->last->name, offset,
+                                 work->report->quarantined, sizeof work->report->quarantined));
 }
 
 /*
@@ -178,18 +258,25 @@ static void plan_gap(struct opening_work *work)
     /* A seal may be the work of a recovery that was interrupted, so only a stop mark is clean. */
     if (scan->verdict == RECOVERY_CLEAN)
         return;
-    if (work->page.sequence_written > last &&
+    enum segment_format_gap_cause cause =
+        work->damaged_tail ? FORMAT_GAP_DAMAGED_TAIL : FORMAT_GAP_TORN_TAIL;
+    if (work->lost_last >= first) {
+        add_gap(work, first, work->lost_last, FORMAT_GAP_DAMAGE);
+        first = work->lost_last + 1;
+        cause = FORMAT_GAP_TORN_TAIL; /* what is behind it was promised to nobody */
+    }
+    if (work->page.sequence_written > last && work->page.sequence_written >= first &&
         work->page.sequence_written - first < FORMAT_UNDURABLE_EVENTS_MAX)
         last = work->page.sequence_written;
-    enum segment_format_gap_cause cause =
-        scan->verdict == RECOVERY_DAMAGED_TAIL ? FORMAT_GAP_DAMAGED_TAIL : FORMAT_GAP_TORN_TAIL;
     if (!work->same_boot) {
         cause = cause == FORMAT_GAP_TORN_TAIL ? FORMAT_GAP_POWER_LOSS : cause;
         if (last < first + FORMAT_UNDURABLE_EVENTS_MAX - 1)
             last = first + FORMAT_UNDURABLE_EVENTS_MAX - 1;
     }
+    if (last >= EVENT_SEQUENCE_END)
+        last = EVENT_SEQUENCE_END - 1;
     if (last >= first)
-        work->gap = (struct segment_format_gap){first, last, cause};
+        add_gap(work, first, last, cause);
 }
 
 /* Write the last accepted bytes once more: a page cache that lost them would not tell. */
@@ -276,7 +363,8 @@ static enum error_code start_segment(struct opening_work *work, uint64_t sequenc
                    .predecessor = *predecessor},
         .arrival_ns = out->arrival_ns,
         .producers = out->producers,
-        .gap = work->gap.sequence_first ? &work->gap : NULL,
+        .gap = work->gap_count > 0 ? &work->gaps[0] : NULL,
+        .gap_next = work->gap_count > 1 ? &work->gaps[1] : NULL,
     };
     uint64_t size = segment_committer_next_size(used_bytes, work->options->segment_bytes);
     uint64_t size_min = segment_writer_size_min(&start, 0, 0);
@@ -325,8 +413,10 @@ static enum error_code finish_seal(struct opening_work *work,
         .end_offset = work->scan.end_offset,
         .chain = work->scan.chain,
     };
-    if (last->sealed)
-        return OK;
+    /*
+     * Also where there is one: it was read through the page cache, which still shows a trailer
+     * whose sync has failed and that no later sync will write.
+     */
     return segment_writer_put_trailer(work->fd, &last->header, &work->totals,
                                       work->scan.end_offset - work->scan.last_size_bytes,
                                       work->scan.chain, error);
@@ -342,6 +432,7 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
         return refuse_corrupt(work, error);
     if (scan->verdict == RECOVERY_CLEAN)
         return resume_last(work, &work->out.writer, error);
+    recall_damage(work);
     plan_gap(work);
     if (scan->verdict == RECOVERY_SEALED) {
         code = finish_seal(work, &predecessor, error);
@@ -384,18 +475,27 @@ static enum error_code open_existing(struct opening_work *work, struct error *er
     if (code)
         return code;
     out->epoch = work->scan.epoch > work->page.epoch ? work->scan.epoch : work->page.epoch;
+    if (out->epoch == UINT32_MAX)
+        return error_set(error, ERROR_FULL,
+                         "segment %s: the log has been opened for writing %" PRIu32
+                         " times, and more cannot be counted; start a new directory",
+                         work->last->name, out->epoch);
     out->epoch++;
     out->arrival_ns = last_arrival(work);
+    accept_loss(work);
     code = go_on(work, error);
-    out->sequence_next =
-        work->gap.sequence_first ? work->gap.sequence_last + 1 : work->scan.sequence_next;
-    report->verdict = work->scan.verdict;
+    const struct segment_format_gap *last =
+        work->gap_count > 0 ? &work->gaps[work->gap_count - 1] : NULL;
+    out->sequence_next = last ? last->sequence_last + 1 : work->scan.sequence_next;
+    report->verdict = work->damaged_tail ? RECOVERY_DAMAGED_TAIL : work->scan.verdict;
     report->segment_first = work->last->sequence_first;
     report->offset = work->scan.end_offset;
     report->events = work->scan.event_count;
-    report->gap_first = work->gap.sequence_first;
-    report->gap_last = work->gap.sequence_last;
-    report->gap_cause = work->gap.cause;
+    if (last) {
+        report->gap_first = work->gaps[0].sequence_first;
+        report->gap_last = last->sequence_last;
+        report->gap_cause = work->gaps[0].cause;
+    }
     return code;
 }
 
@@ -404,14 +504,16 @@ static enum error_code create_new(struct opening_work *work, struct error *error
     static const struct segment_format_predecessor none;
     struct segment_opening *out = &work->out;
 
-    if (work->witness > 0 || work->set.bound > 1)
-        return error_set(error, ERROR_DAMAGED,
-                         "there is no segment, but the index, the watermark or the lower bound say "
-                         "that there were events up to %" PRIu64
-                         ": restore the segments, or start a new directory",
-                         work->witness > 0 ? work->witness : work->set.bound - 1);
-    if (getrandom(out->log_id, sizeof out->log_id, 0) != (ssize_t)sizeof out->log_id)
-        return error_set_errno(error, errno, "choose an identity for the log");
+    if (work->witness > 0 || work->set.bound > 1) {
+        error_set(error, ERROR_DAMAGED,
+                  "there is no segment, but the index, the watermark or the lower bound say that "
+                  "there were events up to %" PRIu64,
+                  work->witness > 0 ? work->witness : work->set.bound - 1);
+        return refuse(ERROR_DAMAGED, error);
+    }
+    enum error_code code = identity_draw(out->log_id, sizeof out->log_id, error);
+    if (code)
+        return code;
     out->epoch = 1;
     out->arrival_ns = 0;
     out->sequence_next = 1;

@@ -8,9 +8,13 @@
 
 #include "core/clock.h"
 
-enum {
-    BLOCK_RAW_BYTES = 256 << 10, /* events of many connections share blocks of up to this */
-    SPARE_BLOCKS = 4,            /* kept for reuse */
+enum { SPARE_BLOCKS = 4 /* kept for reuse */ };
+
+/* A thread inside segment_pending_wait, on its own stack. */
+struct waiter {
+    uint64_t sequence;
+    bool withdrawn;
+    struct waiter *next;
 };
 
 struct segment_pending {
@@ -19,12 +23,15 @@ struct segment_pending {
     pthread_cond_t progress; /* for those who wait for it */
     bool committer_waits;
     bool kicked;
+    bool settling; /* the committer is to tell when it sleeps … */
+    int64_t deadline_ns; /* … until then, when committer_waits */
     bool stopping;
 
     struct segment_pending_block *first, *last; /* last is the open one */
     struct segment_pending_block *spare;
     size_t spare_count;
     size_t bytes, bytes_max; /* raw, of all that is not durable */
+    size_t block_bytes_max;
     size_t events;
 
     uint64_t sequence_next;
@@ -35,24 +42,17 @@ struct segment_pending {
     _Atomic uint64_t durable;
     struct error refusal; /* code OK: none */
     struct error failure;
+
+    /*
+     * Something was withdrawn, and whoever appends has not heard of it. Until then nothing is
+     * appended: the same sequences would be given to other events, and who waits for the old ones
+     * would take the new ones for them.
+     */
+    bool withdrawn;
+    bool withdrawals_are_taken;
+    struct error withdrawal; /* why, the last time */
+    struct waiter *waiters;
 };
-
-static enum error_code copy_producers(const struct segment_producers *from,
-                                      struct segment_producers *to, struct error *error)
-{
-    struct buffer body = {0};
-    enum error_code code = OK;
-    size_t position = 0;
-
-    while (!code && position < segment_producers_count(from)) {
-        body.size = 0;
-        code = segment_producers_encode(from, &position, &body, error);
-        if (!code)
-            code = segment_producers_decode(to, body.data, body.size, error);
-    }
-    buffer_release(&body);
-    return code;
-}
 
 static void init_locks(struct segment_pending *pending)
 {
@@ -74,13 +74,15 @@ enum error_code segment_pending_create(const struct segment_pending_start *start
         return error_set(error, ERROR_MEMORY, "no memory for pending events");
     init_locks(pending);
     pending->bytes_max = start->bytes_max;
+    pending->block_bytes_max = start->block_bytes_max;
     pending->sequence_next = start->sequence_next;
     pending->arrival_ns = start->arrival_ns;
+    pending->withdrawals_are_taken = start->withdrawals_are_taken;
     atomic_init(&pending->written, start->sequence_next - 1);
     atomic_init(&pending->durable, start->sequence_next - 1);
     enum error_code code = segment_producers_create(&pending->producers, error);
     if (!code)
-        code = copy_producers(start->producers, pending->producers, error);
+        code = segment_producers_copy(pending->producers, start->producers, error);
     if (code) {
         segment_pending_free(pending);
         return code;
@@ -170,13 +172,14 @@ static enum error_code store(struct segment_pending *pending, const struct event
         return code;
     if (event.time_ns == EVENT_TIME_NONE)
         event.time_ns = arrival;
-    code = segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
+    code =
+        segment_block_builder_add(&pending->last->builder, &event, pending->block_bytes_max, error);
     if (code == ERROR_FULL) {
         wake_committer(pending);
         code = open_block(pending, bytes, error);
         if (!code)
-            code =
-                segment_block_builder_add(&pending->last->builder, &event, BLOCK_RAW_BYTES, error);
+            code = segment_block_builder_add(&pending->last->builder, &event,
+                                             pending->block_bytes_max, error);
     }
     if (code)
         return code;
@@ -198,8 +201,20 @@ static bool has_room(const struct segment_pending *pending, size_t events, size_
 
 static enum error_code check_open(const struct segment_pending *pending, struct error *error)
 {
-    const struct error *why = pending->failure.code ? &pending->failure : &pending->refusal;
+    const struct error *why = &pending->refusal;
+
+    if (pending->withdrawn)
+        why = &pending->withdrawal;
+    if (pending->failure.code)
+        why = &pending->failure;
     return why->code ? error_set(error, why->code, "%s", why->text) : OK;
+}
+
+/* Who has just been refused knows of the withdrawal too, unless it is to be taken. */
+static void tell_withdrawal(struct segment_pending *pending)
+{
+    if (!pending->withdrawals_are_taken)
+        pending->withdrawn = false;
 }
 
 static bool is_duplicate(const struct segment_pending *pending, const struct event *event,
@@ -237,13 +252,18 @@ static enum error_code append(struct segment_pending *pending, const struct even
     size_t bytes = segment_format_record_bytes(event);
     enum error_code code = check_open(pending, error);
 
-    if (code)
+    if (code) {
+        tell_withdrawal(pending);
         return code;
+    }
     if (is_duplicate(pending, event, sequence_out)) {
         pending->duplicates++;
         *outcome_out = LOG_DUPLICATE;
         return OK;
     }
+    if (pending->sequence_next >= EVENT_SEQUENCE_END)
+        return error_set(error, ERROR_FULL,
+                         "the log has given its last sequence; start a new directory");
     if (!has_room(pending, 1, bytes - FORMAT_RECORD_HEADER_BYTES))
         return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
                          pending->events);
@@ -293,6 +313,15 @@ void segment_pending_kick(struct segment_pending *pending)
         pthread_cond_signal(&pending->work);
 }
 
+static void remove_waiter(struct segment_pending *pending, const struct waiter *waiter)
+{
+    struct waiter **link = &pending->waiters;
+
+    while (*link != waiter)
+        link = &(*link)->next;
+    *link = waiter->next;
+}
+
 enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t sequence,
                                      struct error *error)
 {
@@ -300,9 +329,19 @@ enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t s
 
     segment_pending_kick(pending);
     pthread_mutex_lock(&pending->mutex);
-    while (atomic_load(&pending->durable) < sequence && !pending->failure.code)
+    struct waiter waiter = {
+        .sequence = sequence,
+        .withdrawn = pending->withdrawal.code && sequence >= pending->sequence_next,
+        .next = pending->waiters,
+    };
+    pending->waiters = &waiter;
+    while (atomic_load(&pending->durable) < sequence && !pending->failure.code && !waiter.withdrawn)
         pthread_cond_wait(&pending->progress, &pending->mutex);
-    if (atomic_load(&pending->durable) < sequence) {
+    remove_waiter(pending, &waiter);
+    if (waiter.withdrawn) {
+        code = error_set(error, pending->withdrawal.code, "%s", pending->withdrawal.text);
+        tell_withdrawal(pending);
+    } else if (atomic_load(&pending->durable) < sequence) {
         code = error_set(error, pending->failure.code, "%s", pending->failure.text);
         error_prefix(error, "the outcome of events %" PRIu64 " to %" PRIu64 " is unknown",
                      atomic_load(&pending->durable) + 1, sequence);
@@ -378,6 +417,11 @@ static bool wait_for_work(struct segment_pending *pending, int64_t deadline_ns)
     int failed = 0;
 
     pending->committer_waits = true;
+    pending->deadline_ns = deadline_ns;
+    if (pending->settling) {
+        pending->settling = false;
+        pthread_cond_broadcast(&pending->progress);
+    }
     if (deadline_ns == INT64_MAX)
         pthread_cond_wait(&pending->work, &pending->mutex);
     else
@@ -416,6 +460,22 @@ void segment_pending_set_durable(struct segment_pending *pending, uint64_t seque
     pthread_mutex_unlock(&pending->mutex);
 }
 
+/* With the mutex held: give the block's memory and room back. */
+static void release_block(struct segment_pending *pending, struct segment_pending_block *block)
+{
+    pending->bytes -= block->builder.raw.size;
+    pending->events -= block->builder.event_count;
+    segment_block_builder_reset(&block->builder, 2 * pending->block_bytes_max);
+    block->next = NULL;
+    if (pending->spare_count == SPARE_BLOCKS) {
+        free_list(block);
+        return;
+    }
+    block->next = pending->spare;
+    pending->spare = block;
+    pending->spare_count++;
+}
+
 struct segment_pending_block *segment_pending_release(struct segment_pending *pending,
                                                       struct segment_pending_block *list,
                                                       size_t count)
@@ -424,27 +484,67 @@ struct segment_pending_block *segment_pending_release(struct segment_pending *pe
     for (; count > 0; count--) {
         struct segment_pending_block *block = list;
         list = block->next;
-        pending->bytes -= block->builder.raw.size;
-        pending->events -= block->builder.event_count;
-        segment_block_builder_reset(&block->builder, 2 * BLOCK_RAW_BYTES);
-        block->next = NULL;
-        if (pending->spare_count < SPARE_BLOCKS) {
-            block->next = pending->spare;
-            pending->spare = block;
-            pending->spare_count++;
-        } else {
-            free_list(block);
-        }
+        release_block(pending, block);
     }
     pthread_cond_broadcast(&pending->progress);
     pthread_mutex_unlock(&pending->mutex);
     return list;
 }
 
-void segment_pending_refuse(struct segment_pending *pending, const struct error *why)
+static void release_all(struct segment_pending *pending, struct segment_pending_block *list)
+{
+    while (list) {
+        struct segment_pending_block *next = list->next;
+        release_block(pending, list);
+        list = next;
+    }
+}
+
+enum error_code segment_pending_withdraw(struct segment_pending *pending,
+                                         struct segment_pending_block *list, uint64_t sequence_last,
+                                         const struct segment_producers *producers,
+                                         const struct error *why, struct error *error)
 {
     pthread_mutex_lock(&pending->mutex);
-    pending->refusal = why ? *why : (struct error){0};
+    enum error_code code = segment_producers_copy(pending->producers, producers, error);
+    if (!code) {
+        release_all(pending, list);
+        release_all(pending, pending->first);
+        pending->first = pending->last = NULL;
+        pending->kicked = false;
+        pending->refusal = pending->withdrawal = *why;
+        pending->withdrawn |= pending->sequence_next > sequence_last + 1;
+        pending->sequence_next = sequence_last + 1;
+        for (struct waiter *waiter = pending->waiters; waiter; waiter = waiter->next)
+            waiter->withdrawn |= waiter->sequence > sequence_last;
+        pthread_cond_broadcast(&pending->progress);
+    }
+    pthread_mutex_unlock(&pending->mutex);
+    return code;
+}
+
+bool segment_pending_take_withdrawal(struct segment_pending *pending, struct error *why_out)
+{
+    pthread_mutex_lock(&pending->mutex);
+    bool withdrawn = pending->withdrawn;
+    pending->withdrawn = false;
+    if (withdrawn)
+        *why_out = pending->withdrawal;
+    pthread_mutex_unlock(&pending->mutex);
+    return withdrawn;
+}
+
+void segment_pending_read_refusal(struct segment_pending *pending, struct error *why_out)
+{
+    pthread_mutex_lock(&pending->mutex);
+    *why_out = pending->refusal;
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+void segment_pending_resume(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    pending->refusal = (struct error){0};
     pthread_cond_broadcast(&pending->progress);
     pthread_mutex_unlock(&pending->mutex);
 }
@@ -455,6 +555,26 @@ void segment_pending_fail(struct segment_pending *pending, const struct error *w
     if (!pending->failure.code)
         pending->failure = *why;
     pthread_cond_broadcast(&pending->progress);
+    pthread_mutex_unlock(&pending->mutex);
+}
+
+/* With the mutex held: is there nothing to take, and nothing due by the clock? */
+static bool is_settled(const struct segment_pending *pending)
+{
+    return pending->committer_waits && !pending->kicked && !pending->first &&
+           clock_monotonic_ns() < pending->deadline_ns;
+}
+
+/* An early kick, with nothing to take, makes the committer see what is due. */
+void segment_pending_settle(struct segment_pending *pending)
+{
+    pthread_mutex_lock(&pending->mutex);
+    while (!is_settled(pending) && !pending->failure.code) {
+        pending->kicked = pending->settling = true;
+        wake_committer(pending);
+        while (pending->settling && !pending->failure.code)
+            pthread_cond_wait(&pending->progress, &pending->mutex);
+    }
     pthread_mutex_unlock(&pending->mutex);
 }
 
@@ -472,12 +592,4 @@ bool segment_pending_is_stopping(struct segment_pending *pending)
     bool stopping = pending->stopping;
     pthread_mutex_unlock(&pending->mutex);
     return stopping;
-}
-
-void segment_pending_sleep(struct segment_pending *pending, int64_t deadline_ns)
-{
-    pthread_mutex_lock(&pending->mutex);
-    while (!pending->stopping && wait_for_work(pending, deadline_ns))
-        continue;
-    pthread_mutex_unlock(&pending->mutex);
 }

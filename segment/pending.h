@@ -6,6 +6,9 @@
  * system call that could block on disk.
  *
  * Bounded in bytes and in events (FORMAT_UNDURABLE_EVENTS_MAX): beyond that ERROR_BUSY.
+ *
+ * What no block of a file has ever held can be withdrawn: when there is no room for it, its
+ * sequences and its producers' numbers are free again, as if it had been refused at once.
  */
 #ifndef DAYBOOK_SEGMENT_PENDING_H
 #define DAYBOOK_SEGMENT_PENDING_H
@@ -18,9 +21,11 @@ struct segment_pending;
 
 struct segment_pending_start {
     size_t bytes_max;
+    size_t block_bytes_max; /* events of many connections share blocks of up to this */
     uint64_t sequence_next;
     int64_t arrival_ns;                        /* the last one in the log */
     const struct segment_producers *producers; /* copied */
+    bool withdrawals_are_taken;                /* segment_log_options.takes_withdrawals */
 };
 enum error_code segment_pending_create(const struct segment_pending_start *start,
                                        struct segment_pending **pending_out, struct error *error);
@@ -42,6 +47,7 @@ uint64_t segment_pending_producer_number(struct segment_pending *pending, const 
                                          size_t name_bytes);
 enum error_code segment_pending_failure(struct segment_pending *pending, struct error *error);
 uint64_t segment_pending_duplicates(struct segment_pending *pending);
+bool segment_pending_take_withdrawal(struct segment_pending *pending, struct error *why_out);
 
 /* A block's worth of events on its way to the disk. */
 struct segment_pending_block {
@@ -63,14 +69,25 @@ void segment_pending_set_durable(struct segment_pending *pending, uint64_t seque
 struct segment_pending_block *segment_pending_release(struct segment_pending *pending,
                                                       struct segment_pending_block *list,
                                                       size_t count);
-/* Refuse new events with this error until the next call with NULL. */
-void segment_pending_refuse(struct segment_pending *pending, const struct error *why);
+/*
+ * There is no room for `list`, nor for what was appended behind it: take all of it back and refuse
+ * new events, with this error. `sequence_last` is the last one written, and durable; `producers`
+ * are as of there. Frees the list, but not when it fails (ERROR_MEMORY).
+ */
+enum error_code segment_pending_withdraw(struct segment_pending *pending,
+                                         struct segment_pending_block *list, uint64_t sequence_last,
+                                         const struct segment_producers *producers,
+                                         const struct error *why, struct error *error);
+/* With what new events are refused now; code OK: they are not. */
+void segment_pending_read_refusal(struct segment_pending *pending, struct error *why_out);
+/* Room is there again: refuse nothing more. */
+void segment_pending_resume(struct segment_pending *pending);
 /* For good: nothing is acknowledged any more. */
 void segment_pending_fail(struct segment_pending *pending, const struct error *why);
+/* Let the committer look at the clock, and wait until it sleeps again. For segment_log_settle. */
+void segment_pending_settle(struct segment_pending *pending);
 /* Ask the committer to finish; and has somebody asked? */
 void segment_pending_stop(struct segment_pending *pending);
 bool segment_pending_is_stopping(struct segment_pending *pending);
-/* Sleep until `deadline_ns` or until stop. */
-void segment_pending_sleep(struct segment_pending *pending, int64_t deadline_ns);
 
 #endif

@@ -169,6 +169,25 @@ enum error_code segment_producers_note(struct segment_producers *producers, cons
     return OK;
 }
 
+enum error_code segment_producers_copy(struct segment_producers *to,
+                                       const struct segment_producers *from, struct error *error)
+{
+    if (to->capacity < from->count) {
+        void *grown = realloc(to->entries, from->capacity * sizeof *to->entries);
+        if (!grown)
+            return error_set(error, ERROR_MEMORY, "no memory for the table of producers");
+        to->entries = grown;
+        to->capacity = from->capacity;
+    }
+    memcpy(to->slots, from->slots, SLOTS * sizeof *to->slots);
+    if (from->count > 0)
+        memcpy(to->entries, from->entries, from->count * sizeof *to->entries);
+    to->count = from->count;
+    to->newest = from->newest;
+    to->oldest = from->oldest;
+    return OK;
+}
+
 size_t segment_producers_count(const struct segment_producers *producers)
 {
     return producers->count;
@@ -212,6 +231,9 @@ enum error_code segment_producers_decode(struct segment_producers *producers, co
         if (end - at < ENTRY_HEAD_BYTES || at[16] == 0 || at[16] > EVENT_PRODUCER_BYTES_MAX ||
             end - at < ENTRY_HEAD_BYTES + at[16])
             return error_set(error, ERROR_DAMAGED, "the list of producers ends within an entry");
+        if (bytes_load64(at + 8) >= EVENT_SEQUENCE_END)
+            return error_set(error, ERROR_DAMAGED,
+                             "the list of producers names a sequence that no event can have");
         enum error_code code =
             segment_producers_note(producers, (const char *)at + ENTRY_HEAD_BYTES, at[16],
                                    bytes_load64(at), bytes_load64(at + 8), error);

@@ -34,6 +34,9 @@ bool segment_producers_find(const struct segment_producers *producers, const cha
 enum error_code segment_producers_note(struct segment_producers *producers, const char *name,
                                        size_t name_bytes, uint64_t number, uint64_t sequence,
                                        struct error *error);
+/* Make `to` a copy of `from`. Nothing is allocated when `to` had as many entries before. */
+enum error_code segment_producers_copy(struct segment_producers *to,
+                                       const struct segment_producers *from, struct error *error);
 size_t segment_producers_count(const struct segment_producers *producers);
 
 /*

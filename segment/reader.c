@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/file.h"
 #include "segment/block.h"
@@ -185,5 +186,15 @@ bool segment_reader_hole(struct segment_reader *reader, uint64_t *first_out, uin
     *first_out = walk->hole_first;
     *last_out = walk->hole_last;
     walk->hole_first = walk->hole_last = 0;
+    return true;
+}
+
+bool segment_reader_loss(struct segment_reader *reader, struct segment_format_gap *gap_out)
+{
+    struct segment_walk *walk = &reader->walk;
+    if (walk->loss_count == 0)
+        return false;
+    *gap_out = walk->losses[0];
+    memmove(walk->losses, walk->losses + 1, --walk->loss_count * sizeof walk->losses[0]);
     return true;
 }

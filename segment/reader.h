@@ -86,5 +86,10 @@ bool segment_reader_is_live(struct segment_reader *reader);
  * true once per hole. Meant to be asked after each successful next.
  */
 bool segment_reader_hole(struct segment_reader *reader, uint64_t *first_out, uint64_t *last_out);
+/*
+ * Sequences between what was given last and what came now (or the end) that are on record as lost
+ * by damage: true once for each gap, at most 16 of them. Known losses are no ERROR_DAMAGED.
+ */
+bool segment_reader_loss(struct segment_reader *reader, struct segment_format_gap *gap_out);
 
 #endif

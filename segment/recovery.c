@@ -30,11 +30,12 @@ static const struct decision decisions[] = {
     {YES, ANY, NO, NO, YES, ANY, ANY, RECOVERY_SEALED},
     {ANY, ANY, YES, ANY, ANY, ANY, ANY, RECOVERY_CORRUPT}, /* A */
     {ANY, YES, ANY, ANY, ANY, ANY, ANY, RECOVERY_CORRUPT}, /* B */
+    {YES, ANY, ANY, ANY, NO, ANY, ANY, RECOVERY_CORRUPT},  /* B: nothing is written behind a seal */
     {ANY, ANY, ANY, YES, ANY, ANY, ANY, RECOVERY_CORRUPT}, /* C */
     {NO, NO, NO, NO, YES, YES, ANY, RECOVERY_CLEAN},
     {NO, NO, NO, NO, YES, NO, ANY, RECOVERY_END},
-    {ANY, NO, NO, NO, NO, ANY, YES, RECOVERY_DAMAGED_TAIL}, /* D */
-    {ANY, NO, NO, NO, NO, ANY, NO, RECOVERY_TORN},          /* E */
+    {NO, NO, NO, NO, NO, ANY, YES, RECOVERY_DAMAGED_TAIL}, /* D */
+    {NO, NO, NO, NO, NO, ANY, NO, RECOVERY_TORN},          /* E */
 };
 
 static bool matches(enum column column, bool value)

@@ -311,6 +311,12 @@ static enum error_code decode_entries(struct segment_seal *seal, const uint8_t *
         entry->offset = bytes_load64(at + 8);
         entry->time_min_ns = (int64_t)bytes_load64(at + 16);
         entry->time_max_ns = (int64_t)bytes_load64(at + 24);
+        if (entry->sequence_first < seal->sequence_first ||
+            entry->sequence_first > seal->sequence_last)
+            return error_set(error, ERROR_DAMAGED,
+                             "the footer's directory names event %" PRIu64
+                             ", which is not of this segment",
+                             entry->sequence_first);
         if (i > 0 && (entry->offset <= entry[-1].offset ||
                       entry->sequence_first <= entry[-1].sequence_first))
             return error_set(error, ERROR_DAMAGED, "the footer's directory is out of order");
@@ -374,6 +380,11 @@ enum error_code segment_seal_decode(const void *body, size_t size, struct segmen
         return error_set(error, ERROR_VERSION,
                          "a footer with fields that this Daybook does not know");
     decode_head(&seal, b, &entries, &topics);
+    if (seal.sequence_first == 0 || seal.sequence_last >= EVENT_SEQUENCE_END ||
+        seal.sequence_last + 1 < seal.sequence_first)
+        return error_set(error, ERROR_DAMAGED,
+                         "a footer of events %" PRIu64 " to %" PRIu64 " is impossible",
+                         seal.sequence_first, seal.sequence_last);
     if ((size - SEAL_HEAD_BYTES) / SEAL_ENTRY_BYTES < entries)
         return error_set(error, ERROR_DAMAGED, "the footer names %" PRIu32 " blocks in %zu bytes",
                          entries, size);

@@ -68,12 +68,13 @@ static enum error_code list_names(int segments_fd, struct segment_set *set, stru
     return code;
 }
 
-static void read_trailer(int fd, struct segment_set_segment *segment)
+static void read_trailer(int fd, struct segment_set_segment *segment, struct error *error)
 {
     uint8_t bytes[FORMAT_TRAILER_BYTES];
     /* In a file of another size the trailer is not where it was put. */
     if (segment->size_bytes != segment->header.size_bytes ||
-        file_read(fd, segment->name, bytes, sizeof bytes, segment->size_bytes - sizeof bytes, NULL))
+        file_read(fd, segment->name, bytes, sizeof bytes, segment->size_bytes - sizeof bytes,
+                  error))
         return;
     segment->trailer_verdict =
         segment_format_decode_trailer(segment->seed, bytes, &segment->trailer);
@@ -81,11 +82,11 @@ static void read_trailer(int fd, struct segment_set_segment *segment)
 }
 
 /* What cannot be read is as damaged as what reads wrong: the verdicts start as FORMAT_BAD. */
-static void read_ends(int fd, struct segment_set_segment *segment)
+static void read_ends(int fd, struct segment_set_segment *segment, struct error *error)
 {
     uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
     if (segment->size_bytes < sizeof bytes ||
-        file_read(fd, segment->name, bytes, sizeof bytes, 0, NULL))
+        file_read(fd, segment->name, bytes, sizeof bytes, 0, error))
         return;
     segment->header_verdict =
         segment_format_decode_segment_header(bytes, &segment->header, &segment->header_checksum);
@@ -96,20 +97,23 @@ static void read_ends(int fd, struct segment_set_segment *segment)
         return;
     }
     segment->seed = segment_format_seed(segment->header.log_id, segment->sequence_first);
-    read_trailer(fd, segment);
+    read_trailer(fd, segment, error);
 }
 
 static enum error_code load_segment(int segments_fd, struct segment_set_segment *segment,
-                                    struct error *error)
+                                    struct error *unreadable, struct error *error)
 {
+    struct error why = {0};
     int fd = -1;
     enum error_code code = file_open(segments_fd, segment->name, FILE_READ, &fd, error);
     if (code)
         return code;
     code = file_size(fd, segment->name, &segment->size_bytes, error);
     if (!code)
-        read_ends(fd, segment);
+        read_ends(fd, segment, &why);
     file_close(&fd);
+    if (why.code && !unreadable->code)
+        *unreadable = why;
     return code;
 }
 
@@ -124,7 +128,7 @@ static enum error_code load_segments(int segments_fd, struct segment_set *set,
     *vanished_out = 0;
     for (size_t i = 0; i < set->count; i++) {
         struct segment_set_segment *segment = &set->segments[i];
-        enum error_code code = load_segment(segments_fd, segment, error);
+        enum error_code code = load_segment(segments_fd, segment, &set->unreadable, error);
         if (code && code != ERROR_NOT_FOUND)
             return code;
         if (code)
@@ -146,6 +150,20 @@ static bool is_dead(const struct segment_set *set, size_t i)
            segment->sequence_first < set->bound;
 }
 
+/*
+ * When the file is damaged, the first segment that is there is taken for the first that is left: a
+ * reader serves what it finds, and a writer refuses (segment_set_check).
+ */
+static enum error_code load_bound(int log_fd, struct segment_set *set, struct error *error)
+{
+    enum error_code code = segment_bound_load(log_fd, &set->bound, error);
+    if (code != ERROR_DAMAGED && code != ERROR_FOREIGN)
+        return code;
+    set->bound_damaged = true;
+    set->bound = set->count > 0 ? set->segments[0].sequence_first : 1;
+    return OK;
+}
+
 static enum error_code load_once(int log_fd, int segments_fd, struct segment_set *set_out,
                                  uint64_t *vanished_out, struct error *error)
 {
@@ -154,7 +172,7 @@ static enum error_code load_once(int log_fd, int segments_fd, struct segment_set
     if (!code)
         code = load_segments(segments_fd, &set, vanished_out, error);
     if (!code)
-        code = segment_bound_load(log_fd, &set.bound, error);
+        code = load_bound(log_fd, &set, error);
     if (code) {
         segment_set_free(&set);
         return code;
@@ -214,12 +232,24 @@ static enum error_code check_first(const struct segment_set *set, struct error *
     return OK;
 }
 
+/* A repair has put `before` in the place of what `segment` describes. */
+static bool is_replacement(const struct segment_set_segment *before,
+                           const struct segment_format_predecessor *told)
+{
+    const struct segment_format_predecessor *replaces = &before->header.replaces;
+    return before->header_verdict == FORMAT_VALID && told->sequence_first > 0 &&
+           told->sequence_first == replaces->sequence_first &&
+           told->sequence_last == replaces->sequence_last &&
+           told->end_offset == replaces->end_offset && told->chain == replaces->chain;
+}
+
 enum error_code segment_set_check_pair(const struct segment_set_segment *before,
                                        const struct segment_set_segment *segment,
                                        struct error *error)
 {
     const struct segment_format_predecessor *told = &segment->header.predecessor;
-    if (told->sequence_first != before->sequence_first) {
+    bool replaced = is_replacement(before, told);
+    if (!replaced && told->sequence_first != before->sequence_first) {
         if (told->sequence_first > before->sequence_first)
             return error_set(error, ERROR_DAMAGED,
                              "segment %020" PRIu64
@@ -237,7 +267,7 @@ enum error_code segment_set_check_pair(const struct segment_set_segment *before,
                          "segment %s is not sealed, but segment %s follows it", before->name,
                          segment->name);
     if (told->sequence_last != before->trailer.sequence_last ||
-        told->chain != before->trailer.seal_checksum)
+        (!replaced && told->chain != before->trailer.seal_checksum))
         return error_set(error, ERROR_DAMAGED,
                          "segment %s does not end as segment %s, which follows it, says: its last "
                          "event is %" PRIu64 " instead of %" PRIu64,
@@ -248,8 +278,16 @@ enum error_code segment_set_check_pair(const struct segment_set_segment *before,
 
 enum error_code segment_set_check(const struct segment_set *set, struct error *error)
 {
+    /* Perhaps it is whole, and only the disk fails: that is another word than damaged. */
+    if (set->unreadable.code)
+        return error_set(error, set->unreadable.code, "%s", set->unreadable.text);
+    if (set->bound_damaged)
+        return error_set(error, ERROR_DAMAGED,
+                         "'lower-bound' is damaged: what retention has deleted cannot be told from "
+                         "what is missing");
     if (set->dead_count == set->count) {
-        if (set->bound == 1 || set->count > 0)
+        /* Retention never deletes the last segment, so the one at the bound is there. */
+        if (set->bound == 1)
             return OK;
         return error_set(error, ERROR_DAMAGED,
                          "no segment is left, but the log should have events from %" PRIu64 " on",
@@ -264,19 +302,53 @@ enum error_code segment_set_check(const struct segment_set *set, struct error *e
     return code;
 }
 
+/* How many segments with a valid header are of this log? */
+static size_t count_of_log(const struct segment_set *set, const uint8_t *log_id)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < set->count; i++)
+        count += set->segments[i].header_verdict == FORMAT_VALID &&
+                 memcmp(set->segments[i].header.log_id, log_id, FORMAT_LOG_ID_BYTES) == 0;
+    return count;
+}
+
+/* Of segments of two logs in one directory, the fewer are the strangers. NULL: no header is valid.
+ */
+static const uint8_t *most_frequent_log(const struct segment_set *set)
+{
+    const uint8_t *log_id = NULL;
+    size_t most = 0;
+    for (size_t i = set->count; i > 0; i--) {
+        const struct segment_set_segment *segment = &set->segments[i - 1];
+        if (segment->header_verdict != FORMAT_VALID ||
+            (log_id && memcmp(segment->header.log_id, log_id, FORMAT_LOG_ID_BYTES) == 0))
+            continue;
+        size_t count = count_of_log(set, segment->header.log_id);
+        if (count > most) {
+            most = count;
+            log_id = segment->header.log_id;
+        }
+        if (2 * most > i) /* what is left cannot outnumber it */
+            break;
+    }
+    return log_id;
+}
+
 enum error_code segment_set_identify(const struct segment_set *set, int log_fd,
                                      uint8_t log_id_out[FORMAT_LOG_ID_BYTES], struct error *error)
 {
-    for (size_t i = set->count; i > 0; i--) {
-        const struct segment_set_segment *segment = &set->segments[i - 1];
-        if (segment->header_verdict == FORMAT_NEWER)
-            return error_set(error, ERROR_VERSION,
-                             "segment %s was written by a newer Daybook; read it with that",
-                             segment->name);
-        if (segment->header_verdict == FORMAT_VALID) {
-            memcpy(log_id_out, segment->header.log_id, FORMAT_LOG_ID_BYTES);
-            return OK;
-        }
+    size_t newest = set->count;
+    while (newest > 0 && set->segments[newest - 1].header_verdict != FORMAT_VALID &&
+           set->segments[newest - 1].header_verdict != FORMAT_NEWER)
+        newest--;
+    if (newest > 0 && set->segments[newest - 1].header_verdict == FORMAT_NEWER)
+        return error_set(error, ERROR_VERSION,
+                         "segment %s was written by a newer Daybook; read it with that",
+                         set->segments[newest - 1].name);
+    const uint8_t *log_id = most_frequent_log(set);
+    if (log_id) {
+        memcpy(log_id_out, log_id, FORMAT_LOG_ID_BYTES);
+        return OK;
     }
     struct segment_watermark *page = NULL;
     struct segment_watermark_state state;

@@ -27,14 +27,16 @@ struct segment_set {
     struct segment_set_segment *segments; /* by sequence_first; owned */
     size_t count;
     size_t names_ignored;
-    uint64_t bound;    /* lower bound at loading */
-    size_t dead_count; /* the first dead_count segments lie wholly below the bound */
+    uint64_t bound;          /* lower bound at loading */
+    bool bound_damaged;      /* DIR/lower-bound is; `bound` is that of the first segment then */
+    size_t dead_count;       /* the first dead_count segments lie wholly below the bound */
+    struct error unreadable; /* the first header or trailer that the system did not let us read */
 };
 
 /*
- * Read what is there. Damaged headers are told by header_verdict, not by failing. `segments_fd` is
- * DIR/segments, `log_fd` DIR. Loaded in an order that is safe against retention: files first, then
- * the bound.
+ * Read what is there. Damage is told by header_verdict and bound_damaged, not by failing.
+ * `segments_fd` is DIR/segments, `log_fd` DIR. Loaded in an order that is safe against retention:
+ * files first, then the bound.
  */
 enum error_code segment_set_load(int log_fd, int segments_fd, struct segment_set *set_out,
                                  struct error *error);
@@ -49,8 +51,9 @@ enum error_code segment_set_check_pair(const struct segment_set_segment *before,
                                        const struct segment_set_segment *segment,
                                        struct error *error);
 /*
- * The identity of the log, by the newest segment with a valid header, else by the watermark page in
- * `log_fd`. ERROR_DAMAGED: nothing tells it. ERROR_VERSION: a newer Daybook has written here.
+ * The identity of the log, by most of the segments with a valid header (as many of two logs: the
+ * newest), else by the watermark page in `log_fd`. ERROR_DAMAGED: nothing tells it. ERROR_VERSION:
+ * a newer Daybook has written here.
  */
 enum error_code segment_set_identify(const struct segment_set *set, int log_fd,
                                      uint8_t log_id_out[FORMAT_LOG_ID_BYTES], struct error *error);

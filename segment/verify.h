@@ -8,16 +8,7 @@
 #ifndef DAYBOOK_SEGMENT_VERIFY_H
 #define DAYBOOK_SEGMENT_VERIFY_H
 
-#include "segment/format.h"
-
-/* One finding. `text` is a sentence with segment, offset and sequences. */
-struct segment_verify_finding {
-    uint64_t segment_first;
-    uint64_t offset;
-    uint64_t sequence_first; /* 0, 0: no event is concerned */
-    uint64_t sequence_last;
-    const char *text;
-};
+#include "segment/check.h"
 
 struct segment_verify_totals {
     uint64_t segments;
@@ -25,13 +16,23 @@ struct segment_verify_totals {
     uint64_t events;
     uint64_t bytes;
     uint64_t findings;
-    uint64_t torn_bytes; /* an unfinished tail, which the next writer will cut: no damage */
+    uint64_t lost_before; /* events that are known to be lost: gaps on record, no findings */
+    uint64_t torn_bytes;  /* an unfinished tail, which the next writer will cut: no damage */
 };
 
-/*
- * Calls `found` for each finding and `progress` (may be NULL) now and then with the bytes done and
- * to do. Returns OK when the check ran to its end, whatever it found.
- */
+struct segment_verify_watcher {
+    void (*found)(void *context, const struct segment_verify_finding *finding);
+    /* A gap on record by which events were lost (segment_format_gap_is_loss); may be NULL. */
+    void (*gap)(void *context, const struct segment_format_gap *gap);
+    /* Now and then, with the bytes done and to do; may be NULL. */
+    void (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+
+/* Returns OK when the check ran to its end, whatever it found. */
+enum error_code segment_verify_watch(const char *path, const struct segment_verify_watcher *watcher,
+                                     struct segment_verify_totals *totals_out, struct error *error);
+/* The same, for who cares for findings alone. */
 enum error_code segment_verify_log(
     const char *path, void (*found)(void *context, const struct segment_verify_finding *finding),
     void (*progress)(void *context, uint64_t done, uint64_t total), void *context,

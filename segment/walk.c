@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "segment/block.h"
+#include "segment/walk_damage.h"
 
 enum error_code segment_walk_init(struct segment_walk *walk, int log_fd, int segments_fd,
                                   struct error *error)
@@ -28,6 +29,7 @@ enum error_code segment_walk_init(struct segment_walk *walk, int log_fd, int seg
         segment_set_free(&walk->set);
         return code;
     }
+    walk->bound_untold = walk->set.bound_damaged;
     segment_horizon_init(&walk->horizon, log_fd, segments_fd, log_id);
     segment_walk_seek(walk, 1);
     code = segment_horizon_refresh(&walk->horizon, error);
@@ -43,7 +45,7 @@ static void forget_directory(struct segment_walk *walk)
     walk->entry_count = walk->entry_next = 0;
 }
 
-static void leave_segment(struct segment_walk *walk)
+void segment_walk_leave_segment(struct segment_walk *walk)
 {
     walk->finished = walk->view.segment.sequence_first;
     walk->reported = false;
@@ -61,15 +63,16 @@ void segment_walk_release(struct segment_walk *walk)
 
 void segment_walk_seek(struct segment_walk *walk, uint64_t sequence)
 {
-    leave_segment(walk);
+    segment_walk_leave_segment(walk);
     walk->finished = 0;
     walk->at_start = sequence <= 1;
     walk->expected = walk->at_start ? 1 : sequence;
     walk->from = walk->expected;
     walk->hole_first = walk->hole_last = 0;
+    walk->loss_count = 0;
 }
 
-static enum error_code reload_set(struct segment_walk *walk, struct error *error)
+enum error_code segment_walk_reload_set(struct segment_walk *walk, struct error *error)
 {
     struct segment_set set;
     enum error_code code = segment_set_load(walk->log_fd, walk->segments_fd, &set, error);
@@ -81,7 +84,7 @@ static enum error_code reload_set(struct segment_walk *walk, struct error *error
 }
 
 /* The first live segment with a name above `sequence`; set.count when there is none. */
-static size_t index_above(const struct segment_set *set, uint64_t sequence)
+size_t segment_walk_index_above(const struct segment_set *set, uint64_t sequence)
 {
     size_t low = set->dead_count, high = set->count;
     while (low < high) {
@@ -92,112 +95,6 @@ static size_t index_above(const struct segment_set *set, uint64_t sequence)
             low = middle + 1;
     }
     return low;
-}
-
-/*
- * Tell that what stands between `expected` and `resume` cannot be read, and go on with `resume`.
- * Nothing is told, and the walk simply goes on (OK), about what nobody asked for, and twice about
- * the same place.
- */
-static enum error_code report(struct segment_walk *walk, uint64_t resume, const char *what,
-                              struct error *error)
-{
-    uint64_t first = walk->expected;
-    uint64_t end = resume > walk->horizon.limit + 1 ? walk->horizon.limit + 1 : resume;
-    bool again = walk->reported;
-    walk->reported = end < resume;
-    if (end <= first) {
-        walk->reported |= again;
-        if (again)
-            return OK;
-        return error_set(error, ERROR_DAMAGED, "%s; no event is lost by it", what);
-    }
-    walk->expected = end;
-    if (end <= walk->from)
-        return OK;
-    if (first < walk->from)
-        first = walk->from;
-    if (first == end - 1)
-        return error_set(error, ERROR_DAMAGED, "%s; event %" PRIu64 " cannot be read", what, first);
-    return error_set(error, ERROR_DAMAGED, "%s; events %" PRIu64 " to %" PRIu64 " cannot be read",
-                     what, first, end - 1);
-}
-
-/* As report, about the block at `offset` of the open segment. */
-static enum error_code report_block(struct segment_walk *walk, uint64_t offset, uint64_t resume,
-                                    const char *reason, struct error *error)
-{
-    struct error what;
-    error_set(&what, ERROR_DAMAGED, "segment %s: block at byte %" PRIu64 ": %s",
-              walk->view.segment.name, offset, reason);
-    return report(walk, resume, what.text, error);
-}
-
-/* Where the walk can go on when no valid block follows in the open segment. */
-static enum error_code resume_behind_segment(struct segment_walk *walk, uint64_t *resume_out,
-                                             struct error *error)
-{
-    const struct segment_set_segment *segment = &walk->view.segment;
-    uint64_t resume = UINT64_MAX;
-    enum error_code code = OK;
-    if (index_above(&walk->set, segment->sequence_first) == walk->set.count)
-        code = reload_set(walk, error);
-    if (code)
-        return code;
-    size_t next = index_above(&walk->set, segment->sequence_first);
-    if (next < walk->set.count)
-        resume = walk->set.segments[next].sequence_first;
-    if (segment->sealed)
-        resume = segment->trailer.sequence_last + 1;
-    if (resume < walk->expected)
-        resume = walk->expected;
-    *resume_out = resume;
-    return OK;
-}
-
-/* No valid block stands at `offset`: search for the next one, behind it. */
-static enum error_code resume_after_damage(struct segment_walk *walk, uint64_t search_from,
-                                           const char *reason, struct error *error)
-{
-    uint64_t offset = walk->offset;
-    struct segment_format_block_header found;
-    enum error_code code = segment_view_find(&walk->view, search_from, &found, error);
-    while (!code && found.sequence_first < walk->expected)
-        code = segment_view_find(&walk->view, found.offset + FORMAT_ALIGNMENT, &found, error);
-
-    if (!code && found.sequence_first <= walk->horizon.limit + 1) {
-        walk->offset = found.offset;
-        walk->chain_known = false;
-        code = report_block(walk, offset, found.sequence_first, reason, error);
-        walk->reported = false;
-        return code;
-    }
-    uint64_t resume = UINT64_MAX;
-    if (code == ERROR_END)
-        code = resume_behind_segment(walk, &resume, error);
-    if (code)
-        return code;
-    code = report_block(walk, offset, resume, reason, error);
-    if (resume != UINT64_MAX && !walk->reported)
-        leave_segment(walk);
-    return code;
-}
-
-/* The block is valid and is not the one that must come here. */
-static enum error_code pass_misplaced(struct segment_walk *walk,
-                                      const struct segment_format_block_header *header,
-                                      struct error *error)
-{
-    const char *reason = "it does not follow the block before it";
-    uint64_t resume = header->sequence_first;
-    /* From now on it counts as the one before. What is older than what was given is passed over. */
-    walk->chain_known = false;
-    if (resume < walk->expected) {
-        resume = walk->expected;
-        walk->offset += header->size_bytes;
-        reason = "it repeats sequences that came before";
-    }
-    return report_block(walk, header->offset, resume, reason, error);
 }
 
 static void step_over(struct segment_walk *walk, const struct segment_format_block_header *header,
@@ -234,7 +131,9 @@ static enum error_code take_events(struct segment_walk *walk,
         return OK;
     }
     *raw_out = NULL;
-    code = report_block(walk, header->offset, next, reason.text, error);
+    if (segment_walk_was_replaced(walk))
+        return segment_walk_reload_set(walk, error);
+    code = segment_walk_report_block(walk, header->offset, next, reason.text, error);
     step_over(walk, header, next);
     return code;
 }
@@ -251,12 +150,17 @@ static enum error_code take_gap(struct segment_walk *walk,
         code = segment_format_decode_gap(raw, header->raw_bytes, &gap, &reason);
     if (code == ERROR_MEMORY)
         return error_set(error, code, "%s", reason.text);
+    if (code && segment_walk_was_replaced(walk))
+        return segment_walk_reload_set(walk, error);
     if (code)
-        return resume_after_damage(walk, header->offset + header->size_bytes, reason.text, error);
+        return segment_walk_resume_after_damage(walk, header->offset + header->size_bytes,
+                                                reason.text, error);
     if (gap.sequence_last > walk->horizon.limit)
         return ERROR_END;
     step_over(walk, header, gap.sequence_last + 1);
     *raw_out = gap.sequence_last >= walk->from ? raw : NULL;
+    if (*raw_out && segment_format_gap_is_loss(gap.cause))
+        segment_walk_note_loss(walk, &gap);
     return OK;
 }
 
@@ -282,7 +186,7 @@ static bool skip_by_directory(struct segment_walk *walk)
     walk->chain_known = false;
     if (at == walk->entry_count) {
         walk->expected = walk->view.segment.trailer.sequence_last + 1;
-        leave_segment(walk);
+        segment_walk_leave_segment(walk);
         return true;
     }
     walk->entry_next = at + 1;
@@ -323,11 +227,15 @@ static enum error_code step(struct segment_walk *walk, struct segment_format_blo
     if (code == ERROR_VERSION)
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          walk->view.segment.name, walk->offset, reason.text);
+    bool follows = !code && header->sequence_first == walk->expected &&
+                   (!walk->chain_known || header->chain == walk->chain);
+    if (!follows && segment_walk_was_replaced(walk))
+        return segment_walk_reload_set(walk, error);
     if (code)
-        return resume_after_damage(walk, walk->offset + FORMAT_ALIGNMENT, reason.text, error);
-    if (header->sequence_first != walk->expected ||
-        (walk->chain_known && header->chain != walk->chain))
-        return pass_misplaced(walk, header, error);
+        return segment_walk_resume_after_damage(walk, walk->offset + FORMAT_ALIGNMENT, reason.text,
+                                                error);
+    if (!follows)
+        return segment_walk_pass_misplaced(walk, header, error);
 
     switch (header->kind) {
     case FORMAT_BLOCK_EVENTS:
@@ -337,7 +245,7 @@ static enum error_code step(struct segment_walk *walk, struct segment_format_blo
     case FORMAT_BLOCK_GAP:
         return take_gap(walk, header, raw_out, error);
     case FORMAT_BLOCK_SEAL:
-        leave_segment(walk);
+        segment_walk_leave_segment(walk);
         return OK;
     case FORMAT_BLOCK_WATERMARK:
     case FORMAT_BLOCK_STOP:
@@ -431,11 +339,11 @@ static enum error_code pass_missing(struct segment_walk *walk, uint64_t segment_
         return OK;
     }
     if (segment_first == UINT64_MAX)
-        return report(walk, segment_first, "the log ends before its watermark", error);
+        return segment_walk_report(walk, segment_first, "the log ends before its watermark", error);
     struct error what;
     error_set(&what, ERROR_DAMAGED, "a segment is missing before %020" PRIu64 ".seg",
               segment_first);
-    return report(walk, segment_first, what.text, error);
+    return segment_walk_report(walk, segment_first, what.text, error);
 }
 
 static enum error_code enter(struct segment_walk *walk, const struct segment_set_segment *segment,
@@ -457,49 +365,86 @@ static enum error_code enter(struct segment_walk *walk, const struct segment_set
         return OK;
     }
     if (foreign) {
-        size_t next = index_above(&walk->set, segment->sequence_first);
+        size_t next = segment_walk_index_above(&walk->set, segment->sequence_first);
         walk->finished = segment->sequence_first;
         struct error what;
         error_set(&what, ERROR_DAMAGED, "segment %s belongs to another log", segment->name);
-        return report(walk,
-                      next < walk->set.count ? walk->set.segments[next].sequence_first : UINT64_MAX,
-                      what.text, error);
+        return segment_walk_report(
+            walk, next < walk->set.count ? walk->set.segments[next].sequence_first : UINT64_MAX,
+            what.text, error);
     }
 
     enum error_code code = open_segment(walk, segment, error);
     if (code == ERROR_NOT_FOUND) /* Retention was faster. */
-        return reload_set(walk, error);
+        return segment_walk_reload_set(walk, error);
     if (code)
         return code;
     /* When a sequence was sought, the events before it are passed block by block. */
     if (walk->finished == 0)
         walk->expected = segment->sequence_first;
-    if (segment->header_verdict != FORMAT_VALID)
-        return error_set(error, ERROR_DAMAGED,
-                         "segment %s: its header is damaged; no event is lost by it",
-                         segment->name);
+    if (segment->header_verdict != FORMAT_VALID) {
+        const struct error *unreadable = &walk->set.unreadable;
+        bool refused = unreadable->code && strstr(unreadable->text, segment->name);
+        return error_set(error, ERROR_DAMAGED, "segment %s: %s; no event is lost by it",
+                         segment->name, refused ? unreadable->text : "its header is damaged");
+    }
     load_directory(walk);
     return OK;
+}
+
+/*
+ * The segment that must hold `expected`, which was sought. By its name a stranger may seem to: its
+ * header does not fit, and the one before has not ended yet.
+ */
+static size_t index_of_sought(const struct segment_walk *walk)
+{
+    size_t at = segment_walk_index_above(&walk->set, walk->expected);
+    at -= at > walk->set.dead_count;
+    while (at > walk->set.dead_count && at < walk->set.count &&
+           walk->set.segments[at].header_verdict == FORMAT_BAD) {
+        const struct segment_set_segment *before = &walk->set.segments[at - 1];
+        if (before->sealed && before->trailer.sequence_last < walk->expected)
+            break;
+        at--;
+    }
+    return at;
 }
 
 /* Find the segment in which `expected` must be, and open it. */
 static enum error_code next_segment(struct segment_walk *walk, struct error *error)
 {
     for (int fresh = 0;; fresh++) {
-        size_t at = index_above(&walk->set, walk->finished);
-        if (walk->finished == 0) {
-            at = index_above(&walk->set, walk->expected);
-            at -= at > walk->set.dead_count;
-        }
+        size_t at = segment_walk_index_above(&walk->set, walk->finished);
+        if (walk->finished == 0)
+            at = index_of_sought(walk);
         uint64_t first = at < walk->set.count ? walk->set.segments[at].sequence_first : UINT64_MAX;
         if (first <= walk->expected)
             return enter(walk, &walk->set.segments[at], error);
         if (fresh)
             return pass_missing(walk, first, error);
-        enum error_code code = reload_set(walk, error);
+        enum error_code code = segment_walk_reload_set(walk, error);
         if (code)
             return code;
     }
+}
+
+/*
+ * Nothing in the last segment is known to be durable, so the walk does not enter it; but when its
+ * header is damaged, that may be because everything in it is lost. Once.
+ */
+static bool tell_lost_end(struct segment_walk *walk, struct error *error)
+{
+    const struct segment_set *set = &walk->set;
+    const struct segment_set_segment *last = set->count ? &set->segments[set->count - 1] : NULL;
+    if (!last || last->header_verdict != FORMAT_BAD || last->sequence_first == walk->lost_told ||
+        last->sequence_first <= walk->horizon.limit)
+        return false;
+    walk->lost_told = last->sequence_first;
+    error_set(error, ERROR_DAMAGED,
+              "segment %s: its header is damaged, and no event in it can be found; events from "
+              "%" PRIu64 " on, if there were any, are lost",
+              last->name, last->sequence_first);
+    return true;
 }
 
 enum error_code segment_walk_next(struct segment_walk *walk,
@@ -507,12 +452,18 @@ enum error_code segment_walk_next(struct segment_walk *walk,
                                   const uint8_t **raw_out, struct error *error)
 {
     const uint8_t *raw = NULL;
+    if (walk->bound_untold) {
+        walk->bound_untold = false;
+        return error_set(error, ERROR_DAMAGED,
+                         "'lower-bound' is damaged: reading begins with the first segment that is "
+                         "there; what retention has deleted cannot be told from what is missing");
+    }
     while (!raw) {
         enum error_code code = OK;
         if (walk->expected > walk->horizon.limit)
             code = segment_horizon_refresh(&walk->horizon, error);
         if (!code && walk->expected > walk->horizon.limit)
-            return ERROR_END;
+            return tell_lost_end(walk, error) ? ERROR_DAMAGED : ERROR_END;
         if (!code)
             code = walk->view.is_open ? step(walk, header_out, &raw, error)
                                       : next_segment(walk, error);
@@ -528,13 +479,13 @@ static enum error_code open_by_name(struct segment_walk *walk, uint64_t segment_
                                     struct error *error)
 {
     for (int fresh = 0;; fresh++) {
-        size_t at = index_above(&walk->set, segment_first);
+        size_t at = segment_walk_index_above(&walk->set, segment_first);
         if (at > 0 && walk->set.segments[at - 1].sequence_first == segment_first)
             return open_segment(walk, &walk->set.segments[at - 1], error);
         if (fresh)
             return error_set(error, ERROR_NOT_FOUND, "segment %020" PRIu64 ".seg is gone",
                              segment_first);
-        enum error_code code = reload_set(walk, error);
+        enum error_code code = segment_walk_reload_set(walk, error);
         if (code)
             return code;
     }
@@ -576,5 +527,6 @@ enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segm
     walk->chain_known = false;
     walk->reported = walk->at_start = false;
     walk->hole_first = walk->hole_last = 0;
+    walk->loss_count = 0;
     return OK;
 }

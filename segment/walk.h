@@ -13,6 +13,8 @@
 #include "segment/set.h"
 #include "segment/view.h"
 
+enum { WALK_LOSSES_MAX = 16 };
+
 struct segment_walk {
     int log_fd; /* borrowed, both */
     int segments_fd;
@@ -26,8 +28,10 @@ struct segment_walk {
     uint64_t finished; /* name of the segment that was left last; 0: `expected` was sought */
     uint32_t chain;    /* checksum of the block before, when known */
     bool chain_known;
-    bool at_start;         /* nothing was asked for by number: what retention took is no hole */
-    bool reported;         /* the damage at `offset` was told; what follows was not visible yet */
+    bool bound_untold;  /* DIR/lower-bound is damaged, which is to be told once */
+    bool at_start;      /* nothing was asked for by number: what retention took is no hole */
+    uint64_t lost_told; /* name of the last segment, when it was told that its header is damaged */
+    bool reported;      /* the damage at `offset` was told; what follows was not visible yet */
     uint64_t limit_looked; /* the horizon when the bytes in `view` were copied */
 
     /* What is wanted: blocks without any of it may be passed unread. */
@@ -38,6 +42,9 @@ struct segment_walk {
     size_t entry_count;
     size_t entry_next; /* the first that has not been reached */
 
+    /* Gaps that were passed by which events were lost, until somebody asks. */
+    struct segment_format_gap losses[WALK_LOSSES_MAX];
+    size_t loss_count;
     uint64_t hole_first; /* deleted by retention before we came; 0: no hole */
     uint64_t hole_last;
 };

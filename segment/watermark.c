@@ -40,14 +40,28 @@ enum {
 
 static_assert(CONSTANT_BYTES % 8 == 0 && AT_SEQUENCE % 8 == 0, "whole, aligned words");
 
+/* How often to try to replace a page that was lost. */
+#define REPLACE_NS (INT64_C(1) * 1000000000)
+
 static const char watermark_name[] = "watermark";
 static const char magic[8] = {'D', 'B', 'K', 'W', 'M', 'A', 'R', 'K'};
 
+/*
+ * The writer stores through the map. Readers map it only to sleep on it, and load by pread: a page
+ * that was cut short, or that the disk does not give, would be a SIGBUS in a stranger's process.
+ */
 struct segment_watermark {
-    uint8_t *page; /* mapped; writable only for the writer */
+    int fd;
+    uint8_t *page;
     dev_t device;
     ino_t inode;
     uint8_t boot_id[CLOCK_BOOT_ID_SIZE]; /* of now */
+
+    int log_fd; /* the writer's, borrowed; -1 for readers */
+    uint8_t constant[CONSTANT_BYTES];
+    uint64_t written;
+    bool lost; /* a store has failed */
+    int64_t replace_ns;
 };
 
 /* Words that other processes read while we write them: one aligned access each. */
@@ -63,8 +77,8 @@ static uint64_t *word64(const struct segment_watermark *watermark, size_t at)
 
 /*
  * The constant part, word by word: a reader may look while a new writer makes the page anew.
- * Release keeps these stores behind the one that took LIVE away, acquire keeps these loads before
- * the one that looks at LIVE again.
+ * Release keeps these stores behind the one that took LIVE away, and the one that gives it back
+ * behind these.
  */
 static void store_constant(struct segment_watermark *watermark,
                            const uint8_t constant[CONSTANT_BYTES])
@@ -76,13 +90,20 @@ static void store_constant(struct segment_watermark *watermark,
     }
 }
 
-static void load_constant(const struct segment_watermark *watermark,
-                          uint8_t constant_out[CONSTANT_BYTES])
+/* What pread copies while somebody stores may be a mixture; what comes out twice is none. */
+static bool load_twice(const struct segment_watermark *watermark, size_t at, void *out, size_t size)
 {
-    for (size_t at = 0; at < CONSTANT_BYTES; at += 8) {
-        uint64_t word = __atomic_load_n(word64(watermark, at), __ATOMIC_ACQUIRE);
-        memcpy(constant_out + at, &word, sizeof word);
-    }
+    enum { TRIES_MAX = 64 };
+    uint8_t again[CONSTANT_BYTES + 8];
+
+    assert(size <= sizeof again);
+    for (int tries = 0; tries < TRIES_MAX; tries++)
+        if (file_read(watermark->fd, watermark_name, out, size, at, NULL) ||
+            file_read(watermark->fd, watermark_name, again, size, at, NULL))
+            return false;
+        else if (memcmp(out, again, size) == 0)
+            return true;
+    return false;
 }
 
 static uint32_t constant_checksum(const uint8_t constant[CONSTANT_BYTES])
@@ -113,8 +134,9 @@ static void encode_constant(const uint8_t log_id[FORMAT_LOG_ID_BYTES], uint32_t 
     bytes_store32(bytes_out + AT_CHECKSUM, constant_checksum(bytes_out));
 }
 
-static enum error_code map_page(int fd, bool writable, struct segment_watermark **watermark_out,
-                                struct error *error)
+/* Takes `fd` over on success. */
+static enum error_code make(int fd, bool writable, struct segment_watermark **watermark_out,
+                            struct error *error)
 {
     struct stat status;
     enum error_code code = file_status(fd, watermark_name, &status, error);
@@ -131,6 +153,8 @@ static enum error_code map_page(int fd, bool writable, struct segment_watermark 
         free(watermark);
         return code;
     }
+    watermark->fd = fd;
+    watermark->log_fd = -1;
     watermark->device = status.st_dev;
     watermark->inode = status.st_ino;
     clock_boot_id(watermark->boot_id);
@@ -138,50 +162,49 @@ static enum error_code map_page(int fd, bool writable, struct segment_watermark 
     return OK;
 }
 
+static enum error_code open_page(int log_fd, bool writable,
+                                 struct segment_watermark **watermark_out, struct error *error)
+{
+    int fd = -1;
+    enum error_code code =
+        file_open(log_fd, watermark_name, writable ? FILE_WRITE : FILE_READ, &fd, error);
+    if (code)
+        return code;
+    code = make(fd, writable, watermark_out, error);
+    if (code)
+        file_close(&fd);
+    return code;
+}
+
 /*
  * A page that is already there is kept as a file, because readers sleep on it, and so is its
  * sequence when the log is the same: what was durable once, is. A foreign or cut one is replaced.
  */
 static enum error_code open_or_replace(int log_fd, const uint8_t constant[CONSTANT_BYTES],
-                                       int *fd_out, struct segment_watermark **watermark_out,
+                                       struct segment_watermark **watermark_out,
                                        struct error *error)
 {
-    int fd = -1;
-    struct segment_watermark *watermark = NULL;
-    enum error_code code = file_open(log_fd, watermark_name, FILE_WRITE, &fd, error);
-    if (!code)
-        code = map_page(fd, true, &watermark, error);
-    if (code == ERROR_NOT_FOUND || code == ERROR_DAMAGED) {
-        uint8_t page[PAGE_BYTES] = {0};
-        memcpy(page, constant, CONSTANT_BYTES);
-        file_close(&fd);
-        code = file_replace(log_fd, watermark_name, page, sizeof page, error);
-        if (!code)
-            code = file_open(log_fd, watermark_name, FILE_WRITE, &fd, error);
-        if (!code)
-            code = map_page(fd, true, &watermark, error);
-    }
-    if (code) {
-        file_close(&fd);
+    enum error_code code = open_page(log_fd, true, watermark_out, error);
+    if (code != ERROR_NOT_FOUND && code != ERROR_DAMAGED)
         return code;
-    }
-    *fd_out = fd;
-    *watermark_out = watermark;
-    return OK;
+    uint8_t page[PAGE_BYTES] = {0};
+    memcpy(page, constant, CONSTANT_BYTES);
+    code = file_replace(log_fd, watermark_name, page, sizeof page, error);
+    return code ? code : open_page(log_fd, true, watermark_out, error);
 }
 
-static void reset_page(struct segment_watermark *watermark, const uint8_t constant[CONSTANT_BYTES])
+static void reset_page(void *context)
 {
+    struct segment_watermark *watermark = context;
     uint8_t old[CONSTANT_BYTES];
-    load_constant(watermark, old);
-    bool keep = constant_is_valid(old) &&
-                memcmp(old + AT_LOG_ID, constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES) == 0;
+    bool keep = load_twice(watermark, 0, old, sizeof old) && constant_is_valid(old) &&
+                memcmp(old + AT_LOG_ID, watermark->constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES) == 0;
     __atomic_store_n(word32(watermark, AT_LIVE), 0, __ATOMIC_SEQ_CST);
     if (!keep) {
         __atomic_store_n(word64(watermark, AT_SEQUENCE), 0, __ATOMIC_SEQ_CST);
         __atomic_store_n(word64(watermark, AT_WRITTEN), 0, __ATOMIC_SEQ_CST);
     }
-    store_constant(watermark, constant);
+    store_constant(watermark, watermark->constant);
 }
 
 enum error_code segment_watermark_create(int log_fd, const uint8_t log_id[FORMAT_LOG_ID_BYTES],
@@ -190,15 +213,17 @@ enum error_code segment_watermark_create(int log_fd, const uint8_t log_id[FORMAT
 {
     uint8_t constant[CONSTANT_BYTES];
     encode_constant(log_id, epoch, constant);
-    int fd = -1;
     struct segment_watermark *watermark = NULL;
-    enum error_code code = open_or_replace(log_fd, constant, &fd, &watermark, error);
+    enum error_code code = open_or_replace(log_fd, constant, &watermark, error);
     if (code)
         return code;
-    reset_page(watermark, constant);
+    watermark->log_fd = log_fd;
+    memcpy(watermark->constant, constant, sizeof constant);
+    if (!file_map_try(reset_page, watermark))
+        code = error_set(error, ERROR_IO, "cannot write to the map of '%s'", watermark_name);
     /* After the next boot the page must not claim to be of that boot: put this one on the disk. */
-    code = file_sync_data(fd, watermark_name, error);
-    file_close(&fd);
+    if (!code)
+        code = file_sync_data(watermark->fd, watermark_name, error);
     if (code) {
         segment_watermark_close(watermark);
         return code;
@@ -213,29 +238,84 @@ static long futex(uint32_t *word, int operation, uint32_t value, const struct ti
     return syscall(SYS_futex, word, operation, value, timeout, NULL, 0);
 }
 
-void segment_watermark_publish(struct segment_watermark *watermark, uint64_t sequence_durable)
+/*
+ * The page has gone from under our map. Readers do not look at a cut one; a new one brings them
+ * back. Whether that succeeds, and when, is no matter for the log.
+ */
+static void replace_lost(struct segment_watermark *watermark, uint64_t sequence_durable)
 {
-    __atomic_store_n(word64(watermark, AT_SEQUENCE), htole64(sequence_durable), __ATOMIC_RELEASE);
+    uint8_t page[PAGE_BYTES] = {0};
+    struct segment_watermark *made = NULL;
+    int64_t now = clock_monotonic_ns();
+
+    if (now < watermark->replace_ns)
+        return;
+    watermark->replace_ns = now + REPLACE_NS;
+    memcpy(page, watermark->constant, CONSTANT_BYTES);
+    bytes_store32(page + AT_LIVE, 1);
+    bytes_store64(page + AT_SEQUENCE, sequence_durable);
+    bytes_store64(page + AT_WRITTEN, watermark->written);
+    if (file_replace(watermark->log_fd, watermark_name, page, sizeof page, NULL) ||
+        open_page(watermark->log_fd, true, &made, NULL))
+        return;
+    file_unmap_shared(watermark->page, PAGE_BYTES);
+    file_close(&watermark->fd);
+    watermark->fd = made->fd;
+    watermark->page = made->page;
+    watermark->device = made->device;
+    watermark->inode = made->inode;
+    watermark->lost = false;
+    free(made);
+}
+
+struct publication {
+    struct segment_watermark *watermark;
+    uint64_t sequence;
+};
+
+static void store_durable(void *context)
+{
+    const struct publication *publication = context;
+    struct segment_watermark *watermark = publication->watermark;
+
+    __atomic_store_n(word64(watermark, AT_SEQUENCE), htole64(publication->sequence),
+                     __ATOMIC_RELEASE);
     __atomic_store_n(word32(watermark, AT_LIVE), htole32(1), __ATOMIC_RELEASE);
     __atomic_fetch_add(word32(watermark, AT_COUNTER), 1, __ATOMIC_SEQ_CST);
+}
+
+static void store_written(void *context)
+{
+    const struct publication *publication = context;
+
+    __atomic_store_n(word64(publication->watermark, AT_WRITTEN), htole64(publication->sequence),
+                     __ATOMIC_RELEASE);
+}
+
+void segment_watermark_publish(struct segment_watermark *watermark, uint64_t sequence_durable)
+{
+    struct publication publication = {watermark, sequence_durable};
+
+    if (!file_map_try(store_durable, &publication))
+        watermark->lost = true;
+    if (watermark->lost)
+        replace_lost(watermark, sequence_durable);
     futex(word32(watermark, AT_COUNTER), FUTEX_WAKE, INT_MAX, NULL);
 }
 
 void segment_watermark_set_written(struct segment_watermark *watermark, uint64_t sequence)
 {
-    __atomic_store_n(word64(watermark, AT_WRITTEN), htole64(sequence), __ATOMIC_RELEASE);
+    struct publication publication = {watermark, sequence};
+
+    watermark->written = sequence;
+    if (!file_map_try(store_written, &publication))
+        watermark->lost = true;
 }
 
 enum error_code segment_watermark_open(int log_fd, struct segment_watermark **watermark_out,
                                        struct error *error)
 {
-    int fd = -1;
-    enum error_code code = file_open(log_fd, watermark_name, FILE_READ, &fd, error);
-    if (code)
-        return code;
-    code = map_page(fd, false, watermark_out, error);
-    file_close(&fd);
-    return code;
+    return open_page(log_fd, false, watermark_out, error);
 }
 
 bool segment_watermark_is_current(const struct segment_watermark *watermark, int log_fd)
@@ -253,34 +333,46 @@ static bool is_same_boot(const uint8_t a[CLOCK_BOOT_ID_SIZE], const uint8_t b[CL
            bytes_are_zero(b, CLOCK_BOOT_ID_SIZE);
 }
 
+/* Outside of the checksum: a number that no log can have says nothing. */
+static uint64_t load_sequence(const struct segment_watermark *watermark, size_t at)
+{
+    uint8_t bytes[8];
+
+    if (!load_twice(watermark, at, bytes, sizeof bytes))
+        return 0;
+    uint64_t sequence = bytes_load64(bytes);
+    return sequence < EVENT_SEQUENCE_END ? sequence : 0;
+}
+
 bool segment_watermark_read(const struct segment_watermark *watermark,
                             struct segment_watermark_state *state_out)
 {
-    uint32_t live = __atomic_load_n(word32(watermark, AT_LIVE), __ATOMIC_SEQ_CST);
-    uint64_t sequence = segment_watermark_sequence(watermark);
-    uint8_t constant[CONSTANT_BYTES];
-    load_constant(watermark, constant);
+    uint8_t before[AT_COUNTER], after[AT_COUNTER]; /* the constant part and LIVE */
+    if (!load_twice(watermark, 0, before, sizeof before))
+        return false;
+    uint64_t sequence = load_sequence(watermark, AT_SEQUENCE);
+    uint64_t written = load_sequence(watermark, AT_WRITTEN);
     /* Made anew between the two looks: then the parts may not belong together. */
-    bool still_live = __atomic_load_n(word32(watermark, AT_LIVE), __ATOMIC_SEQ_CST) == live;
-    if (!constant_is_valid(constant))
+    bool same =
+        load_twice(watermark, 0, after, sizeof after) && memcmp(before, after, sizeof after) == 0;
+    if (!constant_is_valid(before))
         return false;
 
-    memcpy(state_out->log_id, constant + AT_LOG_ID, FORMAT_LOG_ID_BYTES);
-    state_out->epoch = bytes_load32(constant + AT_EPOCH);
-    state_out->writer_pid = bytes_load32(constant + AT_WRITER_PID);
-    state_out->same_boot = is_same_boot(constant + AT_BOOT_ID, watermark->boot_id);
-    state_out->live = live != 0 && still_live && state_out->same_boot;
+    memcpy(state_out->log_id, before + AT_LOG_ID, FORMAT_LOG_ID_BYTES);
+    state_out->epoch = bytes_load32(before + AT_EPOCH);
+    state_out->writer_pid = bytes_load32(before + AT_WRITER_PID);
+    state_out->same_boot = is_same_boot(before + AT_BOOT_ID, watermark->boot_id);
+    state_out->live = bytes_load32(before + AT_LIVE) != 0 && same && state_out->same_boot;
     state_out->sequence_durable = sequence;
-    state_out->sequence_written =
-        le64toh(__atomic_load_n(word64(watermark, AT_WRITTEN), __ATOMIC_ACQUIRE));
-    if (state_out->sequence_written < sequence)
-        state_out->sequence_written = sequence;
+    state_out->sequence_written = written < sequence ? sequence : written;
+    state_out->plausible =
+        written >= sequence && written - sequence <= FORMAT_UNDURABLE_EVENTS_MAX;
     return true;
 }
 
 uint64_t segment_watermark_sequence(const struct segment_watermark *watermark)
 {
-    return le64toh(__atomic_load_n(word64(watermark, AT_SEQUENCE), __ATOMIC_ACQUIRE));
+    return load_sequence(watermark, AT_SEQUENCE);
 }
 
 bool segment_watermark_wait(const struct segment_watermark *watermark, uint64_t sequence_seen,
@@ -289,7 +381,8 @@ bool segment_watermark_wait(const struct segment_watermark *watermark, uint64_t 
     int64_t deadline_ns = clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
     for (;;) {
         /* The counter first: a publication after this load makes FUTEX_WAIT return at once. */
-        uint32_t counter = __atomic_load_n(word32(watermark, AT_COUNTER), __ATOMIC_SEQ_CST);
+        uint32_t counter = 0;
+        bool readable = load_twice(watermark, AT_COUNTER, &counter, sizeof counter);
         if (segment_watermark_sequence(watermark) > sequence_seen)
             return true;
         int64_t left_ns = deadline_ns - clock_monotonic_ns();
@@ -297,7 +390,14 @@ bool segment_watermark_wait(const struct segment_watermark *watermark, uint64_t 
             return true;
         struct timespec timeout = {.tv_sec = (time_t)(left_ns / 1000000000),
                                    .tv_nsec = (long)(left_ns % 1000000000)};
-        if (futex(word32(watermark, AT_COUNTER), FUTEX_WAIT, counter, &timeout) && errno == EINTR)
+        /* On a page that has gone nobody is woken, nor told by a signal: it is an error here. */
+        long failed =
+            readable ? futex(word32(watermark, AT_COUNTER), FUTEX_WAIT, counter, &timeout) : -1;
+        if (!readable || (failed && errno == EFAULT))
+            failed = clock_nanosleep(CLOCK_MONOTONIC, 0, &timeout, NULL) == EINTR ? -1 : 0;
+        else if (failed && errno != EINTR)
+            failed = 0;
+        if (failed)
             return false;
     }
 }
@@ -307,5 +407,6 @@ void segment_watermark_close(struct segment_watermark *watermark)
     if (!watermark)
         return;
     file_unmap_shared(watermark->page, PAGE_BYTES);
+    file_close(&watermark->fd);
     free(watermark);
 }

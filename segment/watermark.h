@@ -44,6 +44,11 @@ struct segment_watermark_state {
     uint32_t writer_pid;
     bool live;      /* the writer that made the page has finished its recovery */
     bool same_boot; /* … and the machine has not been started again since */
+    /*
+     * The two sequences fit each other. They are outside of the page's checksum, so without a live
+     * writer (with one they move between two looks) a pair that does not fit says nothing.
+     */
+    bool plausible;
     uint8_t log_id[FORMAT_LOG_ID_BYTES];
 };
 /* False: the page holds nothing valid (a stranger's file, or being made anew just now). */

@@ -52,7 +52,7 @@ uint64_t segment_writer_size_min(const struct segment_writer_start *start, size_
     uint64_t size = FORMAT_SEGMENT_HEADER_BYTES;
 
     size += segment_block_encoded_bytes_max(producers, align) + snapshot_blocks * 4096;
-    size += segment_block_encoded_bytes_max(FORMAT_GAP_BODY_BYTES, align);
+    size += 2 * segment_block_encoded_bytes_max(FORMAT_GAP_BODY_BYTES, align);
     size += segment_block_encoded_bytes_max(raw_bytes, align);
     size += tail_bytes_max(SEAL_HEAD_BYTES + segment_seal_growth_max(raw_bytes, events), align);
     size = bytes_align(size, FORMAT_SEGMENT_HEADER_BYTES);
@@ -63,28 +63,47 @@ bool segment_writer_fits(const struct segment_writer *writer, size_t raw_bytes, 
 {
     uint32_t align = writer->header.commit_align;
     size_t seal = segment_seal_bytes(&writer->seal) + segment_seal_growth_max(raw_bytes, events);
+    /* Behind a stop mark a watermark comes first (segment/committer.c). */
+    size_t first = writer->has_put ? 0 : mark_bytes_max(align);
 
-    return seal <= FORMAT_BLOCK_RAW_MAX &&
-           writer->offset + segment_block_encoded_bytes_max(raw_bytes, align) +
+    return !writer->sealed && seal <= FORMAT_BLOCK_RAW_MAX &&
+           writer->offset + first + segment_block_encoded_bytes_max(raw_bytes, align) +
                    tail_bytes_max(seal, align) <=
                writer->header.size_bytes;
 }
+
+struct stores {
+    uint8_t *to;
+    const uint8_t *bytes;
+    size_t size;
+};
 
 /*
  * Through the map the body goes first and the header last: when the process is killed between the
  * two, the header is still zero and recovery sees a torn block instead of a strange one.
  */
+static void store_block(void *context)
+{
+    const struct stores *stores = context;
+
+    memcpy(stores->to + FORMAT_BLOCK_HEADER_BYTES, stores->bytes + FORMAT_BLOCK_HEADER_BYTES,
+           stores->size - FORMAT_BLOCK_HEADER_BYTES);
+    memcpy(stores->to, stores->bytes, FORMAT_BLOCK_HEADER_BYTES);
+}
+
 static enum error_code put_bytes(struct segment_writer *writer, const uint8_t *bytes, size_t size,
                                  struct error *error)
 {
     if (!writer->map)
         return file_write(writer->fd, writer->name, bytes, size, writer->offset, error);
 
-    uint8_t *to = writer->map + writer->offset;
-    memcpy(to + FORMAT_BLOCK_HEADER_BYTES, bytes + FORMAT_BLOCK_HEADER_BYTES,
-           size - FORMAT_BLOCK_HEADER_BYTES);
-    memcpy(to, bytes, FORMAT_BLOCK_HEADER_BYTES);
-    return OK;
+    struct stores stores = {writer->map + writer->offset, bytes, size};
+    if (file_map_try(store_block, &stores))
+        return OK;
+    return error_set(error, ERROR_IO,
+                     "cannot write '%s' at byte %" PRIu64
+                     " through its map: the disk failed, or somebody cut the file short",
+                     writer->name, writer->offset);
 }
 
 enum error_code segment_writer_put(struct segment_writer *writer,
@@ -192,7 +211,26 @@ enum error_code segment_writer_seal(struct segment_writer *writer, int64_t arriv
     return code;
 }
 
-/* Producers and gap: they are durable before the segment has its name. */
+static enum error_code put_gap(struct segment_writer *writer, const struct segment_format_gap *gap,
+                               int64_t arrival_ns, struct error *error)
+{
+    uint8_t bytes[FORMAT_GAP_BODY_BYTES];
+    segment_format_encode_gap(gap, bytes);
+    struct segment_writer_block block = {
+        .kind = FORMAT_BLOCK_GAP,
+        .sequence_first = gap->sequence_first,
+        .arrival_ns = arrival_ns,
+        .raw = bytes,
+        .raw_bytes = sizeof bytes,
+        .ends_group = true,
+    };
+    enum error_code code = segment_writer_put(writer, &block, error);
+    if (!code)
+        segment_seal_add_gap(&writer->seal, gap->sequence_last);
+    return code;
+}
+
+/* Producers and gaps: they are durable before the segment has its name. */
 static enum error_code put_beginning(struct segment_writer *writer,
                                      const struct segment_writer_start *start, struct error *error)
 {
@@ -215,20 +253,10 @@ static enum error_code put_beginning(struct segment_writer *writer,
         if (!code)
             code = segment_writer_put(writer, &block, error);
     }
-    if (!code && start->gap) {
-        uint8_t bytes[FORMAT_GAP_BODY_BYTES];
-        segment_format_encode_gap(start->gap, bytes);
-        struct segment_writer_block block = {
-            .kind = FORMAT_BLOCK_GAP,
-            .sequence_first = start->gap->sequence_first,
-            .arrival_ns = start->arrival_ns,
-            .raw = bytes,
-            .raw_bytes = sizeof bytes,
-            .ends_group = true,
-        };
-        code = segment_writer_put(writer, &block, error);
-        segment_seal_add_gap(&writer->seal, start->gap->sequence_last);
-    }
+    if (!code && start->gap)
+        code = put_gap(writer, start->gap, start->arrival_ns, error);
+    if (!code && start->gap_next)
+        code = put_gap(writer, start->gap_next, start->arrival_ns, error);
     buffer_release(&body);
     return code;
 }
@@ -297,6 +325,15 @@ static enum error_code map_if_asked(struct segment_writer *writer, bool write_by
                            error);
 }
 
+/* Whatever the reason: the name may be on the disk, so this is no failure to begin again after. */
+static enum error_code sync_name(int segments_fd, struct error *error)
+{
+    struct error why;
+    enum error_code code = file_sync_directory(segments_fd, "segments", &why);
+
+    return code ? error_set(error, ERROR_IO, "%s", why.text) : OK;
+}
+
 enum error_code segment_writer_create(const struct segment_writer_start *start, int fd,
                                       uint64_t size_bytes, const char *temporary_name,
                                       struct segment_writer **writer_out, struct error *error)
@@ -315,7 +352,7 @@ enum error_code segment_writer_create(const struct segment_writer_start *start, 
     if (!code)
         code = file_rename(start->segments_fd, temporary_name, writer->name, error);
     if (!code)
-        code = file_sync_directory(start->segments_fd, "segments", error);
+        code = sync_name(start->segments_fd, error);
     if (!code)
         code = map_if_asked(writer, start->write_by_map, error);
     if (code) {
@@ -379,7 +416,13 @@ bool segment_writer_has_undurable(const struct segment_writer *writer)
 
 bool segment_writer_wants_watermark(const struct segment_writer *writer)
 {
-    return writer->promised_offset < writer->events_end && !segment_writer_has_undurable(writer);
+    return writer->promised_offset < writer->events_end && !writer->sealed &&
+           !segment_writer_has_undurable(writer);
+}
+
+bool segment_writer_is_sealed(const struct segment_writer *writer)
+{
+    return writer->sealed;
 }
 
 bool segment_writer_has_put(const struct segment_writer *writer)

@@ -29,6 +29,7 @@ struct segment_writer_start {
     int64_t arrival_ns;
     const struct segment_producers *producers; /* snapshot to begin with */
     const struct segment_format_gap *gap;      /* NULL: none */
+    const struct segment_format_gap *gap_next; /* a second one, right behind it; NULL: none */
 };
 
 /* How large a segment must at least be, to hold its beginning and then a block of such a body. */
@@ -36,7 +37,8 @@ uint64_t segment_writer_size_min(const struct segment_writer_start *start, size_
                                  size_t events);
 /*
  * Turn the zeroed file `fd` of `size_bytes`, named `temporary_name`, into the segment
- * start->header.sequence_first. Takes the descriptor over, also when it fails.
+ * start->header.sequence_first. Takes the descriptor over, also when it fails. ERROR_NO_SPACE: there
+ * is no such segment (even a name may need room); try again with another file.
  */
 enum error_code segment_writer_create(const struct segment_writer_start *start, int fd,
                                       uint64_t size_bytes, const char *temporary_name,
@@ -99,6 +101,8 @@ uint64_t segment_writer_offset(const struct segment_writer *writer);
 bool segment_writer_has_undurable(const struct segment_writer *writer);
 /* Is the last events block durable, and no later block says so? Then a watermark block helps. */
 bool segment_writer_wants_watermark(const struct segment_writer *writer);
+/* Then it accepts close and describe only. */
+bool segment_writer_is_sealed(const struct segment_writer *writer);
 /* Has this writer put a block since it was made? */
 bool segment_writer_has_put(const struct segment_writer *writer);
 /* Totals so far. */

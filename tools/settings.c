@@ -118,8 +118,7 @@ static enum error_code set_input_memory(struct settings *settings, const char *v
     return set_memory(&settings->input_bytes_max, INPUT_BYTES_MIN, value, error);
 }
 
-static enum error_code set_max_connections(struct settings *settings, const char *value,
-                                           struct error *error)
+static enum error_code set_count(size_t *count_out, const char *value, struct error *error)
 {
     char *end;
     errno = 0;
@@ -127,8 +126,26 @@ static enum error_code set_max_connections(struct settings *settings, const char
     if (errno || end == value || *end || value[0] == '-' || count < 1 || count > CONNECTIONS_MAX)
         return error_set(error, ERROR_INVALID, "'%s' is not a number from 1 to %d", value,
                          CONNECTIONS_MAX);
-    settings->connections_max = count;
+    *count_out = count;
     return OK;
+}
+
+static enum error_code set_max_connections(struct settings *settings, const char *value,
+                                           struct error *error)
+{
+    return set_count(&settings->connections_max, value, error);
+}
+
+static enum error_code set_max_user_connections(struct settings *settings, const char *value,
+                                                struct error *error)
+{
+    return set_count(&settings->user_connections_max, value, error);
+}
+
+static enum error_code set_allow_users(struct settings *settings, const char *value,
+                                       struct error *error)
+{
+    return allowed_users_parse(value, &settings->allowed, error);
 }
 
 static enum error_code set_verbose(struct settings *settings, const char *value,
@@ -164,6 +181,12 @@ static const struct setting table[SETTINGS_COUNT] = {
     [SETTINGS_MAX_CONNECTIONS] = {{"max-connections", 0, "N",
                                    "more clients are turned away (1024)"},
                                   set_max_connections},
+    [SETTINGS_MAX_USER_CONNECTIONS] = {{"max-user-connections", 0, "N",
+                                        "the same for each user (all of them)"},
+                                       set_max_user_connections},
+    [SETTINGS_ALLOW_USERS] = {{"allow-users", 0, "LIST",
+                               "names or numbers; others are turned away (all)"},
+                              set_allow_users},
     [SETTINGS_VERBOSE] = {{"verbose", 'v', NULL, "report details, too"}, set_verbose},
 };
 

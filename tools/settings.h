@@ -12,13 +12,16 @@
 #include <stdbool.h>
 
 #include "segment/log.h"
+#include "tools/allowed_users.h"
 
 struct settings {
     char directory[PATH_MAX]; /* "": not told */
     char socket[PATH_MAX];
     struct segment_log_options log; /* its settings; callbacks and witness are not ours */
     size_t connections_max;         /* the daemon's, from here on */
+    size_t user_connections_max;    /* 0: as many as there are */
     size_t input_bytes_max;
+    struct allowed_users allowed;
     bool verbose;
 };
 
@@ -32,6 +35,8 @@ enum settings_id {
     SETTINGS_PENDING_MEMORY,
     SETTINGS_INPUT_MEMORY,
     SETTINGS_MAX_CONNECTIONS,
+    SETTINGS_MAX_USER_CONNECTIONS,
+    SETTINGS_ALLOW_USERS,
     SETTINGS_VERBOSE,
     SETTINGS_COUNT,
 };

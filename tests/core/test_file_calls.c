@@ -82,7 +82,8 @@ static void all_sevens(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
 
 Test(file_calls, time_and_boot_come_from_the_source_in_force)
 {
-    static const struct clock_source still = {five, five, all_sevens};
+    static const struct clock_source still = {
+        .realtime_ns = five, .monotonic_ns = five, .boot_id = all_sevens};
     uint8_t boot[CLOCK_BOOT_ID_SIZE];
 
     clock_use(&still);

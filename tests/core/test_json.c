@@ -484,3 +484,30 @@ Test(json, string_is_quoted_with_bad_bytes_replaced)
     cr_assert_str_eq((const char *)out.data, "\"a\\\"\\n\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\\u0001\"");
     buffer_release(&out);
 }
+
+/* The parser's memory is reserved in advance: what needs most of it must still fit. */
+Test(json, has_room_for_the_deepest_and_the_most_escaped_text)
+{
+    enum { LEVELS = MSGPACK_DEPTH_LIMIT, ESCAPES = 40000 };
+    struct json_reader *reader = new_reader();
+    struct buffer text = {0}, out = {0};
+    struct error error = {0};
+
+    for (int i = 0; i < LEVELS; i++)
+        cr_assert_eq(buffer_printf(&text, NULL, "[\"\\n\","), OK);
+    cr_assert_eq(buffer_append(&text, "\"", 1, NULL), OK);
+    for (int i = 0; i < ESCAPES; i++)
+        cr_assert_eq(buffer_append(&text, "\\n", 2, NULL), OK);
+    size_t unfinished = text.size;
+    cr_assert_eq(buffer_append(&text, "\"", 1, NULL), OK);
+    for (int i = 0; i < LEVELS; i++)
+        cr_assert_eq(buffer_append(&text, "]", 1, NULL), OK);
+    cr_assert_eq(json_to_msgpack(reader, (const char *)text.data, text.size, LEVELS, &out, &error),
+                 OK, "%s", error.text);
+    cr_assert_gt(out.size, (size_t)ESCAPES);
+    cr_assert_eq(json_to_msgpack(reader, (const char *)text.data, unfinished, LEVELS, &out, &error),
+                 ERROR_INVALID);
+    json_reader_free(reader);
+    buffer_release(&text);
+    buffer_release(&out);
+}

@@ -541,7 +541,7 @@ Test(follower, records_unreadable_events_as_a_gap_and_indexes_the_rest)
     cr_assert_not_null(step.notice);
     cr_assert_not_null(strstr(step.notice, "cannot be read"), "%s", step.notice);
     indexer_follower_close(follower);
-    cr_assert_eq(scene_number("SELECT count(*) FROM gaps WHERE cause = 'damaged'"
+    cr_assert_eq(scene_number("SELECT count(*) FROM gaps WHERE cause = 'damage, not repaired'"
                               " AND first_seq <= 500 AND last_seq >= 500"),
                  1);
     cr_assert_eq(scene_number("SELECT (SELECT count(*) FROM events) + sum(missing) FROM gaps"),

@@ -5,10 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "core/json.h"
 #include "indexer/query.h"
 #include "indexer/retention.h"
 #include "indexer/witness.h"
+#include "segment/bound.h"
 #include "tests/indexer/scene.h"
 #include "segment/reader.h"
 
@@ -104,14 +106,70 @@ Test(query, of_an_empty_index_gives_nothing)
     sqlite3_close(database);
 }
 
+static void store_bound(uint64_t bound)
+{
+    struct error error;
+    int fd = -1;
+    cr_assert_eq(file_open_directory(scene_directory(), false, &fd, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_bound_store(fd, bound, &error), OK, "%s", error.text);
+    file_close(&fd);
+}
+
 Test(query, gives_null_for_events_whose_segment_has_gone_before_their_rows)
 {
     scene_write(1500);
     scene_index();
     cr_assert_eq(unlink(scene_path("segments/00000000000000000001.seg")), 0);
+    store_bound((uint64_t)scene_number("SELECT min(first_seq) FROM segments WHERE first_seq > 1"));
     sqlite3 *database = open_query();
 
     expect_rows(database, "SELECT payload(1), payload(1500) IS NOT NULL", "NULL|1\n");
+    sqlite3_close(database);
+}
+
+Test(query, takes_a_segment_that_retention_has_not_deleted_for_damage)
+{
+    scene_write(1500);
+    scene_index();
+    cr_assert_eq(unlink(scene_path("segments/00000000000000000001.seg")), 0);
+    sqlite3 *database = open_query();
+    sqlite3_stmt *select = NULL;
+    cr_assert_eq(sqlite3_prepare_v2(database, "SELECT payload(1)", -1, &select, NULL), SQLITE_OK);
+
+    cr_assert_eq(sqlite3_step(select), SQLITE_ERROR);
+
+    cr_assert_not_null(strstr(sqlite3_errmsg(database), "is missing"), "%s",
+                       sqlite3_errmsg(database));
+    sqlite3_finalize(select);
+    sqlite3_close(database);
+}
+
+static void count_damage(void *context, const char *text)
+{
+    uint64_t *count = context;
+    cr_assert_not_null(strstr(text, "block at byte"), "%s", text);
+    ++*count;
+}
+
+Test(query, goes_on_behind_damage_for_who_watches)
+{
+    scene_write(600);
+    scene_index();
+    int64_t offset = scene_number("SELECT offset FROM events WHERE seq = 100");
+    int64_t bad = scene_number("SELECT count(*) FROM events WHERE offset ="
+                               " (SELECT offset FROM events WHERE seq = 100)");
+    scene_flip("segments/00000000000000000001.seg", (uint64_t)offset + 200);
+    uint64_t count = 0;
+    struct indexer_query_watcher watcher = {count_damage, &count};
+    sqlite3 *database = NULL;
+    struct error error;
+    cr_assert_eq(indexer_query_open_watched(scene_directory(), &watcher, &database, &error), OK,
+                 "%s", error.text);
+
+    char rows[32];
+    snprintf(rows, sizeof rows, "%lld\n", (long long)(600 - bad));
+    expect_rows(database, "SELECT count(payload(seq)) FROM events", rows);
+    cr_assert_eq(count, 1, "a block is told once");
     sqlite3_close(database);
 }
 

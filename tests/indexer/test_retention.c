@@ -468,6 +468,44 @@ Test(retention, distrusts_a_clock_that_jumps_by_more_than_an_hour)
     file_close(&fd);
 }
 
+Test(retention, bears_times_from_files_that_are_further_apart_than_numbers_reach)
+{
+    static const int64_t times[] = {INT64_MIN, INT64_MIN + 1, -1, 0, INT64_MAX};
+    enum { TIMES = sizeof times / sizeof *times };
+    int fd = open_log_directory();
+    for (size_t i = 0; i < TIMES * TIMES * TIMES; i++) {
+        struct indexer_clock_reading before = {.realtime_ns = times[i % TIMES],
+                                               .boottime_ns = times[i / TIMES % TIMES]};
+        struct indexer_clock_reading now = {.realtime_ns = times[i / TIMES / TIMES],
+                                            .boottime_ns = times[i % TIMES]};
+        struct error error = {0};
+        unlinkat(fd, "retention-clock", 0);
+        cr_assert_eq(indexer_clock_guard_check(fd, &before, INT64_MIN, false, &error), OK, "%s",
+                     error.text);
+        enum error_code code = indexer_clock_guard_check(fd, &now, times[i % TIMES], true, &error);
+        cr_assert(code == OK || (code == ERROR_INVALID && error.text[0]));
+        /* Further back than an hour is never believed. */
+        cr_assert(now.realtime_ns != INT64_MIN || before.realtime_ns < 0 || code == ERROR_INVALID);
+    }
+    file_close(&fd);
+}
+
+/* The first run of all has no earlier one to compare with: who fills the index has noted the time. */
+Test(retention, sees_a_jump_of_the_clock_that_came_before_its_first_run)
+{
+    write_segments();
+    scene_index();
+    cr_assert_eq(access(scene_path("retention-clock"), F_OK), 0);
+    int fd = open_log_directory();
+    struct indexer_clock_reading wrong;
+    indexer_clock_read(&wrong);
+    wrong.realtime_ns += 1000 * DAY_NS;
+    cr_assert_eq(indexer_clock_guard_check(fd, &wrong, INT64_MIN, false, NULL), ERROR_INVALID);
+    indexer_clock_guard_begin(fd);
+    cr_assert_eq(indexer_clock_guard_check(fd, &wrong, INT64_MIN, false, NULL), ERROR_INVALID);
+    file_close(&fd);
+}
+
 Test(retention, deletes_nothing_by_age_when_the_clock_jumped_but_still_by_size)
 {
     write_segments();
@@ -476,6 +514,7 @@ Test(retention, deletes_nothing_by_age_when_the_clock_jumped_but_still_by_size)
     struct indexer_clock_reading wrong;
     indexer_clock_read(&wrong);
     wrong.realtime_ns -= 1000 * DAY_NS; /* so that now is 1000 days later than it should be */
+    cr_assert_eq(unlink(scene_path("retention-clock")), 0); /* the index's, which is right */
     cr_assert_eq(indexer_clock_guard_check(fd, &wrong, INT64_MIN, false, NULL), OK);
     file_close(&fd);
     uint64_t all = total_bytes();

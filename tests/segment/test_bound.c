@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
+#include "core/event.h"
 #include "core/file.h"
 #include "tests/support/scratch.h"
 
@@ -36,11 +37,19 @@ Test(bound, is_one_in_a_log_from_which_nothing_was_deleted)
 
 Test(bound, keeps_what_was_stored)
 {
-    const uint64_t sequences[] = {2, 1000000, UINT64_MAX};
+    const uint64_t sequences[] = {2, 1000000, EVENT_SEQUENCE_END};
     for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
         cr_assert_eq(segment_bound_store(log_fd, sequences[i], &error), OK, "%s", error.text);
         cr_assert_eq(load(), sequences[i]);
     }
+}
+
+Test(bound, is_never_beyond_every_event)
+{
+    cr_assert_eq(segment_bound_store(log_fd, EVENT_SEQUENCE_END + 1, &error), ERROR_INVALID);
+    cr_assert_str_eq(error.text, "the lower bound of a log cannot be 4611686018427387905: no event "
+                                 "has that sequence");
+    cr_assert_eq(load(), 1);
 }
 
 Test(bound, may_be_stored_again)

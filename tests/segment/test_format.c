@@ -244,6 +244,9 @@ Test(format, takes_only_exact_names_for_segments)
         "00000000000000000001.tmp",
         "0000000000000000000x.seg",
         "99999999999999999999.seg",
+        "18446744073709551616.seg",
+        "04611686018427387905.seg", /* no event has that sequence */
+        "0000000000000000000/.seg",
         "00000000000000000001.seg~",
         "prepared.tmp",
         "",
@@ -251,10 +254,10 @@ Test(format, takes_only_exact_names_for_segments)
     char name[FORMAT_SEGMENT_NAME_BYTES + 1];
     uint64_t sequence = 0;
 
-    segment_format_segment_name(18446744073709551615u, name);
-    cr_assert_str_eq(name, "18446744073709551615.seg");
+    segment_format_segment_name(EVENT_SEQUENCE_END, name);
+    cr_assert_str_eq(name, "04611686018427387904.seg");
     cr_assert(segment_format_parse_segment_name(name, &sequence));
-    cr_assert_eq(sequence, 18446744073709551615u);
+    cr_assert_eq(sequence, EVENT_SEQUENCE_END);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         cr_assert_not(segment_format_parse_segment_name(wrong[i], &sequence), "%s", wrong[i]);
 }

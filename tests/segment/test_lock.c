@@ -119,6 +119,24 @@ Test(lock, is_not_taken_on_a_file_that_was_replaced_meanwhile)
     file_close(&second);
 }
 
+Test(lock, lets_no_second_writer_in_when_its_file_is_deleted_or_replaced)
+{
+    int first = take(LOCK_WRITER), second = -1, other_fd = -1;
+    cr_assert_eq(file_open_directory(scratch_directory(), false, &other_fd, &error), OK);
+    cr_assert_eq(unlinkat(log_fd, "LOCK", 0), 0);
+    for (int i = 0; i < 2; i++) { /* the first try has made a new file */
+        cr_assert_eq(segment_lock_take(other_fd, LOCK_WRITER, &second, &error), ERROR_BUSY);
+        cr_assert_not_null(strstr(error.text, "another process writes"), "%s", error.text);
+    }
+    int retention = take(LOCK_RETENTION);
+    file_close(&retention);
+    file_close(&first);
+    file_close(&log_fd);
+    cr_assert_eq(segment_lock_take(other_fd, LOCK_WRITER, &second, &error), OK, "%s", error.text);
+    file_close(&second);
+    file_close(&other_fd);
+}
+
 Test(lock, follows_no_symbolic_link)
 {
     int fd = -1;

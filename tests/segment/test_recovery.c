@@ -19,7 +19,7 @@ static enum segment_recovery_verdict expected(const struct segment_recovery_evid
 {
     if (e->last_is_seal && e->rest_is_zero && !e->later_promise && !e->witness)
         return RECOVERY_SEALED;
-    if (e->later_promise || e->closed || e->witness)
+    if (e->later_promise || e->closed || e->witness || (e->last_is_seal && !e->rest_is_zero))
         return RECOVERY_CORRUPT;
     if (e->rest_is_zero)
         return e->last_is_stop ? RECOVERY_CLEAN : RECOVERY_END;

@@ -87,7 +87,11 @@ def missing_segment(directory):
 @promise("no log is a failure, a wrong flag a mistake")
 def refusals(directory):
     daybook("verify", "-D", f"{directory}/none", expect=FAILURE)
-    daybook("verify", "-D", directory, "--repair", expect=USAGE)
+    daybook("verify", "-D", f"{directory}/none", "--repair", expect=FAILURE)
+    daybook("verify", "-D", directory, "--dry-run", expect=USAGE)
+    daybook("verify", "-D", directory, "--accept-loss", expect=USAGE)
+    daybook("verify", "-D", directory, "--repair", "-o", "json", expect=USAGE)
+    daybook("verify", "-D", directory, "--no-such-flag", expect=USAGE)
 
 
 if __name__ == "__main__":

@@ -310,31 +310,37 @@ def _(directory):
         assert publish(written, 1, [["t", None, 3]]) == ["ack", 1, 1, 3, 3, 0, []]
 
 
-@promise("a full disk refuses with no_space, and when space returns nothing taken is lost or doubled")
-def _(directory):
+def start_limited(daemon, limit=MIB):
     """For the daemon the disk is full where RLIMIT_FSIZE says so: behind its first segment, 1 MiB."""
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    daemon = framed.Daemon(os.path.join(directory, "log"))
     with open(daemon.log_path, "ab") as log:
         # Python ignores SIGXFSZ; the daemon is to inherit that, so that it sees EFBIG instead.
         daemon.process = subprocess.Popen(
             [DAYBOOKD, "-D", daemon.directory], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             restore_signals=False, env=environment(), preexec_fn=lambda: resource.setrlimit(
-                resource.RLIMIT_FSIZE, (MIB, unlimited[1])))
+                resource.RLIMIT_FSIZE, (limit, unlimited[1])))
+    await_ready(daemon)
+    return unlimited
+
+
+@promise("a full disk refuses with no_space, and when space returns nothing taken is lost or doubled")
+def _(directory):
+    daemon = framed.Daemon(os.path.join(directory, "log"))
+    unlimited = start_limited(daemon)
     try:
-        await_ready(daemon)
         dice = random.Random(3)
         taken = daemon.connect("taken")
         number = 0
-        answered = True
-        while answered or not status_of(daemon)["disk_full"]:
-            if answered:
-                number += 1
-                taken.send(framed.frame(["pub", number, [["n", None, dice.randbytes(9000), number]]]))
-            answered = select.select([taken.socket], [], [], 0.05)[0] != []
-            if answered:
-                assert taken.receive()[:3] == ["ack", number, 1]
-        # The last event was taken and waits for space. New ones are refused, at once.
+        answer = ["ack"]
+        while answer[0] == "ack":
+            number += 1
+            payload = dice.randbytes(9000)
+            taken.send(framed.frame(["pub", number, [["n", None, payload, number]]]))
+            answer = taken.receive()
+            assert answer[:3] == ["ack", number, 1] or answer[:2] == ["error", "no_space"], answer
+        # The last event had been taken before that was known. It was given back, and others are
+        # refused at once.
+        assert "too large" in answer[2], answer
         plain = daemon.connect()
         answer = publish(plain, 1, [["plain", None, 1], ["plain", None, 2]])
         assert [r[:2] for r in answer[6]] == [[0, "no_space"], [1, "no_space"]], answer
@@ -345,16 +351,63 @@ def _(directory):
         assert [r[:2] for r in answer[6]] == [[0, "no_space"], [1, "no_space"]], answer
         assert last_words(numbered)[1] == "no_space"
         assert [a["ok"] for a in say_lines(daemon, b'{"topic":"t","payload":1}\n' * 2)] == [False] * 2
+        status = status_of(daemon)
+        assert status["disk_full"] and "too large" in status["prepare_error"], status
+        assert status["durable"] == status["appended"] == number - 1, status
 
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, unlimited)
-        assert taken.receive()[:3] == ["ack", number, 1]
         while publish(plain, 2, [["plain", None, 3]])[2] == 0:
             pass
+        taken = daemon.connect("taken")
+        assert taken.welcome["last_number"] == number - 1, taken.welcome
+        assert publish(taken, 1, [["n", None, payload, number]])[:3] == ["ack", 1, 1]
         numbered = daemon.connect("p")
         assert numbered.welcome["last_number"] == 0, numbered.welcome
         assert publish(numbered, 1, [["p", None, 0, 3]])[2] == 1
+        status = status_of(daemon)
+        assert not status["disk_full"] and status["prepare_error"] == "", status
         topics = [e["topic"] for e in events_of(daemon)]
-        assert topics == ["n"] * number + ["plain", "p"], topics[number - 1:]
+        assert topics == ["n"] * (number - 1) + ["plain", "n", "p"], topics[number - 2:]
+        assert daemon.stop() == 0
+    finally:
+        daemon.end()
+
+
+@promise("on a full disk each event of an unnumbered frame is told stored or refused, as it is")
+def _(directory):
+    daemon = framed.Daemon(os.path.join(directory, "log"))
+    unlimited = start_limited(daemon)
+    try:
+        dice = random.Random(5)
+        # Frames of three blocks each, so that one of them is stored in part.
+        frames = [[[f"t{f}.{e}", None, dice.randbytes(9000)] for e in range(80)] for f in range(4)]
+        frames[2][7][0] = "not a topic"
+        plain, lines = daemon.connect(), socket.socket(socket.AF_UNIX)
+        lines.settimeout(20)
+        lines.connect(daemon.socket)
+        plain.send(b"".join(framed.frame(["pub", f, frames[f]]) for f in range(4)))
+        said = set()
+        for f in range(4):
+            _, frame_id, stored, first, last, duplicates, refused = plain.receive()
+            assert (frame_id, duplicates, stored + len(refused)) == (f, 0, 80)
+            assert stored == 0 or last - first + 1 == stored
+            bad = [r[0] for r in refused]
+            assert bad == sorted(set(bad))
+            assert all(r[1] == ("invalid" if (f, r[0]) == (2, 7) else "no_space") for r in refused)
+            said |= {frames[f][e][0] for e in range(80) if e not in bad}
+        assert 0 < len(said) < 319, len(said)
+        lines.sendall(b'{"topic":"line","payload":1}\n')
+        assert b"no room" in lines.recv(4096)
+        plain.send(framed.frame(["ping", 5]))
+        assert plain.receive()[0] == "pong"
+
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, unlimited)
+        while publish(plain, 9, [["after", None, 3]])[2] == 0:
+            pass
+        events = events_of(daemon)
+        assert {e["topic"] for e in events} == said | {"after"}
+        assert len(events) == len(said) + 1
+        assert [e["seq"] for e in events] == list(range(1, len(events) + 1))
         assert daemon.stop() == 0
     finally:
         daemon.end()

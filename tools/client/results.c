@@ -199,7 +199,7 @@ static enum daybook_code take_status(struct daybook *daybook, struct msgpack_cur
 /* The codes of docs/protocol.md that coming back would not help. */
 static enum daybook_code code_of_goodbye(const struct wire_text *code)
 {
-    if (wire_text_is(code, "replaced"))
+    if (wire_text_is(code, "replaced") || wire_text_is(code, "taken"))
         return DAYBOOK_REPLACED;
     static const char *const FATAL[] = {"malformed", "too_large", "expected_hello",
                                         "version",   "invalid",   "unsupported"};

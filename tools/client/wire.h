@@ -147,5 +147,10 @@ struct wire_pub {
 enum error_code wire_read_pub(struct msgpack_cursor cursor, uint32_t left,
                               const struct wire_text *producer, struct event *events,
                               struct wire_pub *pub_out, struct error *error);
+/* The same, unless there are more than `values_max` msgpack values in the payloads: ERROR_FULL. */
+enum error_code wire_read_pub_within(struct msgpack_cursor cursor, uint32_t left,
+                                     const struct wire_text *producer, uint64_t values_max,
+                                     struct event *events, struct wire_pub *pub_out,
+                                     struct error *error);
 
 #endif

@@ -332,11 +332,11 @@ static enum error_code read_time(struct msgpack_cursor *cursor, int64_t *time_ns
     return OK;
 }
 
-static enum error_code read_payload(struct msgpack_cursor *cursor, struct event *event,
-                                    struct error *error)
+static enum error_code read_payload(struct msgpack_cursor *cursor, uint64_t *values_left,
+                                    struct event *event, struct error *error)
 {
     const uint8_t *start = cursor->at;
-    enum error_code code = msgpack_skip(cursor, error);
+    enum error_code code = msgpack_skip_within(cursor, values_left, error);
     if (code) {
         error_prefix(error, "the payload");
         return code;
@@ -368,7 +368,8 @@ static enum error_code read_number(struct msgpack_cursor *cursor, uint32_t eleme
 }
 
 static enum error_code read_event(struct msgpack_cursor *cursor, const struct wire_text *producer,
-                                  uint64_t number_before, struct event *event, struct error *error)
+                                  uint64_t number_before, uint64_t *values_left,
+                                  struct event *event, struct error *error)
 {
     struct msgpack_value array = {0};
     enum error_code code = read_kind(cursor, MSGPACK_KIND_ARRAY, "it", &array, error);
@@ -384,7 +385,7 @@ static enum error_code read_event(struct msgpack_cursor *cursor, const struct wi
     if (!code)
         code = read_time(cursor, &event->time_ns, error);
     if (!code)
-        code = read_payload(cursor, event, error);
+        code = read_payload(cursor, values_left, event, error);
     if (!code)
         code = read_number(cursor, array.count, producer->bytes > 0, number_before, event, error);
     if (code)
@@ -415,9 +416,10 @@ static enum error_code read_pub_head(struct msgpack_cursor *cursor, uint32_t lef
     return OK;
 }
 
-enum error_code wire_read_pub(struct msgpack_cursor cursor, uint32_t left,
-                              const struct wire_text *producer, struct event *events,
-                              struct wire_pub *pub_out, struct error *error)
+enum error_code wire_read_pub_within(struct msgpack_cursor cursor, uint32_t left,
+                                     const struct wire_text *producer, uint64_t values_max,
+                                     struct event *events, struct wire_pub *pub_out,
+                                     struct error *error)
 {
     struct wire_pub pub = {0};
     enum error_code code = read_pub_head(&cursor, left, &pub.id, &pub.event_count, error);
@@ -426,7 +428,7 @@ enum error_code wire_read_pub(struct msgpack_cursor cursor, uint32_t left,
     uint64_t number_before = 0;
     for (uint32_t i = 0; i < pub.event_count; i++) {
         struct event *event = &events[i];
-        code = read_event(&cursor, producer, number_before, event, error);
+        code = read_event(&cursor, producer, number_before, &values_max, event, error);
         if (code) {
             error_prefix(error, "event %u", i);
             return code;
@@ -438,4 +440,11 @@ enum error_code wire_read_pub(struct msgpack_cursor cursor, uint32_t left,
     if (!code)
         *pub_out = pub;
     return code;
+}
+
+enum error_code wire_read_pub(struct msgpack_cursor cursor, uint32_t left,
+                              const struct wire_text *producer, struct event *events,
+                              struct wire_pub *pub_out, struct error *error)
+{
+    return wire_read_pub_within(cursor, left, producer, UINT64_MAX, events, pub_out, error);
 }

@@ -7,7 +7,7 @@
 #include "segment/reader.h"
 
 /* The first window is small, because most people ask for a few last events; then they double. */
-enum { WINDOW_FIRST = 512, WINDOW_MAX = 64 << 10 };
+enum { WINDOW_FIRST = 512, WINDOW_MAX = 64 << 10, LOSSES_MAX = 16 };
 
 /* Where an events block stands. */
 struct place {
@@ -30,6 +30,8 @@ struct backward {
     size_t place_capacity;
     struct event *events; /* of the open block, FORMAT_BLOCK_EVENTS_MAX; popped from the end */
     size_t event_count;
+    struct segment_format_gap losses[LOSSES_MAX]; /* met while listing; popped from the end */
+    size_t loss_count;
 };
 
 enum error_code backward_open(const char *path, const struct backward_range *range,
@@ -123,12 +125,34 @@ static enum error_code list_block(struct backward *backward,
     return add_place(backward, &place, error);
 }
 
+/* The reader forgets them when it is sent elsewhere. What lies behind the window was told before.
+ */
+static void collect_losses(struct backward *backward)
+{
+    struct segment_format_gap gap;
+    while (segment_reader_loss(backward->reader, &gap)) {
+        if (gap.sequence_last > backward->window_last)
+            gap.sequence_last = backward->window_last;
+        if (gap.sequence_first <= gap.sequence_last && backward->loss_count < LOSSES_MAX)
+            backward->losses[backward->loss_count++] = gap;
+    }
+}
+
+bool backward_loss(struct backward *backward, struct segment_format_gap *gap_out)
+{
+    if (backward->loss_count == 0)
+        return false;
+    *gap_out = backward->losses[--backward->loss_count];
+    return true;
+}
+
 /* List the window's blocks. After ERROR_DAMAGED the next call goes on behind the damage. */
 static enum error_code list_window(struct backward *backward, struct error *error)
 {
     for (;;) {
         struct segment_reader_block block;
         enum error_code code = segment_reader_next_block(backward->reader, &block, error);
+        collect_losses(backward);
         if (code == ERROR_END)
             break;
         if (code)

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "core/event.h"
+#include "segment/format.h"
 
 struct backward;
 
@@ -29,6 +29,11 @@ enum error_code backward_open(const char *path, const struct backward_range *ran
  */
 enum error_code backward_next(struct backward *backward, struct event *event_out,
                               struct error *error);
+/*
+ * Sequences that are on record as lost, among those that backward_next has passed: true once for
+ * each. A long gap may come in pieces.
+ */
+bool backward_loss(struct backward *backward, struct segment_format_gap *gap_out);
 /* Accepts NULL. */
 void backward_close(struct backward *backward);
 

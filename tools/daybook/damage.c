@@ -5,19 +5,23 @@
 
 #include "core/file.h"
 #include "indexer/query.h"
+#include "indexer/schema.h"
 #include "indexer/witness.h"
 #include "segment/lock.h"
+#include "segment/reader.h"
 #include "segment/recovery.h"
 #include "segment/set.h"
+#include "tools/daybook/verb.h"
 
-static bool index_has_damage_gaps(const char *directory)
+static bool index_has_unrepaired_gaps(const char *directory)
 {
     sqlite3 *database = NULL;
     sqlite3_stmt *statement = NULL;
     if (indexer_query_open(directory, &database, NULL))
         return false;
-    bool seen = sqlite3_prepare_v2(database, "SELECT 1 FROM gaps WHERE cause LIKE 'damaged%'", -1,
-                                   &statement, NULL) == SQLITE_OK &&
+    bool seen = sqlite3_prepare_v2(database,
+                                   "SELECT 1 FROM gaps WHERE cause = '" INDEXER_GAP_UNREPAIRED "'",
+                                   -1, &statement, NULL) == SQLITE_OK &&
                 sqlite3_step(statement) == SQLITE_ROW;
     sqlite3_finalize(statement);
     sqlite3_close_v2(database);
@@ -70,7 +74,7 @@ bool damage_is_seen(const char *directory, uint64_t durable)
         witness = 0;
     if (witness < durable)
         witness = durable;
-    bool seen = index_has_damage_gaps(directory);
+    bool seen = index_has_unrepaired_gaps(directory);
     if (!seen && !file_open_directory_to_read(directory, &log_fd, NULL) &&
         !file_open_directory_to_read_at(log_fd, "segments", &segments_fd, NULL))
         seen = files_are_damaged(log_fd, segments_fd, witness) &&
@@ -78,4 +82,20 @@ bool damage_is_seen(const char *directory, uint64_t durable)
     file_close(&segments_fd);
     file_close(&log_fd);
     return seen;
+}
+
+int damage_tell(const char *verb, const char *directory)
+{
+    struct segment_reader *reader = NULL;
+    uint64_t durable = 0;
+    if (!segment_reader_open(directory, &reader, NULL))
+        durable = segment_reader_watermark(reader);
+    segment_reader_close(reader);
+    if (!damage_is_seen(directory, durable))
+        return STATUS_OK;
+    verb_say(verb,
+             "the log is damaged, and this is what is intact: 'daybook verify -D %s' names what "
+             "is not",
+             directory);
+    return STATUS_DAMAGE;
 }

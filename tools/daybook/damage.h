@@ -17,4 +17,10 @@
  */
 bool damage_is_seen(const char *directory, uint64_t durable);
 
+/*
+ * For a verb that has shown what is intact: if damage is seen, say so and return STATUS_DAMAGE,
+ * else STATUS_OK. What is on record as lost is no damage any more.
+ */
+int damage_tell(const char *verb, const char *directory);
+
 #endif

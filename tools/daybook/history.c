@@ -58,6 +58,18 @@ void history_tell_hole(struct history *history, uint64_t first, uint64_t last)
                  (unsigned long long)first, (unsigned long long)last);
 }
 
+void history_tell_loss(struct history *history, const struct segment_format_gap *gap)
+{
+    if (gap->sequence_first == gap->sequence_last)
+        verb_say(history->verb, "note: event %llu is lost, as is on record: %s",
+                 (unsigned long long)gap->sequence_first,
+                 segment_format_gap_cause_text(gap->cause));
+    else
+        verb_say(history->verb, "note: events %llu to %llu are lost, as is on record: %s",
+                 (unsigned long long)gap->sequence_first, (unsigned long long)gap->sequence_last,
+                 segment_format_gap_cause_text(gap->cause));
+}
+
 enum error_code history_next(struct history *history, struct event *event_out, struct error *error)
 {
     struct error local;
@@ -68,6 +80,9 @@ enum error_code history_next(struct history *history, struct event *event_out, s
         uint64_t first, last;
         if (code == OK && segment_reader_hole(history->reader, &first, &last))
             history_tell_hole(history, first, last);
+        struct segment_format_gap gap;
+        while (segment_reader_loss(history->reader, &gap))
+            history_tell_loss(history, &gap);
         if (code != ERROR_DAMAGED)
             return code;
         history_tell_damage(history, error);

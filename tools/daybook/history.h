@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "core/event.h"
+#include "segment/format.h"
 
 struct history;
 
@@ -30,6 +30,8 @@ uint64_t history_watermark(struct history *history);
 uint64_t history_bound(struct history *history);
 /* Say that retention has deleted these sequences, which the user asked for. */
 void history_tell_hole(struct history *history, uint64_t first, uint64_t last);
+/* Say that these sequences are known to be lost, which is no damage any more. */
+void history_tell_loss(struct history *history, const struct segment_format_gap *gap);
 /* Has damage been met? */
 bool history_is_damaged(const struct history *history);
 /* Say damage that somebody else has met, and remember it. */

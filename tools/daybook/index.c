@@ -71,14 +71,24 @@ enum error_code index_freshen(const char *verb, const char *directory, struct er
     return OK;
 }
 
+static void note_damage(void *context, const char *text)
+{
+    struct index_damage *damage = context;
+    damage->met = true;
+    verb_say(damage->verb, "%s", text);
+}
+
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
-                           struct error *error)
+                           struct index_damage *damage_out, struct error *error)
 {
     struct error reason;
     enum error_code code = index_freshen(verb, directory, error);
     if (code)
         return code;
-    code = indexer_query_open(directory, database_out, &reason);
+    struct indexer_query_watcher watcher = {damage_out ? note_damage : NULL, damage_out};
+    if (damage_out)
+        *damage_out = (struct index_damage){.verb = verb};
+    code = indexer_query_open_watched(directory, &watcher, database_out, &reason);
     if (code) /* never ERROR_NOT_FOUND, which is the log's */
         return error_set(error, code == ERROR_NOT_FOUND ? ERROR_INVALID : code, "%s", reason.text);
     return OK;

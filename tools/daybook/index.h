@@ -9,9 +9,16 @@
 #define DAYBOOK_TOOLS_DAYBOOK_INDEX_H
 
 #include <sqlite3.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/error.h"
+
+/* What a connection has met; `verb` is named in messages. */
+struct index_damage {
+    const char *verb;
+    bool met;
+};
 
 /*
  * Make the index of the log in `directory` current, as far as possible; tells on stderr what is in
@@ -19,9 +26,12 @@
  */
 enum error_code index_freshen(const char *verb, const char *directory, struct error *error);
 
-/* Freshen, then open for reading; close with sqlite3_close_v2. */
+/*
+ * Freshen, then open for reading; close with sqlite3_close_v2. `damage_out` (may be NULL: then a
+ * payload that cannot be read is an SQL error) must live as long as the connection.
+ */
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
-                           struct error *error);
+                           struct index_damage *damage_out, struct error *error);
 
 /* Set `error` to what SQLite says of the last call on `database`. */
 enum error_code index_sql_error(sqlite3 *database, struct error *error);

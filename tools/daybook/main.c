@@ -24,6 +24,7 @@ static const struct verb verbs[] = {
     {"verify", verb_verify, "check every byte of the log"},
     {"reindex", verb_reindex, "build the index anew from the log"},
     {"bench", verb_bench, "measure this machine's disk and this log's speed"},
+    {"torture", verb_torture, "try to break the promise on this machine's disk"},
 };
 enum { VERB_COUNT = sizeof verbs / sizeof verbs[0] };
 

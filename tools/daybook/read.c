@@ -149,6 +149,9 @@ static enum error_code previous_wanted(struct read_run *run, struct backward *ba
                 history_tell_damage(run->history, error);
             continue;
         }
+        struct segment_format_gap gap;
+        while (tell && backward_loss(backward, &gap))
+            history_tell_loss(run->history, &gap);
         bool wanted = false;
         if (code == OK)
             code = selection_match(&run->request->selection, event_out, &wanted, error);

@@ -10,6 +10,7 @@
 #include "core/file.h"
 #include "segment/reader.h"
 #include "segment/set.h"
+#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -130,7 +131,7 @@ static sqlite3_stmt *open_query(const char *directory, sqlite3 **database_out)
 {
     struct error error;
     sqlite3_stmt *statement = NULL;
-    if (index_open(segments_verb.name, directory, database_out, &error)) {
+    if (index_open(segments_verb.name, directory, database_out, NULL, &error)) {
         verb_say(segments_verb.name, "note: %s", error.text);
         return NULL;
     }
@@ -155,7 +156,9 @@ static int run(const char *directory, enum rows_format format)
     sqlite3_finalize(statement);
     sqlite3_close_v2(database);
     segment_reader_close(reader);
-    return code && code != ERROR_CLOSED ? verb_fail(segments_verb.name, &error) : STATUS_OK;
+    if (code && code != ERROR_CLOSED)
+        return verb_fail(segments_verb.name, &error);
+    return damage_tell(segments_verb.name, directory);
 }
 
 int verb_segments(int argc, char **argv)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
+#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -37,6 +38,7 @@ struct sql_run {
     const char *directory;
     enum rows_format format;
     sqlite3 *database;
+    struct index_damage damage;
 };
 
 static void add_value(struct rows *rows, sqlite3_stmt *statement, int column)
@@ -208,11 +210,13 @@ int verb_sql(int argc, char **argv)
     struct error error;
     struct sql_run run = {.directory = options_directory(&options),
                           .format = (enum rows_format)format};
-    if (index_open(sql_verb.name, run.directory, &run.database, &error))
+    if (index_open(sql_verb.name, run.directory, &run.database, &run.damage, &error))
         return verb_fail_open(sql_verb.name, run.directory, &error);
     int status = options_operand_count(&options) == 1
                      ? run_query(&run, options_operands(&options)[0])
                      : run_shell(&run);
     sqlite3_close_v2(run.database);
-    return status;
+    if (status == STATUS_OK && run.damage.met)
+        status = STATUS_DAMAGE;
+    return status == STATUS_OK ? damage_tell(sql_verb.name, run.directory) : status;
 }

@@ -35,7 +35,7 @@ static const struct options_verb status_verb = {
     .name = "status",
     .usage = "[FLAGS]",
     .about = "Show how the log, its writer and its index are. Exits 0 with and without a daemon,\n"
-             "1 when there is no log.",
+             "1 when there is no log, 4 when damage is seen.",
     .flags = status_flags,
     .example = "  daybook status -o json\n",
 };
@@ -54,6 +54,7 @@ struct status {
     uint64_t index_bytes;
     uint64_t gaps;    /* known to the index, retention's apart */
     uint64_t missing; /* sequences in them */
+    uint64_t lost;    /* … of events, by damage that is on record */
     int64_t last_time_ns;
     bool damaged; /* seen; otherwise nobody knows without reading every byte */
 };
@@ -133,6 +134,8 @@ static void look_at_index(struct status *status, const char *directory)
     status->gaps = ask(database, "SELECT count(*) FROM gaps WHERE cause <> 'retention'");
     status->missing =
         ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps WHERE cause <> 'retention'");
+    status->lost = ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps"
+                                 " WHERE cause IN ('damage', 'damaged tail')");
     sqlite3_close_v2(database);
 }
 
@@ -181,12 +184,25 @@ static enum error_code look(struct status *status, const char *directory, const 
 }
 
 static const char *const names[] = {
-    "directory",  "log_id",        "writing",
-    "writer_pid", "socket",        "answering",
-    "first_seq",  "last_seq",      "events",
-    "segments",   "segment_bytes", "index_seq",
-    "index_lag",  "index_bytes",   "last_event_time",
-    "gaps",       "missing",       "deleted_by_retention",
+    "directory",
+    "log_id",
+    "writing",
+    "writer_pid",
+    "socket",
+    "answering",
+    "first_seq",
+    "last_seq",
+    "events",
+    "segments",
+    "segment_bytes",
+    "index_seq",
+    "index_lag",
+    "index_bytes",
+    "last_event_time",
+    "gaps",
+    "missing",
+    "lost",
+    "deleted_by_retention",
     "damaged",
 };
 
@@ -230,6 +246,7 @@ static void add_losses(struct rows *rows, const struct status *status, enum rows
     char deleted[64];
     rows_count(rows, status->gaps);
     rows_count(rows, status->missing);
+    rows_count(rows, status->lost);
     snprintf(deleted, sizeof deleted, "1-%" PRIu64, status->bound - 1);
     rows_string(rows, status->bound > 1 ? deleted : NULL);
     if (status->damaged)
@@ -283,5 +300,7 @@ int verb_status(int argc, char **argv)
         return verb_fail_open(status_verb.name, directory, &error);
     enum error_code code =
         print_status(&status, directory, socket, (enum rows_format)format, &error);
-    return code && code != ERROR_CLOSED ? verb_fail(status_verb.name, &error) : STATUS_OK;
+    if (code && code != ERROR_CLOSED)
+        return verb_fail(status_verb.name, &error);
+    return status.damaged ? STATUS_DAMAGE : STATUS_OK;
 }

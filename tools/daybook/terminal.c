@@ -42,6 +42,12 @@ size_t terminal_fit(const char *text, size_t text_bytes, size_t columns)
     return at;
 }
 
+static void format_duration(uint64_t ns, char *text)
+{
+    /* Whole seconds: more would only flicker. */
+    units_format_duration((int64_t)(ns / 1000000000) * 1000000000, text);
+}
+
 void terminal_progress_show(struct terminal_progress *progress, uint64_t done, uint64_t total)
 {
     int64_t now_ns = clock_monotonic_ns();
@@ -59,7 +65,9 @@ void terminal_progress_show(struct terminal_progress *progress, uint64_t done, u
     memset(bar + full, '.', (size_t)(BAR_COLUMNS - full));
     bar[BAR_COLUMNS] = '\0';
     char done_text[UNITS_TEXT_SIZE + 8], total_text[UNITS_TEXT_SIZE + 8];
-    void (*format)(uint64_t, char *) = progress->counts ? units_format_count : units_format_size;
+    void (*format)(uint64_t, char *) = progress->duration ? format_duration
+                                       : progress->counts ? units_format_count
+                                                          : units_format_size;
     format(done, done_text);
     format(total, total_text);
     fprintf(stderr, "\r%s [%s] %3d %% %s of %s\x1b[K", progress->what, bar, (int)(share * 100),

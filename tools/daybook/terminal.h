@@ -22,6 +22,7 @@ size_t terminal_fit(const char *text, size_t text_bytes, size_t columns);
 struct terminal_progress {
     const char *what; /* "checking" */
     bool counts;      /* done and total are numbers of events, not of bytes */
+    bool duration;    /* … or nanoseconds */
     bool shown;
     int64_t last_ns;
 };

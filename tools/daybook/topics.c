@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 
+#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -75,9 +76,11 @@ int verb_topics(int argc, char **argv)
     struct error error;
     sqlite3 *database = NULL;
     const char *directory = options_directory(&options);
-    if (index_open(topics_verb.name, directory, &database, &error))
+    if (index_open(topics_verb.name, directory, &database, NULL, &error))
         return verb_fail_open(topics_verb.name, directory, &error);
     enum error_code code = print_topics(database, (enum rows_format)format, &error);
     sqlite3_close_v2(database);
-    return code && code != ERROR_CLOSED ? verb_fail(topics_verb.name, &error) : STATUS_OK;
+    if (code && code != ERROR_CLOSED)
+        return verb_fail(topics_verb.name, &error);
+    return damage_tell(topics_verb.name, directory);
 }

@@ -37,6 +37,7 @@ int verb_retention(int argc, char **argv);
 int verb_verify(int argc, char **argv);
 int verb_reindex(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_torture(int argc, char **argv);
 
 /* "daybook VERB: text" and a newline on stderr. */
 void verb_say(const char *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -13,8 +13,15 @@
 #include "tools/daybook/rows.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
+#include "tools/daybook/verify_repair.h"
+
+enum { FLAG_REPAIR = OPTIONS_LONG, FLAG_ACCEPT_LOSS, FLAG_DRY_RUN, GAPS_TOLD = 20 };
 
 static const struct options_flag verify_flags[] = {
+    {FLAG_REPAIR, "repair", NULL,
+     "keep what can be read, quarantine the rest, record what is lost"},
+    {FLAG_ACCEPT_LOSS, "accept-loss", NULL, "also where no byte is left that could be kept"},
+    {FLAG_DRY_RUN, "dry-run", NULL, "only say what --repair would do"},
     {'o', "output", "FORMAT", "table|json|csv (default: a sentence a finding)"},
     OPTIONS_DIRECTORY_FLAG,
     {0},
@@ -24,9 +31,11 @@ static const struct options_verb verify_verb = {
     .name = "verify",
     .usage = "[FLAGS]",
     .about = "Check every byte of the log, beside a running daemon or without. Findings go to\n"
-             "stdout, one a line, with segment, offset and sequences. Exits 4 when there are any.",
+             "stdout, one a line, with segment, offset and sequences. Exits 4 when there are any.\n"
+             "With --repair, which needs the daemon stopped, the log can be written again.",
     .flags = verify_flags,
-    .example = "  daybook verify && echo all is well\n",
+    .example = "  daybook verify && echo all is well\n"
+               "  daybook verify --repair --dry-run\n",
 };
 
 static const char *const names[] = {"segment", "offset", "first_seq", "last_seq", "finding"};
@@ -36,6 +45,8 @@ struct verify_run {
     struct terminal_progress progress;
     struct error error;
     uint64_t findings;
+    uint64_t gaps;
+    uint64_t gaps_untold;
 };
 
 static void add_row(struct verify_run *run, const struct segment_verify_finding *finding)
@@ -64,6 +75,20 @@ static void tell_finding(void *context, const struct segment_verify_finding *fin
         printf("%s\n", finding->text);
 }
 
+/* What is on record as lost is known, and no finding. */
+static void tell_gap(void *context, const struct segment_format_gap *gap)
+{
+    struct verify_run *run = context;
+    if (run->gaps++ >= GAPS_TOLD) {
+        run->gaps_untold++;
+        return;
+    }
+    terminal_progress_clear(&run->progress);
+    verb_say(verify_verb.name,
+             "known: events %" PRIu64 " to %" PRIu64 " are lost, as is on record: %s",
+             gap->sequence_first, gap->sequence_last, segment_format_gap_cause_text(gap->cause));
+}
+
 static void tell_progress(void *context, uint64_t done, uint64_t total)
 {
     struct verify_run *run = context;
@@ -82,9 +107,11 @@ static enum error_code compare_with_index(struct verify_run *run, const char *di
     enum error_code code = indexer_witness(directory, &indexed, error);
     if (!code) /* the index first: beside a writer the log only grows */
         code = segment_reader_open(directory, &reader, error);
+    if (code == ERROR_NOT_FOUND && indexed > 0)
+        code = OK; /* no segment is left, and the index has seen some */
     if (code)
-        return code;
-    uint64_t last = segment_reader_watermark(reader);
+        return code == ERROR_DAMAGED ? OK : code; /* that is among the findings */
+    uint64_t last = reader ? segment_reader_watermark(reader) : 0;
     segment_reader_close(reader);
     if (indexed <= last)
         return OK;
@@ -117,10 +144,14 @@ static void print_summary(const struct verify_run *run, const struct segment_ver
                                   : " findings");
     if (run->findings)
         verb_say(verify_verb.name,
-                 "next: copy the directory '%s' as it is, before anything writes to it; "
-                 "'daybook read -D %s -o json' gives what is intact; restore the named segments "
-                 "from a backup, or go on in a new directory (docs/operations.md, \"Damage\")",
-                 directory, directory);
+                 "next: restore the named segments from a backup, or let 'daybook verify -D %s "
+                 "--repair --dry-run' say what a repair would keep and put on record as lost "
+                 "(docs/operations.md, \"When the log is damaged\")",
+                 directory);
+    if (run->gaps_untold)
+        verb_say(verify_verb.name,
+                 "known: … and %" PRIu64 " more such gaps; the view 'gaps' has all",
+                 run->gaps_untold);
     if (totals->torn_bytes)
         verb_say(verify_verb.name,
                  "note: %" PRIu64 " bytes of a write that was never acknowledged lie behind the "
@@ -131,8 +162,8 @@ static void print_summary(const struct verify_run *run, const struct segment_ver
 static enum error_code check(struct verify_run *run, const char *directory,
                              struct segment_verify_totals *totals)
 {
-    enum error_code code =
-        segment_verify_log(directory, tell_finding, tell_progress, run, totals, &run->error);
+    struct segment_verify_watcher watcher = {tell_finding, tell_gap, tell_progress, run};
+    enum error_code code = segment_verify_watch(directory, &watcher, totals, &run->error);
     terminal_progress_clear(&run->progress);
     if (!code)
         code = compare_with_index(run, directory, &run->error);
@@ -158,16 +189,36 @@ static int run_verify(const char *directory, int format)
     return run.findings ? STATUS_DAMAGE : STATUS_OK;
 }
 
+static void check_flags(struct options *options, bool repair, bool table,
+                        const struct verify_repair_request *request)
+{
+    if (!repair && (request->dry_run || request->accept_loss))
+        options_refuse(options, "--dry-run and --accept-loss belong to --repair");
+    else if (repair && table)
+        options_refuse(options, "-o and --repair exclude each other");
+}
+
 int verb_verify(int argc, char **argv)
 {
     struct options options;
+    struct verify_repair_request request = {0};
     const char *value;
+    bool repair = false;
     int id, format = -1;
     options_init(&options, &verify_verb, argc, argv);
-    while ((id = options_next(&options, &value)) != OPTIONS_DONE)
-        options_choice(&options, "-o", value, rows_format_names, &format);
+    while ((id = options_next(&options, &value)) != OPTIONS_DONE) {
+        repair |= id == FLAG_REPAIR;
+        request.dry_run |= id == FLAG_DRY_RUN;
+        request.accept_loss |= id == FLAG_ACCEPT_LOSS;
+        if (id == 'o')
+            options_choice(&options, "-o", value, rows_format_names, &format);
+    }
     options_refuse_operands(&options);
+    if (!options.finished)
+        check_flags(&options, repair, format >= 0, &request);
     if (options.finished)
         return options.status;
-    return run_verify(options_directory(&options), format);
+    request.directory = options_directory(&options);
+    return repair ? verify_repair(verify_verb.name, &request)
+                  : run_verify(request.directory, format);
 }

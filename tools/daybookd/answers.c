@@ -67,6 +67,16 @@ void answers_withdraw(struct answers *answers)
     answers->bytes.size = answers->sent_here + (size_t)(answers->released - answers->sent);
 }
 
+enum error_code answers_take_back(struct answers *answers, struct buffer *out, struct error *error)
+{
+    size_t ready = answers->sent_here + (size_t)(answers->released - answers->sent);
+    enum error_code code =
+        buffer_append(out, answers->bytes.data + ready, answers->bytes.size - ready, error);
+    if (!code)
+        answers_withdraw(answers);
+    return code;
+}
+
 bool answers_are_waiting(const struct answers *answers)
 {
     return answers->marks_count > 0;
@@ -80,6 +90,11 @@ size_t answers_ready_bytes(const struct answers *answers)
 size_t answers_total_bytes(const struct answers *answers)
 {
     return answers->bytes.size - answers->sent_here;
+}
+
+size_t answers_memory(const struct answers *answers)
+{
+    return answers->bytes.capacity + answers->marks_capacity * sizeof *answers->marks;
 }
 
 enum error_code answers_send(struct answers *answers, int fd, bool *blocked_out,

@@ -38,11 +38,16 @@ void answers_release(struct answers *answers, uint64_t sequence);
 /* Take back what may not leave yet. */
 void answers_withdraw(struct answers *answers);
 
+/* The same, but append them to `out`, to be changed and given anew. */
+enum error_code answers_take_back(struct answers *answers, struct buffer *out, struct error *error);
+
 /* Answers that wait for the log. */
 bool answers_are_waiting(const struct answers *answers);
 /* Bytes that may leave now; bytes in all. */
 size_t answers_ready_bytes(const struct answers *answers);
 size_t answers_total_bytes(const struct answers *answers);
+/* What is allocated for them. */
+size_t answers_memory(const struct answers *answers);
 
 /*
  * Send what may leave. *blocked_out: the socket took no more. ERROR_CLOSED: the client is gone.

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/daybookd/server.h"
 #include "tools/settings.h"
 
 void config_print_help(FILE *out)
@@ -152,6 +153,9 @@ static void take_settings(struct config *config, const struct settings *settings
     memcpy(config->socket, settings->socket, sizeof config->socket);
     config->log = settings->log;
     config->connections_max = settings->connections_max;
+    config->user_connections_max =
+        settings->user_connections_max ? settings->user_connections_max : settings->connections_max;
+    config->allowed = settings->allowed;
     config->input_bytes_max = settings->input_bytes_max;
     config->verbose = settings->verbose;
 }
@@ -172,4 +176,19 @@ enum error_code config_parse(int argc, char **argv, struct config *config_out, s
     }
     *config_out = config;
     return OK;
+}
+
+size_t config_memory_max(const struct config *config)
+{
+    enum {
+        /* The index's page cache, decoders, tables of topics and producers, threads, libraries. */
+        OTHERS_BYTES = 32 << 20,
+        PENDING_COPIES = 3, /* in memory, encoded, and blocks kept for reuse */
+        CONNECTION_BYTES = 2048,
+    };
+    size_t pending_bytes =
+        config->log.pending_bytes_max ? config->log.pending_bytes_max : LOG_PENDING_BYTES;
+    return OTHERS_BYTES + PENDING_COPIES * pending_bytes + config->input_bytes_max +
+           config->input_bytes_max / SERVER_ANSWERS_SHARE +
+           config->connections_max * CONNECTION_BYTES;
 }

@@ -10,13 +10,16 @@
 #include <stdio.h>
 
 #include "segment/log.h"
+#include "tools/allowed_users.h"
 
 struct config {
     char directory[PATH_MAX];
     char socket[PATH_MAX];
     struct segment_log_options log; /* its settings; callbacks and witness are not ours */
     size_t connections_max;
+    size_t user_connections_max;
     size_t input_bytes_max;
+    struct allowed_users allowed;
     bool verbose;
     bool help; /* only print the help, or the version, and go */
     bool version;
@@ -25,5 +28,10 @@ struct config {
 /* ERROR_INVALID: the text names the flag, or the file and line. */
 enum error_code config_parse(int argc, char **argv, struct config *config_out, struct error *error);
 void config_print_help(FILE *out);
+/*
+ * What the daemon may hold in memory at most, whatever its clients do; mapped files, which the
+ * kernel takes back when it wants, are not counted. docs/operations.md tells the sum.
+ */
+size_t config_memory_max(const struct config *config);
 
 #endif

@@ -4,18 +4,25 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "tools/daybookd/server.h"
+#include "tools/daybookd/withdrawal.h"
 
 struct ucred connection_peer(int fd)
 {
-    struct ucred peer = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    const struct ucred nobody = {.pid = -1, .uid = (uid_t)-1, .gid = (gid_t)-1};
+    struct ucred peer;
     socklen_t size = sizeof peer;
-    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || size != sizeof peer)
+        return nobody;
+    if (peer.pid == 0)
+        peer.pid = -1; /* of another PID namespace */
     return peer;
 }
 
@@ -30,17 +37,31 @@ enum error_code connection_create(struct server *server, int fd, uint64_t number
     connection->number = number;
     connection->starved = true;
     connection->opened_ns = connection->active_ns = server_now_ns(server);
+    connection->credited_ns = connection->opened_ns;
     connection->peer = connection_peer(fd);
     *connection_out = connection;
     return OK;
 }
 
+/* Tell the server how much memory the answers take now. */
+static void count_answers(struct connection *connection)
+{
+    size_t bytes = answers_memory(&connection->answers);
+    if (bytes == connection->answers_counted)
+        return;
+    server_count_answers(connection->server, connection->answers_counted, bytes);
+    connection->answers_counted = bytes;
+}
+
 void connection_free(struct connection *connection)
 {
+    assert(connection->away != AWAY_RUNNING);
+    server_forget_result(connection->server, connection);
     if (connection->session.welcomed && connection->session.ack == WIRE_ACK_WRITTEN)
         server_count_written(connection->server, -1);
     input_drop(&connection->input, server_input_pool(connection->server));
     answers_free(&connection->answers);
+    count_answers(connection);
     file_close(&connection->fd);
     free(connection);
 }
@@ -109,9 +130,7 @@ void connection_fail(struct connection *connection, const char *code, const char
 {
     if (connection->closing)
         return;
-    report_line(server_report(connection->server), REPORT_WARNING,
-                "connection %llu: closed by us: %s: %s", (unsigned long long)connection->number,
-                code, text);
+    notices_closing(server_notices(connection->server), connection->number, code, text);
     enum error_code encoded = connection->mode == CONNECTION_LINES
                                   ? write_last_line(connection, text)
                                   : wire_write_error(&connection->answers.bytes, code, text, NULL);
@@ -126,20 +145,63 @@ void connection_abort(struct connection *connection, const char *code, const cha
     connection_fail(connection, code, text);
 }
 
+static enum error_code rewrite_answers(struct connection *connection, const char *text)
+{
+    struct answers *answers = &connection->answers;
+    struct buffer waiting = {0};
+    enum error_code code = answers_take_back(answers, &waiting, NULL);
+    if (!code)
+        code = withdrawal_rewrite(waiting.data, waiting.size,
+                                  server_log_sequence(connection->server, false), text,
+                                  &answers->bytes, NULL);
+    buffer_release(&waiting);
+    return code;
+}
+
+void connection_withdraw(struct connection *connection, const char *text)
+{
+    struct session *session = &connection->session;
+    if (connection->deaf)
+        return;
+    server_make_ready(connection->server, connection);
+    if (connection->mode == CONNECTION_FRAMED && session->producer_bytes == 0) {
+        connection_answer(connection, rewrite_answers(connection, text), 0);
+        return;
+    }
+    /* Last words that were said already waited with the answers; they are said again. */
+    connection->closing = false;
+    struct error why;
+    error_set(&why, ERROR_NO_SPACE, "nothing was stored of what has no answer before this one: %s",
+              text);
+    connection_abort(connection, error_name(ERROR_NO_SPACE), why.text);
+}
+
+/* Unless the examiner is reading them, which is over soon. */
+static void drop_input(struct connection *connection)
+{
+    if (connection->away == AWAY_RUNNING)
+        return;
+    server_forget_result(connection->server, connection);
+    input_drop(&connection->input, server_input_pool(connection->server));
+}
+
 void connection_evict(struct connection *connection, const char *text)
 {
     connection_abort(connection, "busy", text);
-    input_drop(&connection->input, server_input_pool(connection->server));
+    drop_input(connection);
     flush_answers(connection);
     if (answers_total_bytes(&connection->answers) > 0)
         become_deaf(connection);
+    count_answers(connection);
+    server_make_ready(connection->server, connection);
 }
 
 /* ---- Input ---- */
 
 static bool may_take(const struct connection *connection)
 {
-    return !connection->closing && !connection->stalled &&
+    bool away = connection->away == AWAY_QUEUED || connection->away == AWAY_RUNNING;
+    return !connection->closing && !connection->stalled && !away &&
            answers_total_bytes(&connection->answers) < CONNECTION_ANSWERS_MAX;
 }
 
@@ -166,10 +228,34 @@ static enum take take_one(struct connection *connection, size_t *bytes_out)
     return line_take(connection, data, size, bytes_out);
 }
 
-/* Take frame after frame (line after line) until something is missing. */
-static void take_units(struct connection *connection)
+/* A turn's clock, which is looked at now and then: small frames take less time than looking. */
+struct turn {
+    int64_t end_ns;
+    size_t since_bytes;
+    unsigned since_units;
+};
+
+static struct turn begin_turn(void)
 {
-    while (may_take(connection) && input_bytes(&connection->input) > 0) {
+    return (struct turn){.end_ns = clock_monotonic_ns() + CONNECTION_TURN_NS};
+}
+
+static bool turn_is_over(struct turn *turn, size_t bytes)
+{
+    enum { UNITS = 16, BYTES = 16384 };
+    turn->since_bytes += bytes;
+    if (++turn->since_units < UNITS && turn->since_bytes < BYTES)
+        return false;
+    turn->since_units = 0;
+    turn->since_bytes = 0;
+    return clock_monotonic_ns() >= turn->end_ns;
+}
+
+/* Take frame after frame (line after line) until something is missing, or the turn is over. */
+static void take_units(struct connection *connection, struct turn *turn)
+{
+    bool over = false;
+    while (!over && may_take(connection) && input_bytes(&connection->input) > 0) {
         size_t bytes = 0;
         switch (take_one(connection, &bytes)) {
         case TAKE_DONE:
@@ -177,6 +263,7 @@ static void take_units(struct connection *connection)
             input_use(&connection->input, bytes);
             connection->input_wanted = 0;
             connection->unit_since_ns = 0;
+            over = turn_is_over(turn, bytes);
             break;
         case TAKE_MORE:
             connection->starved = true;
@@ -188,6 +275,10 @@ static void take_units(struct connection *connection)
             connection->unit_since_ns = 0;
             server_stall(connection->server, connection);
             return;
+        case TAKE_AWAY:
+            connection->unit_since_ns = 0;
+            server_examine(connection->server, connection);
+            return;
         case TAKE_STOP:
             return;
         }
@@ -195,7 +286,10 @@ static void take_units(struct connection *connection)
     connection->starved = input_bytes(&connection->input) == 0;
 }
 
-/* Memory to read into. A shortage is paid for by who has caused it, not by who meets it. */
+/*
+ * Memory to read into. A shortage is paid for by who has caused it, not by who meets it: false,
+ * when the connection has to wait, or do without.
+ */
 static bool reserve_input(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -207,7 +301,6 @@ static bool reserve_input(struct connection *connection)
             continue;
         if (!server_input_will_return(server, connection))
             break;
-        server_stall(server, connection);
         return false;
     }
     if (code)
@@ -215,16 +308,10 @@ static bool reserve_input(struct connection *connection)
     return !code;
 }
 
-static void read_once(struct connection *connection)
+static void note_read(struct connection *connection, ssize_t got, size_t space)
 {
-    struct input *input = &connection->input;
-    if (!reserve_input(connection))
-        return;
-    size_t space = input->capacity - input->end;
-    ssize_t got = read(connection->fd, input->data + input->end, space);
     if (got > 0) {
-        input->end += (size_t)got;
-        connection->active_ns = server_now_ns(connection->server);
+        server_note_active(connection->server, connection);
         connection->starved = false;
         /* A short read has emptied the socket; epoll tells when there is more. */
         connection->readable = (size_t)got == space || connection->hung_up;
@@ -234,6 +321,50 @@ static void read_once(struct connection *connection)
         connection->ended = true;
         connection->readable = false;
     }
+}
+
+/*
+ * There is no memory to keep half a frame in. What is whole and small is taken from the socket all
+ * the same, and the rest stays there: whoever fills the memory stops nobody who needs none.
+ */
+static void take_in_passing(struct connection *connection, struct turn *turn)
+{
+    struct input *input = &connection->input;
+    uint8_t *scratch = server_scratch(connection->server);
+    ssize_t got = recv(connection->fd, scratch, SERVER_SCRATCH_BYTES, MSG_PEEK | MSG_DONTWAIT);
+    note_read(connection, got, SERVER_SCRATCH_BYTES);
+    if (got <= 0)
+        return;
+    *input = (struct input){.data = scratch, .capacity = SERVER_SCRATCH_BYTES, .end = (size_t)got};
+    take_units(connection, turn);
+    assert(connection->away == AWAY_NOT); /* what is this small is never too much to look through */
+    size_t left = input_bytes(input);
+    *input = (struct input){0};
+    if (left < (size_t)got && recv(connection->fd, scratch, (size_t)got - left, MSG_DONTWAIT) < 0)
+        connection->ended = true;
+    connection->starved = true;
+    connection->readable = true;
+    if (left > 0 && !connection->closing)
+        server_stall(connection->server, connection);
+}
+
+static void read_once(struct connection *connection, struct turn *turn)
+{
+    struct input *input = &connection->input;
+    if (!reserve_input(connection)) {
+        if (connection->closing)
+            return;
+        if (input->capacity == 0)
+            take_in_passing(connection, turn);
+        else
+            server_stall(connection->server, connection);
+        return;
+    }
+    size_t space = input->capacity - input->end;
+    ssize_t got = read(connection->fd, input->data + input->end, space);
+    if (got > 0)
+        input->end += (size_t)got;
+    note_read(connection, got, space);
 }
 
 static bool wants_read(const struct connection *connection)
@@ -246,9 +377,15 @@ static bool wants_read(const struct connection *connection)
 static void take_rest(struct connection *connection)
 {
     struct input *input = &connection->input;
-    if (connection->mode == CONNECTION_LINES &&
-        line_take_last(connection, input_data(input), input_bytes(input)) == TAKE_STALL) {
+    enum take take = TAKE_DONE;
+    if (connection->mode == CONNECTION_LINES)
+        take = line_take_last(connection, input_data(input), input_bytes(input));
+    if (take == TAKE_STALL) {
         server_stall(connection->server, connection);
+        return;
+    }
+    if (take == TAKE_AWAY) {
+        server_examine(connection->server, connection);
         return;
     }
     input_drop(input, server_input_pool(connection->server));
@@ -256,20 +393,21 @@ static void take_rest(struct connection *connection)
 
 void connection_turn(struct connection *connection)
 {
-    struct input_pool *pool = server_input_pool(connection->server);
-    take_units(connection);
+    struct turn turn = begin_turn();
+    take_units(connection, &turn);
     if (wants_read(connection)) {
-        read_once(connection);
-        take_units(connection);
+        read_once(connection, &turn);
+        take_units(connection, &turn);
     }
     if (connection->ended && connection->starved && may_take(connection) &&
         input_bytes(&connection->input) > 0)
         take_rest(connection);
     if (connection->closing)
-        input_drop(&connection->input, pool);
-    else
-        input_park(&connection->input, pool);
+        drop_input(connection);
+    else if (connection->away == AWAY_NOT)
+        input_park(&connection->input, server_input_pool(connection->server));
     flush_answers(connection);
+    count_answers(connection);
 }
 
 bool connection_has_work(const struct connection *connection)
@@ -284,22 +422,43 @@ bool connection_is_over(const struct connection *connection)
 {
     bool taken = connection->closing ||
                  (connection->ended && connection->starved && input_bytes(&connection->input) == 0);
-    return taken && answers_total_bytes(&connection->answers) == 0;
+    return taken && connection->away != AWAY_RUNNING &&
+           answers_total_bytes(&connection->answers) == 0;
+}
+
+/* Bytes that we have not come to: whose client is not to blame for our being late. */
+static bool has_unread_bytes(const struct connection *connection)
+{
+    int bytes = 0;
+    return ioctl(connection->fd, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+static bool hello_is_late(const struct connection *connection, int64_t now_ns)
+{
+    enum { PATIENCE = 5 };
+    const int64_t limit_ns = CONNECTION_HELLO_MS * INT64_C(1000000);
+    int64_t waited_ns = now_ns - connection->opened_ns;
+    if (connection->session.welcomed || connection->mode == CONNECTION_LINES ||
+        connection->stalled || waited_ns <= limit_ns)
+        return false;
+    return waited_ns > PATIENCE * limit_ns || !has_unread_bytes(connection);
 }
 
 void connection_check_time(struct connection *connection, int64_t now_ns)
 {
     const int64_t ms = 1000000;
-    bool greeted = connection->session.welcomed || connection->mode == CONNECTION_LINES;
+    /* While we do not read, the rest of its frame may be waiting for us. */
+    if (connection->unit_since_ns && !may_take(connection))
+        connection->unit_since_ns = now_ns;
     if (connection->blocked_since_ns &&
         now_ns - connection->blocked_since_ns > CONNECTION_UNREAD_MS * ms) {
-        connection_fail(connection, "timeout", "answers were not read for 30 s");
+        connection_fail(connection, "timeout", "answers were not read for 10 s");
         become_deaf(connection);
         server_make_ready(connection->server, connection);
-    } else if (!greeted && now_ns - connection->opened_ns > CONNECTION_HELLO_MS * ms) {
-        connection_fail(connection, "timeout", "no hello came within 10 s");
+    } else if (hello_is_late(connection, now_ns)) {
+        connection_fail(connection, "timeout", "no hello came within 2 s");
     } else if (connection->unit_since_ns &&
                now_ns - connection->unit_since_ns > CONNECTION_UNIT_MS * ms) {
-        connection_fail(connection, "timeout", "half a frame or line came, and no more for 30 s");
+        connection_fail(connection, "timeout", "half a frame or line came, and no more for 10 s");
     }
 }

@@ -1,10 +1,11 @@
 /*
  * tools/daybookd/connection.h - one client: its socket, what it sent, what it will be told.
  *
- * A connection is worked on in turns: at most one read each, so that many clients get equal shares.
- * Nothing here waits. When it cannot go on it says what it waits for: more bytes from the client,
- * the client to read its answers, or room in the log (stalled); while it waits for one of the last
- * two it is not read from, and the client's own sends begin to wait.
+ * A connection is worked on in turns: at most one read each, and no new frame or line once
+ * CONNECTION_TURN_NS are over, so that many clients get equal shares. Nothing here waits. When it
+ * cannot go on it says what it waits for: more bytes from the client, the client to read its
+ * answers, room in the log (stalled), or the examiner (away); while it waits for one of the last
+ * three it is not read from, and the client's own sends begin to wait.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
 #define DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
@@ -14,6 +15,7 @@
 #include "core/event.h"
 #include "tools/client/wire.h"
 #include "tools/daybookd/answers.h"
+#include "tools/daybookd/examiner.h"
 #include "tools/daybookd/input.h"
 #include "tools/daybookd/list.h"
 
@@ -21,10 +23,11 @@ struct server;
 
 enum {
     CONNECTION_ANSWERS_MAX = 262144, /* unread answers beyond which we stop reading */
-    CONNECTION_HELLO_MS = 10000,     /* until the hello is complete */
-    CONNECTION_UNIT_MS = 30000,      /* from a frame's or line's first byte to its last */
-    CONNECTION_UNREAD_MS = 30000,    /* without any answer being read, while some could be */
+    CONNECTION_HELLO_MS = 2000,      /* until the hello is complete */
+    CONNECTION_UNIT_MS = 10000,      /* from a frame's or line's first byte to its last */
+    CONNECTION_UNREAD_MS = 10000,    /* without any answer being read, while some could be */
     CONNECTION_HOLD_MS = 1000, /* of both, when others need the memory: who is honest is done */
+    CONNECTION_TURN_NS = 200000,
 };
 
 enum connection_mode {
@@ -48,6 +51,14 @@ struct lines {
     bool skipping;   /* it was too long and has been answered; its end is still to come */
 };
 
+/* Where its frame or line is that takes long to look through. */
+enum away {
+    AWAY_NOT,
+    AWAY_QUEUED,
+    AWAY_RUNNING, /* the examiner reads its input, which has to stay where it is */
+    AWAY_BACK,    /* with a result that has not been used yet */
+};
+
 struct connection {
     struct server *server;
     int fd;
@@ -59,7 +70,10 @@ struct connection {
     struct input input;
     size_t input_wanted; /* bytes that the unit begun needs in all, as far as known */
     struct answers answers;
-    uint64_t events; /* taken */
+    size_t answers_counted; /* memory of theirs, as the server knows it */
+    uint64_t events;        /* taken */
+    enum away away;
+    struct examiner_job examination; /* while it is away */
 
     bool readable; /* the socket may have more for us */
     bool hung_up;  /* its end has been announced: read on until it comes */
@@ -74,13 +88,16 @@ struct connection {
     int64_t unit_since_ns;    /* 0: no half frame is waiting for its rest */
     int64_t blocked_since_ns; /* 0: no answer is waiting for the client */
 
-    struct list_link in_all;
+    int64_t credit_ns, credited_ns; /* of the network thread's time (turns.h) */
+
+    struct list_link in_all;     /* in the order of their last bytes */
     struct list_link in_ready;   /* has work to do now */
+    struct list_link in_away;    /* waits for the examiner */
     struct list_link in_waiting; /* has answers that wait for the log */
     struct list_link in_stalled;
 };
 
-/* Who is at the other end of the socket. */
+/* Who is at the other end of the socket, by the kernel's word: as it was when it connected. */
 struct ucred connection_peer(int fd);
 /* Takes over `fd`, a non-blocking socket. */
 enum error_code connection_create(struct server *server, int fd, uint64_t number,
@@ -103,8 +120,14 @@ void connection_fail(struct connection *connection, const char *code, const char
 /* The same, without answers that still wait for the log. */
 void connection_abort(struct connection *connection, const char *code, const char *text);
 /*
- * The same at once, because others need its memory or its place: who does not read is cut off
- * without a word. It has given up its memory then, and is over after its next turn.
+ * The events that its waiting answers speak of were withdrawn, but for those that are durable: the
+ * disk is full. A client that numbers its events, or that sends lines, is told where the refusal
+ * begins by the end of the connection; any other gets its acks with refusals, and goes on.
+ */
+void connection_withdraw(struct connection *connection, const char *text);
+/*
+ * As connection_abort, at once, because others need its memory or its place: who does not read is
+ * cut off without a word. It has given up its memory then, and is over after its next turn.
  */
 void connection_evict(struct connection *connection, const char *text);
 /* Look at the deadlines. */
@@ -119,6 +142,7 @@ enum take {
     TAKE_DONE,  /* used: *bytes_out of them */
     TAKE_MORE,  /* it is not complete; it needs *bytes_out in all (as far as known) */
     TAKE_STALL, /* the log has no room now */
+    TAKE_AWAY,  /* connection->examination says what has to be looked through first */
     TAKE_STOP,  /* connection_fail has been called */
 };
 

@@ -1,7 +1,5 @@
 #include "tools/daybookd/eviction.h"
 
-#include <stdlib.h>
-
 static struct connection *member(struct list_link *link)
 {
     return LIST_MEMBER(link, struct connection, in_all);
@@ -48,49 +46,27 @@ bool eviction_can_wait(struct list_link *all, const struct connection *asking)
     return false;
 }
 
+/* ---- Answers ---- */
+
+struct connection *eviction_for_answers(struct list_link *all)
+{
+    struct connection *longest = NULL;
+    for (struct list_link *link = all->next; link != all; link = link->next) {
+        struct connection *connection = member(link);
+        if (connection->blocked_since_ns == 0 || answers_memory(&connection->answers) == 0)
+            continue;
+        if (!longest || connection->blocked_since_ns < longest->blocked_since_ns)
+            longest = connection;
+    }
+    return longest;
+}
+
 /* ---- Places ---- */
 
-static int compare_peers(const void *left, const void *right)
+static bool is_of(const struct connection *connection, const struct peers_entry *group)
 {
-    const struct ucred *a = left, *b = right;
-    if (a->pid != b->pid)
-        return a->pid < b->pid ? -1 : 1;
-    return a->uid < b->uid ? -1 : a->uid > b->uid;
-}
-
-/* The peers of all that are not going already, sorted; the caller frees them. */
-static size_t list_peers(struct list_link *all, struct ucred **peers_out)
-{
-    size_t count = 0, at = 0;
-    for (struct list_link *link = all->next; link != all; link = link->next)
-        count += !member(link)->closing;
-    struct ucred *peers = count > 0 ? calloc(count, sizeof *peers) : NULL;
-    if (!peers)
-        return 0;
-    for (struct list_link *link = all->next; link != all; link = link->next)
-        if (!member(link)->closing)
-            peers[at++] = member(link)->peer;
-    qsort(peers, count, sizeof *peers, compare_peers);
-    *peers_out = peers;
-    return count;
-}
-
-/* Who has most connections, and how many; 0: nobody. */
-static size_t find_greediest(struct list_link *all, struct ucred *peer_out)
-{
-    struct ucred *peers = NULL;
-    size_t count = list_peers(all, &peers);
-    size_t most = 0, first = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (compare_peers(&peers[i], &peers[first]) != 0)
-            first = i;
-        if (i - first + 1 > most) {
-            most = i - first + 1;
-            *peer_out = peers[i];
-        }
-    }
-    free(peers);
-    return most;
+    return connection->peer.uid == group->uid &&
+           (group->pid == 0 || connection->peer.pid == group->pid);
 }
 
 /* It is in the middle of something: its answer is due, or its bytes wait to be taken. */
@@ -100,27 +76,37 @@ static bool is_busy(const struct connection *connection)
            input_bytes(&connection->input) > 0;
 }
 
-static bool is_idler(const struct connection *left, const struct connection *right)
+/* `all` is in the order of activity, so the first one found is the one. */
+static struct connection *find_idlest(struct list_link *all, const struct peers_entry *group)
 {
-    if (is_busy(left) != is_busy(right))
-        return is_busy(right);
-    return left->active_ns < right->active_ns;
-}
-
-struct connection *eviction_for_place(struct list_link *all, size_t connections_max,
-                                      const struct ucred *newcomer)
-{
-    struct ucred greedy = {0};
-    size_t most = find_greediest(all, &greedy);
-    if (most < 2 || most <= connections_max / 4 || compare_peers(&greedy, newcomer) == 0)
-        return NULL;
-    struct connection *idlest = NULL;
+    struct connection *busy = NULL;
     for (struct list_link *link = all->next; link != all; link = link->next) {
         struct connection *connection = member(link);
-        if (connection->closing || compare_peers(&connection->peer, &greedy) != 0)
+        if (connection->closing || !is_of(connection, group))
             continue;
-        if (!idlest || is_idler(connection, idlest))
-            idlest = connection;
+        if (!is_busy(connection))
+            return connection;
+        if (!busy)
+            busy = connection;
     }
-    return idlest;
+    return busy;
+}
+
+struct connection *eviction_for_place(struct list_link *all, const struct peers *peers,
+                                      size_t connections_max, const struct ucred *newcomer,
+                                      bool *process_out)
+{
+    struct peers_entry process = peers_greediest_process(peers);
+    struct peers_entry user = peers_greediest_user(peers);
+    bool same_process = process.uid == newcomer->uid && process.pid == newcomer->pid;
+    if (process.connections >= 2 && process.connections > connections_max / 4 && !same_process) {
+        *process_out = true;
+        return find_idlest(all, &process);
+    }
+    if (user.connections >= 2 && user.connections > connections_max / 2 &&
+        user.uid != newcomer->uid) {
+        *process_out = false;
+        return find_idlest(all, &user);
+    }
+    return NULL;
 }

@@ -8,6 +8,7 @@
 #define DAYBOOK_TOOLS_DAYBOOKD_EVICTION_H
 
 #include "tools/daybookd/connection.h"
+#include "tools/daybookd/peers.h"
 
 /*
  * Of `all` (linked by in_all) except `asking`: who has held input memory for longest with half a
@@ -18,11 +19,17 @@ struct connection *eviction_for_memory(struct list_link *all, const struct conne
 /* Does somebody else hold input memory? It comes back, or its holder can be evicted soon. */
 bool eviction_can_wait(struct list_link *all, const struct connection *asking);
 
+/* Who has not read its answers for longest; NULL: everybody reads. */
+struct connection *eviction_for_answers(struct list_link *all);
+
 /*
  * The longest idle connection of the process that has most of all connections, when it has more
- * than a quarter of `connections_max`. NULL: there is no such process, or `newcomer` is from it.
+ * than a quarter of `connections_max`; else of the user who has most, when those are more than
+ * half. NULL: there is no such process or user, or `newcomer` is from it. *process_out: which of
+ * the two.
  */
-struct connection *eviction_for_place(struct list_link *all, size_t connections_max,
-                                      const struct ucred *newcomer);
+struct connection *eviction_for_place(struct list_link *all, const struct peers *peers,
+                                      size_t connections_max, const struct ucred *newcomer,
+                                      bool *process_out);
 
 #endif

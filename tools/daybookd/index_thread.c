@@ -9,12 +9,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/file.h"
 #include "indexer/follower.h"
+#include "segment/ballast.h"
 
 enum {
     WAIT_MS = 100,
     PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
     PAUSE_LAST_MS = 30000,
+    PAUSE_FULL_MS = 2000, /* on a full disk */
 };
 
 struct index_thread {
@@ -26,6 +29,7 @@ struct index_thread {
     pthread_cond_t stopped;
     struct index_thread_state state;
     unsigned pause_ms; /* thread only */
+    bool full;         /* … the same; as last said in the log */
 };
 
 void index_thread_read(struct index_thread *thread, struct index_thread_state *state_out)
@@ -68,15 +72,48 @@ static void pause_for(struct index_thread *thread, unsigned ms)
     pthread_mutex_unlock(&thread->mutex);
 }
 
+/* On a full disk: the ballast is there for this. Most of it; retention needs the rest. */
+static bool take_ballast(struct index_thread *thread)
+{
+    int log_fd = -1;
+    bool taken = file_open_directory(thread->directory, false, &log_fd, NULL) == OK &&
+                 segment_ballast_give_most(log_fd, NULL) == OK;
+    file_close(&log_fd);
+    if (taken)
+        report_line(thread->report, REPORT_INFO,
+                    "index: the disk is full; it goes on in the room that was kept for it");
+    return taken;
+}
+
 static void bear_trouble(struct index_thread *thread, const struct error *error)
 {
-    report_line(thread->report, error->code == ERROR_DAMAGED ? REPORT_ERROR : REPORT_WARNING,
-                "index: %s (the log goes on; next try in %u ms)", error->text, thread->pause_ms);
+    bool full = error->code == ERROR_NO_SPACE;
+    if (full && take_ballast(thread))
+        return;
+    /* Space may return at any moment, and then SQL is behind for no reason. */
+    unsigned last_ms = full ? PAUSE_FULL_MS : PAUSE_LAST_MS;
+    if (thread->pause_ms > last_ms)
+        thread->pause_ms = last_ms;
     set_trouble(thread, error->text);
+    /* The same every two seconds would say no more. */
+    if (!full || !thread->full)
+        report_line(thread->report, error->code == ERROR_DAMAGED ? REPORT_ERROR : REPORT_WARNING,
+                    "index: %s (the log goes on; next try in %u ms)", error->text,
+                    thread->pause_ms);
+    thread->full = full;
     pause_for(thread, thread->pause_ms);
     thread->pause_ms *= 2;
-    if (thread->pause_ms > PAUSE_LAST_MS)
-        thread->pause_ms = PAUSE_LAST_MS;
+    if (thread->pause_ms > last_ms)
+        thread->pause_ms = last_ms;
+}
+
+/* A step succeeded. */
+static void forget_trouble(struct index_thread *thread)
+{
+    thread->pause_ms = PAUSE_FIRST_MS;
+    if (thread->full)
+        report_line(thread->report, REPORT_INFO, "index: there is room again");
+    thread->full = false;
 }
 
 static struct indexer_follower *open_follower(struct index_thread *thread)
@@ -101,9 +138,12 @@ static bool follow(struct index_thread *thread, struct indexer_follower *followe
         struct error error;
         if (indexer_follower_step(follower, &step, &error)) {
             bear_trouble(thread, &error);
+            /* Opened again it would need room, and so would those who read it meanwhile. */
+            if (error.code == ERROR_NO_SPACE)
+                continue;
             return false;
         }
-        thread->pause_ms = PAUSE_FIRST_MS;
+        forget_trouble(thread);
         set_sequence(thread, step.last_sequence);
         if (step.notice)
             report_line(thread->report, REPORT_WARNING, "index: %s", step.notice);

@@ -50,11 +50,22 @@ static enum error_code append(struct intake *intake, const struct event *event,
     return code;
 }
 
+static enum error_code check(const struct event *event, const struct error *verdict,
+                             struct error *error)
+{
+    if (!verdict)
+        return event_check(event, error);
+    if (verdict->code)
+        return error_set(error, verdict->code, "%s", verdict->text);
+    return OK;
+}
+
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
-                             uint64_t *sequence_out, struct error *error)
+                             const struct error *verdict, uint64_t *sequence_out,
+                             struct error *error)
 {
     *sequence_out = 0;
-    if (event_check(event, error)) {
+    if (check(event, verdict, error)) {
         intake->refused++;
         return INTAKE_REFUSED;
     }

@@ -1,6 +1,8 @@
 /*
  * The line mode, as docs/protocol.md tells it: one JSON event a line, one line of answer for each.
  */
+#include "tools/daybookd/line.h"
+
 #include <string.h>
 
 #include "core/units.h"
@@ -199,11 +201,12 @@ static enum error_code check_owner(const struct connection *connection, const st
         (int)event->producer_bytes, event->producer, (int)owner->peer.pid);
 }
 
-static enum take store(struct connection *connection, const struct event *event)
+static enum take store(struct connection *connection, const struct event *event,
+                       const struct error *verdict)
 {
     struct error error;
     uint64_t sequence;
-    switch (intake_take(server_intake(connection->server), event, &sequence, &error)) {
+    switch (intake_take(server_intake(connection->server), event, verdict, &sequence, &error)) {
     case INTAKE_STORED:
         answer_stored(connection, sequence);
         return TAKE_DONE;
@@ -224,34 +227,66 @@ static enum take store(struct connection *connection, const struct event *event)
     return TAKE_STOP;
 }
 
-/* One line, without its newline. Counts it, unless the log has no room. */
-static enum take take_text(struct connection *connection, const char *text, size_t bytes)
+enum error_code line_read(struct json_reader *json, const char *text, size_t bytes,
+                          struct buffer *converted, struct event *event_out, struct error *error)
 {
-    if (json_is_blank(text, bytes)) {
-        connection->lines.count++;
-        return TAKE_DONE;
-    }
+    enum error_code code =
+        json_to_msgpack(json, text, bytes, EVENT_PAYLOAD_DEPTH_MAX + 1, converted, error);
+    return code ? code : read_event(converted, event_out, error);
+}
+
+/* What the line says, or why it says nothing; also counts it, unless the log has no room. */
+static enum take take_event(struct connection *connection, const struct event *event,
+                            const struct error *verdict, const struct error *fault)
+{
     struct intake *intake = server_intake(connection->server);
-    struct event event;
-    struct error error;
-    intake->converted.size = 0;
-    enum error_code code = json_to_msgpack(intake->json, text, bytes, EVENT_PAYLOAD_DEPTH_MAX + 1,
-                                           &intake->converted, &error);
-    if (!code)
-        code = read_event(&intake->converted, &event, &error);
-    if (!code)
-        code = check_owner(connection, &event, &error);
-    if (!code &&
-        !intake_has_room(intake, 1, event.topic_bytes + event.payload_bytes + event.producer_bytes))
+    struct error error = *fault;
+    if (!error.code)
+        check_owner(connection, event, &error);
+    if (!error.code &&
+        !intake_has_room(intake, 1,
+                         event->topic_bytes + event->payload_bytes + event->producer_bytes))
         return TAKE_STALL;
     connection->lines.count++;
-    if (code) {
+    if (error.code) {
         intake->refused++;
         answer_refused(connection, error.text);
         return TAKE_DONE;
     }
     connection->events++;
-    return store(connection, &event);
+    return store(connection, event, verdict);
+}
+
+static enum take take_examined(struct connection *connection, const struct examiner_result *result)
+{
+    enum take take = take_event(connection, &result->events[0], result->verdicts[0],
+                                result->code ? &result->error : &(struct error){0});
+    if (take != TAKE_STALL)
+        server_forget_result(connection->server, connection);
+    return take;
+}
+
+/* One line, without its newline. */
+static enum take take_text(struct connection *connection, const char *text, size_t bytes)
+{
+    const struct examiner_result *result = server_result(connection->server, connection);
+    if (result)
+        return take_examined(connection, result);
+    if (json_is_blank(text, bytes)) {
+        connection->lines.count++;
+        return TAKE_DONE;
+    }
+    if (bytes > EXAMINER_LINE_BYTES) {
+        connection->examination =
+            (struct examiner_job){.is_line = true, .data = (const uint8_t *)text, .size = bytes};
+        return TAKE_AWAY;
+    }
+    struct intake *intake = server_intake(connection->server);
+    struct event event;
+    struct error error = {0};
+    intake->converted.size = 0;
+    line_read(intake->json, text, bytes, &intake->converted, &event, &error);
+    return take_event(connection, &event, NULL, &error);
 }
 
 static void refuse_long_line(struct connection *connection)
@@ -297,7 +332,7 @@ enum take line_take(struct connection *connection, const uint8_t *data, size_t s
         refuse_long_line(connection);
     else
         take = take_text(connection, (const char *)data, bytes);
-    lines->searched = take == TAKE_STALL ? bytes : 0;
+    lines->searched = take == TAKE_STALL || take == TAKE_AWAY ? bytes : 0;
     return take;
 }
 

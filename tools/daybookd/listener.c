@@ -69,11 +69,9 @@ static enum error_code publish(int fd, const char *temporary, struct listener *l
                                struct error *error)
 {
     struct stat status;
-    if (chmod(temporary, LISTENER_MODE))
-        return error_set_errno(error, errno, "set the mode of '%s'", temporary);
     if (listen(fd, LISTENER_BACKLOG))
         return error_set_errno(error, errno, "listen at '%s'", temporary);
-    if (stat(temporary, &status))
+    if (lstat(temporary, &status))
         return error_set_errno(error, errno, "look at '%s'", temporary);
     if (rename(temporary, listener->path))
         return error_set_errno(error, errno, "rename '%s' to '%s'", temporary, listener->path);
@@ -88,7 +86,11 @@ static enum error_code bind_and_publish(int fd, struct listener *listener, struc
     snprintf(temporary, sizeof temporary, "%s.%x", listener->path, (unsigned)getpid());
     unlink(temporary);
     struct sockaddr_un address = address_of(temporary);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address))
+    /* The mode is right from the first moment on; a chmod by name could hit something else. */
+    mode_t mask = umask(0777 & ~LISTENER_MODE);
+    int failed = bind(fd, (struct sockaddr *)&address, sizeof address);
+    umask(mask);
+    if (failed)
         return error_set_errno(error, errno, "create the socket '%s'", temporary);
     enum error_code code = publish(fd, temporary, listener, error);
     if (code)

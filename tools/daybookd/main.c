@@ -17,6 +17,7 @@
 #include "tools/daybookd/index_thread.h"
 #include "tools/daybookd/listener.h"
 #include "tools/daybookd/server.h"
+#include "tools/daybookd/strangers.h"
 
 enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DAMAGED = 4 };
 
@@ -106,6 +107,7 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     if (code)
         return code;
     options.report_written = true;
+    options.takes_withdrawals = true;
     options.on_progress = progress_notify;
     options.context = &daemon->progress;
     code = segment_log_open(daemon->config.directory, &options, &daemon->log, &recovery, error);
@@ -115,6 +117,7 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     }
     atomic_store(&daemon->progress.log, daemon->log);
     report_recovery(daemon, &recovery);
+    strangers_report(daemon->config.directory, &daemon->report);
     return OK;
 }
 
@@ -124,6 +127,9 @@ static enum error_code start(struct daemon *daemon, struct error *error)
     report_line(&daemon->report, REPORT_INFO,
                 "daybookd " DAYBOOK_VERSION ", pid %d, directory '%s', socket '%s'", (int)getpid(),
                 config->directory, config->socket);
+    report_line(&daemon->report, REPORT_INFO,
+                "at most %zu MiB of memory, for up to %zu connections",
+                config_memory_max(config) >> 20, config->connections_max);
     raise_descriptor_limit(daemon);
     enum error_code code = listener_check_path(config->socket, error);
     if (!code)
@@ -147,7 +153,10 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         .listen_fd = daemon->listener.fd,
         .signal_fd = daemon->signal_fd,
         .connections_max = config->connections_max,
+        .user_connections_max = config->user_connections_max,
         .input_bytes_max = config->input_bytes_max,
+        .memory_max = config_memory_max(config),
+        .allowed = &config->allowed,
     };
     return server_create(&options, &daemon->server, error);
 }

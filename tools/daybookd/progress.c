@@ -20,17 +20,16 @@ enum error_code progress_init(struct progress *progress, struct error *error)
 static bool is_news(struct progress *progress, struct segment_log *log)
 {
     uint64_t durable = segment_log_durable(log);
-    if (durable != progress->durable_told) {
-        progress->durable_told = durable;
+    if (atomic_exchange(&progress->durable_told, durable) != durable)
         return true;
-    }
     struct segment_log_counters counters;
     segment_log_count(log, &counters);
-    if (counters.disk_full != progress->full_told) {
-        /* Those who wait for room can be refused now, or go on. */
-        progress->full_told = counters.disk_full;
+    /* Those who wait for room can be refused now, or go on. */
+    bool full = atomic_exchange(&progress->full_told, counters.disk_full) != counters.disk_full;
+    bool missing =
+        atomic_exchange(&progress->missing_told, counters.next_missing) != counters.next_missing;
+    if (full || missing)
         return true;
-    }
     return atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 ||
            segment_log_failure(log, NULL) != OK;
 }

@@ -19,8 +19,9 @@ struct progress {
     int fd;                            /* becomes readable */
     atomic_uint written_waiters;       /* connections that asked for "written" acks */
     _Atomic(struct segment_log *) log; /* set once the log is open */
-    uint64_t durable_told;             /* committer's thread only */
-    bool full_told;                    /* … the same */
+    /* Written by the log's threads, which may tell of the same step twice. */
+    _Atomic uint64_t durable_told;
+    atomic_bool full_told, missing_told;
 };
 
 enum error_code progress_init(struct progress *progress, struct error *error);

@@ -8,40 +8,17 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/file.h"
-#include "tools/client/wire.h"
-#include "tools/daybookd/connection.h"
 #include "tools/daybookd/eviction.h"
-#include "tools/daybookd/intake.h"
+#include "tools/daybookd/server_state.h"
 #include "tools/daybookd/status.h"
 
 enum {
     EVENTS_PER_ROUND = 64,
-    ACCEPTS_PER_ROUND = 16,
     TICK_MS = 1000,      /* how often deadlines are looked at */
     LAST_WORDS_MS = 800, /* for the last commit and its acks, when we stop */
-};
-
-struct server {
-    struct server_options options;
-    int epoll_fd;
-    char log_id[FORMAT_LOG_ID_TEXT + 1];
-    struct intake intake;
-    struct input_pool pool;
-    int64_t started_ns;
-    int64_t now_ns; /* of this round */
-    int64_t ticked_ns;
-    uint64_t connections_ever;
-    size_t connections;
-    struct list_link all, ready, waiting, stalled;
-    bool disk_full;     /* as last said in the log */
-    bool accept_paused; /* no descriptor was left for the next client */
-    bool stopping;
-    int64_t stop_deadline_ns;
-    struct error failure; /* of the log; code OK: none */
 };
 
 /* ---- For connections ---- */
@@ -56,9 +33,14 @@ struct input_pool *server_input_pool(struct server *server)
     return &server->pool;
 }
 
-const struct report *server_report(const struct server *server)
+struct notices *server_notices(struct server *server)
 {
-    return server->options.report;
+    return &server->notices;
+}
+
+uint8_t *server_scratch(struct server *server)
+{
+    return server->scratch;
 }
 
 int64_t server_now_ns(const struct server *server)
@@ -91,8 +73,19 @@ void server_count_written(struct server *server, int more)
 
 void server_make_ready(struct server *server, struct connection *connection)
 {
-    if (!list_contains(&connection->in_ready))
-        list_append(&server->ready, &connection->in_ready);
+    turns_add(&server->turns, connection, server->now_ns);
+}
+
+void server_count_answers(struct server *server, size_t bytes_before, size_t bytes_now)
+{
+    server->answers_bytes += bytes_now - bytes_before;
+}
+
+void server_note_active(struct server *server, struct connection *connection)
+{
+    connection->active_ns = server->now_ns;
+    list_remove(&connection->in_all);
+    list_append(&server->all, &connection->in_all);
 }
 
 void server_stall(struct server *server, struct connection *connection)
@@ -173,13 +166,14 @@ enum error_code server_write_status(struct server *server, struct buffer *map, s
         .uptime_ns = server->now_ns - server->started_ns,
         .connections = server->connections,
         .refused = server->intake.refused,
+        .closed = server->notices.closed,
+        .turned_away = server->notices.turned_away,
+        .memory_max = server->options.memory_max,
     };
     return status_write(&status, map, error);
 }
 
-/* ---- Clients come and go ---- */
-
-static enum error_code watch(struct server *server, int fd, uint32_t events, void *what,
+enum error_code server_watch(struct server *server, int fd, uint32_t events, void *what,
                              struct error *error)
 {
     struct epoll_event event = {.events = events, .data.ptr = what};
@@ -188,106 +182,18 @@ static enum error_code watch(struct server *server, int fd, uint32_t events, voi
     return OK;
 }
 
-static void forget(struct server *server, struct connection *connection)
+void server_forget(struct server *server, struct connection *connection)
 {
-    report_line(server->options.report, REPORT_DETAIL,
-                "connection %" PRIu64 ": gone, after %" PRIu64 " events", connection->number,
-                connection->events);
+    notices_line(&server->notices, REPORT_DETAIL,
+                 "connection %" PRIu64 ": gone, after %" PRIu64 " events", connection->number,
+                 connection->events);
     list_remove(&connection->in_all);
     list_remove(&connection->in_ready);
     list_remove(&connection->in_waiting);
     list_remove(&connection->in_stalled);
     server->connections--;
+    peers_remove(&server->peers, &connection->peer);
     connection_free(connection);
-}
-
-/* The client may speak either mode; a frame is also readable enough for a person with nc. */
-static void turn_away(struct server *server, int fd)
-{
-    struct buffer answer = {0};
-    struct error why;
-    report_line(server->options.report, REPORT_WARNING, "a client was turned away: there are %zu",
-                server->connections);
-    error_set(&why, ERROR_BUSY, "all %zu connections are in use; try again later",
-              server->options.connections_max);
-    if (!wire_write_error(&answer, "busy", why.text, NULL) &&
-        send(fd, answer.data, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-        report_line(server->options.report, REPORT_DETAIL, "it did not hear why");
-    buffer_release(&answer);
-    close(fd);
-}
-
-static void admit(struct server *server, int fd)
-{
-    struct connection *connection;
-    struct error error;
-    if (connection_create(server, fd, server->connections_ever + 1, &connection, &error)) {
-        turn_away(server, fd);
-        return;
-    }
-    server->connections_ever++;
-    server->connections++;
-    list_append(&server->all, &connection->in_all);
-    report_line(server->options.report, REPORT_INFO,
-                "connection %" PRIu64 ": from pid %d, uid %u, gid %u", connection->number,
-                (int)connection->peer.pid, (unsigned)connection->peer.uid,
-                (unsigned)connection->peer.gid);
-    /* Edge-triggered: a connection that waits for room costs nothing while its data waits too. */
-    if (watch(server, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection, &error)) {
-        report_line(server->options.report, REPORT_WARNING, "connection %" PRIu64 ": %s",
-                    connection->number, error.text);
-        forget(server, connection);
-    }
-}
-
-/*
- * A place for the client at `fd`, if need be that of another. Who has to go is freed in this
- * round's turns, not here: the events of this round may still speak of it.
- */
-static bool make_place(struct server *server, int fd)
-{
-    if (server->connections < server->options.connections_max)
-        return true;
-    struct ucred newcomer = connection_peer(fd);
-    struct connection *idle =
-        eviction_for_place(&server->all, server->options.connections_max, &newcomer);
-    if (!idle)
-        return false;
-    struct error why;
-    error_set(&why, ERROR_BUSY,
-              "all %zu connections are in use, most of them by this process (pid %d), and this one "
-              "was idle for longest",
-              server->options.connections_max, (int)idle->peer.pid);
-    connection_evict(idle, why.text);
-    return true;
-}
-
-static void set_accepting(struct server *server, bool accepting)
-{
-    struct epoll_event event = {.events = accepting ? EPOLLIN : 0,
-                                .data.ptr = &server->options.listen_fd};
-    epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->options.listen_fd, &event);
-    server->accept_paused = !accepting;
-}
-
-static void accept_clients(struct server *server)
-{
-    for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
-        int fd = accept4(server->options.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
-            /* Or epoll would tell us at once again, for ever. The next tick tries again. */
-            report_line(server->options.report, REPORT_WARNING, "cannot accept a client: %s",
-                        strerror(errno));
-            set_accepting(server, false);
-            return;
-        }
-        if (fd < 0)
-            return;
-        if (make_place(server, fd))
-            admit(server, fd);
-        else
-            turn_away(server, fd);
-    }
 }
 
 /* ---- What the rounds react to ---- */
@@ -298,7 +204,7 @@ static void begin_stop(struct server *server)
         return;
     server->stopping = true;
     server->stop_deadline_ns = server->now_ns + LAST_WORDS_MS * INT64_C(1000000);
-    set_accepting(server, false);
+    server_set_accepting(server, false);
 }
 
 static void take_signal(struct server *server)
@@ -335,17 +241,43 @@ static void take_failure(struct server *server)
 /* A full disk ends nothing: say when it begins and when it is over. */
 static void take_space(struct server *server)
 {
+    const struct report *report = server->options.report;
     struct segment_log_counters counters;
+    struct error why;
     segment_log_count(server->options.log, &counters);
-    if (counters.disk_full == server->disk_full)
-        return;
-    server->disk_full = counters.disk_full;
-    if (server->disk_full)
-        report_line(server->options.report, REPORT_ERROR,
+    segment_log_read_trouble(server->options.log, &why);
+    if (counters.disk_full && !server->disk_full)
+        report_line(report, REPORT_ERROR,
                     "no room for a new segment: new events are refused until there is space "
-                    "('daybook retention' deletes the oldest segments)");
-    else
-        report_line(server->options.report, REPORT_INFO, "there is room for segments again");
+                    "('daybook retention' deletes the oldest segments): %s",
+                    why.code ? why.text : "the last try failed");
+    else if (counters.next_missing && !server->next_missing && !counters.disk_full)
+        report_line(report, REPORT_WARNING,
+                    "the next segment cannot be made; events are taken as long as the present one "
+                    "has room: %s",
+                    why.text);
+    else if (server->disk_full && !counters.disk_full)
+        report_line(report, REPORT_INFO, "there is room for segments again");
+    else if (server->next_missing && !counters.next_missing)
+        report_line(report, REPORT_INFO, "the next segment is there");
+    server->disk_full = counters.disk_full;
+    server->next_missing = counters.next_missing;
+}
+
+/* What the full disk has no room for was taken back: tell those who wait for it. */
+static void take_withdrawal(struct server *server)
+{
+    struct error why;
+    if (!segment_log_take_withdrawal(server->options.log, &why))
+        return;
+    struct list_link *next;
+    for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
+        next = link->next;
+        struct connection *connection = LIST_MEMBER(link, struct connection, in_waiting);
+        answers_release(&connection->answers, server_log_sequence(server, false));
+        if (answers_are_waiting(&connection->answers))
+            connection_withdraw(connection, why.text);
+    }
 }
 
 /* Whatever they waited for may be there: room in the log, or memory. */
@@ -365,6 +297,7 @@ static void take_progress(struct server *server)
     progress_clear(server->options.progress);
     take_failure(server);
     take_space(server);
+    take_withdrawal(server);
     wake_stalled(server);
     struct list_link *next;
     for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
@@ -382,11 +315,13 @@ static void take_progress(struct server *server)
 static void take_event(struct server *server, const struct epoll_event *event)
 {
     if (event->data.ptr == &server->options.listen_fd) {
-        accept_clients(server);
+        server_accept(server);
     } else if (event->data.ptr == &server->options.signal_fd) {
         take_signal(server);
     } else if (event->data.ptr == server->options.progress) {
         take_progress(server);
+    } else if (event->data.ptr == server->examiner) {
+        server_take_result(server);
     } else {
         struct connection *connection = event->data.ptr;
         if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -397,25 +332,51 @@ static void take_event(struct server *server, const struct epoll_event *event)
     }
 }
 
-/* One turn for each connection that is ready now; who needs another gets it in the next round. */
+static void give_turn(struct server *server, struct connection *connection, int64_t *now_ns)
+{
+    connection_turn(connection);
+    int64_t end_ns = clock_monotonic_ns();
+    turns_charge(connection, end_ns - *now_ns, end_ns);
+    *now_ns = end_ns;
+    if (connection_is_over(connection))
+        server_forget(server, connection);
+    else if (connection_has_work(connection))
+        server_make_ready(server, connection);
+}
+
+/* Unread answers take too much memory: those who have not read for longest have to go. */
+static void relieve_answers(struct server *server)
+{
+    size_t bytes_max = server->options.input_bytes_max / SERVER_ANSWERS_SHARE;
+    while (server->answers_bytes > bytes_max) {
+        struct connection *connection = eviction_for_answers(&server->all);
+        if (!connection)
+            return;
+        struct error why;
+        error_set(&why, ERROR_BUSY,
+                  "the daemon's memory for unread answers (%zu bytes) is used up, and this "
+                  "connection has not read for longest",
+                  bytes_max);
+        connection_evict(connection, why.text);
+    }
+}
+
+/* A turn for each light connection that is ready now, and what is left for the heavy ones. */
 static void give_turns(struct server *server)
 {
+    int64_t now_ns = clock_monotonic_ns();
     struct list_link round;
-    list_init(&round);
-    while (!list_is_empty(&server->ready)) {
-        struct list_link *link = server->ready.next;
-        list_remove(link);
-        list_append(&round, link);
-    }
+    turns_take_light(&server->turns, &round);
     while (!list_is_empty(&round)) {
         struct connection *connection = LIST_MEMBER(round.next, struct connection, in_ready);
         list_remove(&connection->in_ready);
-        connection_turn(connection);
-        if (connection_is_over(connection))
-            forget(server, connection);
-        else if (connection_has_work(connection))
-            server_make_ready(server, connection);
+        give_turn(server, connection, &now_ns);
     }
+    int64_t end_ns = now_ns + TURNS_HEAVY_ROUND_NS;
+    struct connection *heavy;
+    while (now_ns < end_ns && (heavy = turns_take_heavy(&server->turns)) != NULL)
+        give_turn(server, heavy, &now_ns);
+    relieve_answers(server);
     intake_kick(&server->intake);
 }
 
@@ -425,7 +386,8 @@ static void tick(struct server *server)
         return;
     server->ticked_ns = server->now_ns;
     if (server->accept_paused && !server->stopping)
-        set_accepting(server, true);
+        server_set_accepting(server, true);
+    notices_tick(&server->notices, server->now_ns);
     /* Memory comes back without a word, unlike room in the log. */
     wake_stalled(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
@@ -434,7 +396,7 @@ static void tick(struct server *server)
 
 static int round_timeout_ms(const struct server *server)
 {
-    if (!list_is_empty(&server->ready))
+    if (turns_are_due(&server->turns))
         return 0;
     if (server->stopping) {
         int64_t left_ns = server->stop_deadline_ns - server->now_ns;
@@ -476,11 +438,15 @@ enum error_code server_run(struct server *server, struct error *error)
 static enum error_code watch_all(struct server *server, struct error *error)
 {
     struct server_options *options = &server->options;
-    enum error_code code = watch(server, options->listen_fd, EPOLLIN, &options->listen_fd, error);
+    enum error_code code =
+        server_watch(server, options->listen_fd, EPOLLIN, &options->listen_fd, error);
     if (!code)
-        code = watch(server, options->signal_fd, EPOLLIN, &options->signal_fd, error);
+        code = server_watch(server, options->signal_fd, EPOLLIN, &options->signal_fd, error);
     if (!code)
-        code = watch(server, options->progress->fd, EPOLLIN, options->progress, error);
+        code = server_watch(server, options->progress->fd, EPOLLIN, options->progress, error);
+    if (!code)
+        code =
+            server_watch(server, examiner_fd(server->examiner), EPOLLIN, server->examiner, error);
     return code;
 }
 
@@ -495,7 +461,9 @@ enum error_code server_create(const struct server_options *options, struct serve
     server->started_ns = server->now_ns = server->ticked_ns = clock_monotonic_ns();
     segment_format_log_id_text(segment_log_id(options->log), server->log_id);
     list_init(&server->all);
-    list_init(&server->ready);
+    list_init(&server->away);
+    turns_init(&server->turns);
+    notices_init(&server->notices, options->report, server->now_ns);
     list_init(&server->waiting);
     list_init(&server->stalled);
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -503,6 +471,8 @@ enum error_code server_create(const struct server_options *options, struct serve
         server->epoll_fd < 0 ? error_set_errno(error, errno, "create an epoll") : OK;
     if (!code)
         code = intake_init(&server->intake, options->log, error);
+    if (!code)
+        code = examiner_create(&server->examiner, error);
     if (!code)
         code = watch_all(server, error);
     if (code) {
@@ -517,8 +487,15 @@ void server_free(struct server *server)
 {
     if (!server)
         return;
+    /* It may still read a connection's input. */
+    examiner_free(server->examiner);
+    server->examiner = NULL;
+    if (server->examined)
+        server->examined->away = AWAY_NOT;
+    server->examined = NULL;
     while (!list_is_empty(&server->all))
-        forget(server, LIST_MEMBER(server->all.next, struct connection, in_all));
+        server_forget(server, LIST_MEMBER(server->all.next, struct connection, in_all));
+    peers_free(&server->peers);
     input_pool_release(&server->pool);
     intake_release(&server->intake);
     file_close(&server->epoll_fd);

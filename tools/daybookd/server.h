@@ -2,19 +2,20 @@
  * tools/daybookd/server.h - the network thread: one epoll loop over listener, clients, the log's
  * progress and the signals.
  *
- * Each round: see what is ready, give every ready connection one turn, start the commit of what
- * they brought, once; and let the acks go that the log has caught up with.
+ * Each round: see what is ready, give those who are ready their turns (turns.h), start the commit
+ * of what they brought, once; and let the acks go that the log has caught up with.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_H
 #define DAYBOOK_TOOLS_DAYBOOKD_SERVER_H
 
 #include "segment/log.h"
+#include "tools/daybookd/notices.h"
 #include "tools/daybookd/progress.h"
-#include "tools/daybookd/report.h"
 
 struct server;
 struct connection;
 struct index_thread;
+struct examiner_result;
 struct input_pool;
 struct intake;
 
@@ -27,8 +28,13 @@ struct server_options {
     int listen_fd;
     int signal_fd; /* a signal there stops the server */
     size_t connections_max;
-    size_t input_bytes_max;
+    size_t user_connections_max; /* of one user */
+    size_t input_bytes_max;      /* also bounds unread answers: a quarter of it */
+    size_t memory_max;           /* in all, for the status */
+    const struct allowed_users *allowed;
 };
+
+enum { SERVER_SCRATCH_BYTES = 16384, SERVER_ANSWERS_SHARE = 4 /* of the input's memory */ };
 
 enum error_code server_create(const struct server_options *options, struct server **server_out,
                               struct error *error);
@@ -44,7 +50,9 @@ enum error_code server_run(struct server *server, struct error *error);
 
 struct intake *server_intake(struct server *server);
 struct input_pool *server_input_pool(struct server *server);
-const struct report *server_report(const struct server *server);
+struct notices *server_notices(struct server *server);
+/* SERVER_SCRATCH_BYTES for whoever has its turn. */
+uint8_t *server_scratch(struct server *server);
 int64_t server_now_ns(const struct server *server);
 /* The progress of the log that this kind of ack waits for. */
 uint64_t server_log_sequence(const struct server *server, bool written);
@@ -64,6 +72,19 @@ const struct connection *server_find_producer(const struct server *server, const
 bool server_reclaim_input(struct server *server, const struct connection *asking);
 /* Somebody else holds some of it, which comes back, or can be reclaimed soon. */
 bool server_input_will_return(struct server *server, const struct connection *asking);
+/* Its answers' memory was and is so much. */
+void server_count_answers(struct server *server, size_t bytes_before, size_t bytes_now);
+/* Bytes have come from it. */
+void server_note_active(struct server *server, struct connection *connection);
+
+/* Have connection->examination looked through; it gets a turn when the result is there. */
+void server_examine(struct server *server, struct connection *connection);
+/* The result, while the connection is AWAY_BACK; else NULL. */
+const struct examiner_result *server_result(const struct server *server,
+                                            const struct connection *connection);
+/* Have done with result or wish; nothing while the examiner is at it. */
+void server_forget_result(struct server *server, struct connection *connection);
+
 /* It asked for "written" acks; `more` is 1, or -1 when it goes. */
 void server_count_written(struct server *server, int more);
 /* Give the connection a turn; a turn when there is room again; a look when the log moves on. */

@@ -51,14 +51,33 @@ static void greet(struct connection *connection, const struct wire_hello *hello)
     }
     if (hello->ack == WIRE_ACK_WRITTEN)
         server_count_written(connection->server, 1);
-    report_line(server_report(connection->server), REPORT_INFO,
-                "connection %llu: hello from %.*s, producer %.*s",
-                (unsigned long long)connection->number,
-                hello->client.bytes < 64 ? (int)hello->client.bytes : 64,
-                hello->client.text ? hello->client.text : "",
-                hello->producer.text ? (int)hello->producer.bytes : 4,
-                hello->producer.text ? hello->producer.text : "none");
+    notices_line(server_notices(connection->server), REPORT_INFO,
+                 "connection %llu: hello from %.*s, producer %.*s",
+                 (unsigned long long)connection->number,
+                 hello->client.bytes < 64 ? (int)hello->client.bytes : 64,
+                 hello->client.text ? hello->client.text : "",
+                 hello->producer.text ? (int)hello->producer.bytes : 4,
+                 hello->producer.text ? hello->producer.text : "none");
     welcome(connection);
+}
+
+/*
+ * The newest connection of a name wins, so that a program can take over from itself; but a name
+ * that is in use by one user is not for another to take.
+ */
+static enum error_code check_owner(const struct connection *connection,
+                                   const struct wire_hello *hello, struct error *error)
+{
+    if (hello->producer.bytes == 0 || connection->peer.uid == 0)
+        return OK;
+    const struct connection *owner =
+        server_find_producer(connection->server, hello->producer.text, hello->producer.bytes);
+    if (!owner || owner->peer.uid == connection->peer.uid)
+        return OK;
+    return error_set(error, ERROR_BUSY,
+                     "producer '%.*s' is connected, as user %u; use another name, or wait until it "
+                     "has gone",
+                     (int)hello->producer.bytes, hello->producer.text, (unsigned)owner->peer.uid);
 }
 
 static enum take take_hello(struct connection *connection, struct msgpack_cursor cursor,
@@ -78,6 +97,8 @@ static enum take take_hello(struct connection *connection, struct msgpack_cursor
     if (hello.producer.text &&
         event_check_producer(hello.producer.text, hello.producer.bytes, &error))
         return stop(connection, "invalid", error.text);
+    if (check_owner(connection, &hello, &error))
+        return stop(connection, "taken", error.text);
     greet(connection, &hello);
     return TAKE_DONE;
 }
@@ -101,15 +122,15 @@ static enum error_code refuse(struct intake *intake, struct tally *tally, uint32
     return wire_write_refusal(&intake->refusals, index, name, reason, NULL);
 }
 
-static enum error_code take_event(struct intake *intake, const struct event *event, uint32_t index,
-                                  struct tally *tally)
+static enum error_code take_event(struct intake *intake, const struct event *event,
+                                  const struct error *verdict, uint32_t index, struct tally *tally)
 {
     if (tally->unable)
         return refuse(intake, tally, index, tally->unable_code,
                       "an event before it in this frame could not be stored");
     struct error error;
     uint64_t sequence;
-    enum intake_fate fate = intake_take(intake, event, &sequence, &error);
+    enum intake_fate fate = intake_take(intake, event, verdict, &sequence, &error);
     if (sequence > tally->sequence_wait)
         tally->sequence_wait = sequence;
     switch (fate) {
@@ -142,13 +163,15 @@ static void answer_pub(struct connection *connection, const struct tally *tally)
     connection_answer(connection, code, silent ? 0 : tally->sequence_wait);
 }
 
-static enum take store(struct connection *connection, const struct wire_pub *pub)
+/* `verdicts` are event_check's words on the events, or NULL: nobody has asked it yet. */
+static enum take store(struct connection *connection, const struct wire_pub *pub,
+                       const struct event *events, const struct error *const *verdicts)
 {
     struct intake *intake = server_intake(connection->server);
     struct tally tally = {.ack.id = pub->id};
     intake->refusals.size = 0;
     for (uint32_t i = 0; i < pub->event_count; i++)
-        if (take_event(intake, &intake->events[i], i, &tally))
+        if (take_event(intake, &events[i], verdicts ? verdicts[i] : NULL, i, &tally))
             return stop(connection, "busy", "no memory for an ack");
     connection->events += pub->event_count;
     answer_pub(connection, &tally);
@@ -163,22 +186,57 @@ static enum take store(struct connection *connection, const struct wire_pub *pub
     return TAKE_DONE;
 }
 
+static enum take refuse_pub(struct connection *connection, const struct error *why)
+{
+    struct error error = *why;
+    error_prefix(&error, "pub");
+    return stop(connection, "malformed", error.text);
+}
+
+static bool has_room(const struct connection *connection, const struct wire_pub *pub)
+{
+    return intake_has_room(server_intake(connection->server), pub->event_count,
+                           pub->event_bytes +
+                               pub->event_count * connection->session.producer_bytes);
+}
+
+/* The examiner has looked through it. */
+static enum take take_examined(struct connection *connection, const struct examiner_result *result)
+{
+    if (!result->code && !has_room(connection, &result->pub))
+        return TAKE_STALL;
+    enum take take = result->code
+                         ? refuse_pub(connection, &result->error)
+                         : store(connection, &result->pub, result->events, result->verdicts);
+    server_forget_result(connection->server, connection);
+    return take;
+}
+
 static enum take take_pub(struct connection *connection, struct msgpack_cursor cursor,
                           uint32_t left)
 {
-    struct intake *intake = server_intake(connection->server);
     struct session *session = &connection->session;
+    const struct examiner_result *result = server_result(connection->server, connection);
+    if (result)
+        return take_examined(connection, result);
+    struct event *events = server_intake(connection->server)->events;
     struct wire_text producer = {session->producer, session->producer_bytes};
     struct wire_pub pub;
     struct error error;
-    if (wire_read_pub(cursor, left, &producer, intake->events, &pub, &error)) {
-        error_prefix(&error, "pub");
-        return stop(connection, "malformed", error.text);
+    enum error_code code =
+        wire_read_pub_within(cursor, left, &producer, EXAMINER_VALUES, events, &pub, &error);
+    if (code == ERROR_FULL) {
+        connection->examination = (struct examiner_job){
+            .data = cursor.at,
+            .size = (size_t)(cursor.end - cursor.at),
+            .left = left,
+            .producer = producer,
+        };
+        return TAKE_AWAY;
     }
-    if (!intake_has_room(intake, pub.event_count,
-                         pub.event_bytes + pub.event_count * session->producer_bytes))
-        return TAKE_STALL;
-    return store(connection, &pub);
+    if (code)
+        return refuse_pub(connection, &error);
+    return has_room(connection, &pub) ? store(connection, &pub, events, NULL) : TAKE_STALL;
 }
 
 /* ---- ping, status ---- */

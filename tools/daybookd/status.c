@@ -27,8 +27,9 @@ static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t nu
 }
 
 enum {
-    STATUS_KEYS = 20,
-    STATUS_BYTES_MAX = 1024, /* beside the texts that are not ours */
+    STATUS_KEYS = 24,
+    /* Beside the directory and the index's trouble. */
+    STATUS_BYTES_MAX = 1024 + sizeof((struct error *)0)->text,
 };
 
 static void pack_log(msgpack_packer *packer, const struct status *status)
@@ -46,6 +47,9 @@ static void pack_log(msgpack_packer *packer, const struct status *status)
     pack_key_number(packer, "raw_bytes", counters.raw_bytes);
     pack_key_number(packer, "stored_bytes", counters.stored_bytes);
     pack_key_number(packer, "prepare_failures", counters.prepare_failures);
+    struct error trouble;
+    segment_log_read_trouble(status->log, &trouble);
+    pack_key_text(packer, "prepare_error", trouble.code ? trouble.text : "");
     pack_text(packer, "disk_full");
     if (counters.disk_full)
         msgpack_pack_true(packer);
@@ -71,6 +75,9 @@ enum error_code status_write(const struct status *status, struct buffer *map, st
     pack_key_text(&packer, "directory", status->directory);
     pack_key_number(&packer, "connections", status->connections);
     pack_key_number(&packer, "refused", status->refused);
+    pack_key_number(&packer, "closed", status->closed);
+    pack_key_number(&packer, "turned_away", status->turned_away);
+    pack_key_number(&packer, "memory_max", status->memory_max);
     pack_log(&packer, status);
     pack_key_number(&packer, "index_sequence", index.sequence);
     pack_key_text(&packer, "index_error", index.trouble);

@@ -16,7 +16,10 @@ struct status {
     const char *directory;
     int64_t uptime_ns;
     size_t connections;
-    uint64_t refused;
+    uint64_t refused;     /* events */
+    uint64_t closed;      /* connections, by us */
+    uint64_t turned_away; /* clients */
+    size_t memory_max;
 };
 
 /* Append the msgpack map whose keys docs/protocol.md lists. */

@@ -1,0 +1,64 @@
+#include "segment/line.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/checksum.h"
+#include "core/event.h"
+#include "core/file.h"
+
+enum { LINE_BYTES_MAX = 80, DIGITS = 20 };
+
+/* Returns the line's length. */
+static size_t format_line(const char *name, uint64_t sequence, char line_out[LINE_BYTES_MAX])
+{
+    int size = snprintf(line_out, LINE_BYTES_MAX, "%s %0*" PRIu64, name, DIGITS, sequence);
+    assert(size > 0 && size + 10 < LINE_BYTES_MAX);
+    uint32_t checksum = checksum_extend(0, line_out, (size_t)size);
+    size += snprintf(line_out + size, LINE_BYTES_MAX - (size_t)size, " %08" PRIx32 "\n", checksum);
+    return (size_t)size;
+}
+
+/* Valid is what we would write: parse the number, format it again, compare every byte. */
+static bool parse_line(const char *name, const char *line, size_t size, uint64_t *sequence_out)
+{
+    size_t at = strlen(name) + 1;
+    uint64_t sequence = 0;
+    if (size < at + DIGITS)
+        return false;
+    for (size_t end = at + DIGITS; at < end; at++) {
+        unsigned digit = (unsigned)(unsigned char)line[at] - '0';
+        if (digit > 9 || __builtin_mul_overflow(sequence, 10, &sequence) ||
+            __builtin_add_overflow(sequence, digit, &sequence))
+            return false;
+    }
+    char expected[LINE_BYTES_MAX];
+    if (sequence > EVENT_SEQUENCE_END || format_line(name, sequence, expected) != size ||
+        memcmp(line, expected, size) != 0)
+        return false;
+    *sequence_out = sequence;
+    return true;
+}
+
+enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
+                                  struct error *error)
+{
+    struct buffer line = {0};
+    enum error_code code = file_load(log_fd, name, 4096, &line, error);
+    if (!code && !parse_line(name, (const char *)line.data, line.size, sequence_out))
+        code = error_set(error, ERROR_DAMAGED,
+                         "'%s' is damaged: it is not a sequence with a matching checksum", name);
+    buffer_release(&line);
+    return code;
+}
+
+enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequence,
+                                   struct error *error)
+{
+    char line[LINE_BYTES_MAX];
+    size_t size = format_line(name, sequence, line);
+    return file_replace(log_fd, name, line, size, error);
+}

@@ -1,0 +1,23 @@
+/*
+ * segment/line.h - a small file of one line: a word, a sequence, a checksum.
+ *
+ *     lower-bound 00000000000000000001 1a2b3c4d
+ *
+ * The word is the file's name; the sequence has 20 digits; the checksum, of what stands before the
+ * space in front of it, has 8 in hexadecimal. Replaced by rename, so it is whole after any crash.
+ */
+#ifndef DAYBOOK_SEGMENT_LINE_H
+#define DAYBOOK_SEGMENT_LINE_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+
+/* ERROR_NOT_FOUND; ERROR_DAMAGED: it is not what store would write. */
+enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
+                                  struct error *error);
+/* Durable on return. */
+enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequence,
+                                   struct error *error);
+
+#endif

@@ -1,0 +1,290 @@
+#include "segment/repair_write.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/checksum.h"
+#include "core/file.h"
+#include "segment/block.h"
+#include "segment/check.h"
+#include "segment/quarantine.h"
+#include "segment/repair_part.h"
+#include "segment/replacement.h"
+
+struct writing {
+    const struct segment_repair_plan *plan;
+    const struct segment_repair_part *part;
+    struct segment_replacement *replacement;
+    struct segment_producers *producers; /* to begin with; NULL: those that it has itself */
+    uint32_t digest;                     /* of all events that were put */
+    uint64_t events;
+};
+
+/* Sequences and records: what must be the same in the old and the new file. */
+static uint32_t digest_block(uint32_t digest, uint64_t sequence_first, uint32_t event_count,
+                             const void *raw, size_t raw_bytes)
+{
+    uint8_t head[12];
+    bytes_store64(head, sequence_first);
+    bytes_store32(head + 8, event_count);
+    return checksum_extend(checksum_extend(digest, head, sizeof head), raw, raw_bytes);
+}
+
+static enum error_code write_block(void *context, const struct segment_salvage_block *block,
+                                   struct error *error)
+{
+    struct writing *writing = context;
+    if (block->kind == FORMAT_BLOCK_PRODUCERS && writing->producers)
+        return OK; /* they are in the table already */
+    if (block->kind == FORMAT_BLOCK_EVENTS) {
+        writing->digest = digest_block(writing->digest, block->sequence_first, block->event_count,
+                                       block->raw, block->raw_bytes);
+        writing->events += block->event_count;
+    }
+    return segment_replacement_put(writing->replacement, block, error);
+}
+
+static enum error_code write_gap(void *context, const struct segment_format_gap *gap,
+                                 struct error *error)
+{
+    struct writing *writing = context;
+    return segment_replacement_put_gap(writing->replacement, gap, error);
+}
+
+static enum error_code feed(void *context, struct segment_replacement *replacement,
+                            struct error *error)
+{
+    struct writing *writing = context;
+    struct segment_repair_part_visitor visitor = {write_block, write_gap, writing};
+    writing->replacement = replacement;
+    writing->digest = 0;
+    writing->events = 0;
+    enum error_code code = OK;
+    if (writing->producers)
+        code = segment_replacement_put_producers(replacement, writing->producers, error);
+    if (!code)
+        code = segment_repair_part_walk(writing->plan, writing->part, &visitor, error);
+    return code;
+}
+
+/* Note everything that a segment tells of producers. */
+static enum error_code note_block(void *context, const struct segment_salvage_block *block,
+                                  struct error *error)
+{
+    struct segment_producers *producers = context;
+    if (block->kind == FORMAT_BLOCK_PRODUCERS) {
+        enum error_code code =
+            segment_producers_decode(producers, block->raw, block->raw_bytes, error);
+        return code == ERROR_DAMAGED ? OK : code;
+    }
+    struct segment_format_block_header header = {.sequence_first = block->sequence_first,
+                                                 .event_count = block->event_count,
+                                                 .raw_bytes = (uint32_t)block->raw_bytes};
+    struct segment_block_cursor cursor;
+    struct event event;
+    enum error_code code = OK;
+    segment_block_cursor_init(&cursor, &header, block->raw);
+    while (!code && (code = segment_block_cursor_next(&cursor, &event, error)) == OK)
+        if (event.producer_bytes > 0)
+            code = segment_producers_note(producers, event.producer, event.producer_bytes,
+                                          event.number, event.sequence, error);
+    return code == ERROR_END ? OK : code;
+}
+
+static enum error_code ignore_gap(void *context, const struct segment_format_gap *gap,
+                                  struct error *error)
+{
+    (void)context;
+    (void)gap;
+    (void)error;
+    return OK;
+}
+
+/*
+ * What was true at the beginning of `part`: all that the segment before it tells, and the lists at
+ * its own beginning, as far as they can be read.
+ */
+static enum error_code gather_producers(const struct segment_repair_plan *plan,
+                                        const struct segment_repair_part *part,
+                                        const struct segment_set_segment *before,
+                                        struct segment_producers *producers, struct error *error)
+{
+    struct segment_repair_part_visitor visitor = {note_block, ignore_gap, producers};
+    enum error_code code = OK;
+    if (before) {
+        struct segment_repair_part whole = {.fate = REPAIR_KEEP,
+                                            .segment = *before,
+                                            .sequence_last = before->trailer.sequence_last,
+                                            .sequence_promised = before->trailer.sequence_last};
+        code = segment_repair_part_walk(plan, &whole, &visitor, error);
+    }
+    if (!code && part->fate == REPAIR_RENEW) {
+        struct segment_repair_part beginning = *part;
+        beginning.sequence_last = part->segment.sequence_first - 1; /* lists, and no event */
+        code = segment_repair_part_walk(plan, &beginning, &visitor, error);
+    }
+    return code;
+}
+
+/* Where the seal block of a sealed segment ends; 0 when it cannot be read. */
+static uint64_t seal_end(const struct segment_repair_plan *plan,
+                         const struct segment_set_segment *segment)
+{
+    struct segment_view view = {0};
+    struct segment_format_block_header seal;
+    uint64_t end = 0;
+    if (!segment_view_open(&view, plan->segments_fd, segment, plan->log_id, NULL) &&
+        !segment_view_header(&view, segment->trailer.seal_offset, &seal, NULL))
+        end = seal.offset + seal.size_bytes;
+    segment_view_release(&view);
+    return end;
+}
+
+static struct segment_format_segment_header make_header(const struct segment_repair_plan *plan,
+                                                        const struct segment_repair_part *part,
+                                                        const struct segment_set_segment *before)
+{
+    const struct segment_format_segment_header *old = &part->segment.header;
+    bool known = part->fate == REPAIR_RENEW && part->segment.header_verdict == FORMAT_VALID;
+    struct segment_format_segment_header header = {
+        .sequence_first = part->segment.sequence_first,
+        .epoch = part->epoch,
+        .replaces = part->replaces,
+    };
+    memcpy(header.log_id, plan->log_id, FORMAT_LOG_ID_BYTES);
+    if (known) {
+        header.created_ns = old->created_ns;
+        header.predecessor = old->predecessor;
+    }
+    if (before) {
+        header.predecessor = (struct segment_format_predecessor){
+            .sequence_first = before->sequence_first,
+            .sequence_last = before->trailer.sequence_last,
+            .end_offset = seal_end(plan, before),
+            .chain = before->trailer.seal_checksum,
+        };
+        if (header.epoch < before->header.epoch)
+            header.epoch = before->header.epoch;
+        if (!known)
+            header.created_ns = before->trailer.arrival_last_ns;
+    }
+    if (header.epoch == 0)
+        header.epoch = 1;
+    return header;
+}
+
+struct proof {
+    uint32_t digest;
+    uint64_t events;
+    char finding[300];
+};
+
+static void note_finding(void *context, const struct segment_verify_finding *finding)
+{
+    struct proof *proof = context;
+    snprintf(proof->finding, sizeof proof->finding, "%s", finding->text);
+}
+
+static enum error_code prove_block(void *context, const struct segment_salvage_block *block,
+                                   struct error *error)
+{
+    struct proof *proof = context;
+    (void)error;
+    if (block->kind != FORMAT_BLOCK_EVENTS)
+        return OK;
+    proof->digest = digest_block(proof->digest, block->sequence_first, block->event_count,
+                                 block->raw, block->raw_bytes);
+    proof->events += block->event_count;
+    return OK;
+}
+
+/* Read back what was written: is every byte as it must be, and every event there? */
+static enum error_code prove(const struct writing *writing,
+                             const struct segment_set_segment *written, struct error *error)
+{
+    const struct segment_repair_plan *plan = writing->plan;
+    struct proof proof = {0};
+    struct segment_view view = {0};
+    enum error_code code =
+        segment_view_open(&view, plan->segments_fd, written, plan->log_id, error);
+    if (code)
+        return code;
+    struct segment_check check;
+    segment_check_init(&check, &view, plan->log_id);
+    check.found = note_finding;
+    check.context = &proof;
+    check.must_seal = true;
+    check.must_last = written->trailer.sequence_last;
+    segment_check_run(&check);
+    segment_view_release(&view);
+
+    struct segment_repair_part whole = {.segment = *written,
+                                        .sequence_last = written->trailer.sequence_last,
+                                        .sequence_promised = written->trailer.sequence_last};
+    struct segment_repair_part_visitor visitor = {prove_block, ignore_gap, &proof};
+    code = segment_repair_part_walk(plan, &whole, &visitor, error);
+    if (!code &&
+        (proof.finding[0] || proof.digest != writing->digest || proof.events != writing->events))
+        code = error_set(error, ERROR_IO,
+                         "what was written cannot be read back as it was, nothing was replaced: %s",
+                         proof.finding[0] ? proof.finding : "its events are others");
+    return code;
+}
+
+static enum error_code keep_old(const struct segment_repair_plan *plan,
+                                const struct segment_repair_part *part, struct error *error)
+{
+    char kept[64];
+    int fd = -1;
+    if (part->fate != REPAIR_RENEW)
+        return OK;
+    enum error_code code = file_open(plan->segments_fd, part->segment.name, FILE_READ, &fd, error);
+    if (!code)
+        code = segment_quarantine_keep_file(plan->log_fd, fd, part->segment.name, kept, sizeof kept,
+                                            error);
+    file_close(&fd);
+    return code;
+}
+
+static enum error_code publish(const struct segment_repair_plan *plan,
+                               const struct segment_repair_part *part, struct error *error)
+{
+    char name[FORMAT_SEGMENT_NAME_BYTES + 1];
+    segment_format_segment_name(part->segment.sequence_first, name);
+    enum error_code code = file_rename(plan->segments_fd, REPLACEMENT_FILE_NAME, name, error);
+    return code ? code : file_sync_directory(plan->segments_fd, "segments", error);
+}
+
+enum error_code segment_repair_write(const struct segment_repair_plan *plan,
+                                     const struct segment_repair_part *part,
+                                     const struct segment_set_segment *before,
+                                     struct segment_set_segment *written_out, struct error *error)
+{
+    struct writing writing = {.plan = plan, .part = part};
+    enum error_code code = OK;
+    if (part->fate == REPAIR_FILL || part->lacks_producers)
+        code = segment_producers_create(&writing.producers, error);
+    if (!code && writing.producers)
+        code = gather_producers(plan, part, before, writing.producers, error);
+    if (!code)
+        code = keep_old(plan, part, error);
+    if (!code) {
+        struct segment_replacement_start start = {
+            .segments_fd = plan->segments_fd,
+            .header = make_header(plan, part, before),
+            .arrival_ns = before ? before->trailer.arrival_last_ns : 0,
+            .feed = feed,
+            .context = &writing,
+        };
+        code = segment_replacement_write(&start, written_out, error);
+    }
+    if (!code)
+        code = prove(&writing, written_out, error);
+    if (!code)
+        code = publish(plan, part, error);
+    if (!code)
+        segment_format_segment_name(written_out->sequence_first, written_out->name);
+    segment_producers_free(writing.producers);
+    return code;
+}

@@ -1,0 +1,144 @@
+#include "tools/daybook/verify_repair.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/file.h"
+#include "core/units.h"
+#include "indexer/aside.h"
+#include "indexer/witness.h"
+#include "segment/lock.h"
+#include "segment/repair.h"
+#include "tools/daybook/index.h"
+#include "tools/daybook/terminal.h"
+#include "tools/daybook/verb.h"
+
+struct repairing {
+    const char *verb;
+    const struct verify_repair_request *request;
+    struct terminal_progress progress;
+    int log_fd;
+    int lock_fd; /* of the indexer: nobody may fill an index from segments that change */
+    struct segment_repair_totals totals;
+    char old_index[64];
+};
+
+static void tell(void *context, const char *text)
+{
+    struct repairing *repairing = context;
+    terminal_progress_clear(&repairing->progress);
+    printf("%s\n", text);
+    fflush(stdout);
+}
+
+static void tell_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct repairing *repairing = context;
+    terminal_progress_show(&repairing->progress, done, total);
+}
+
+/* Its rows of lost events are the last that is known of them; where nothing was lost it is just
+ * deleted. What an interrupted repair has lost, nobody can tell here. */
+static enum error_code retire_index(void *context, struct error *error)
+{
+    struct repairing *repairing = context;
+    return indexer_set_aside(repairing->log_fd, repairing->request->directory, true,
+                             repairing->old_index, sizeof repairing->old_index, error);
+}
+
+static enum error_code take_index(struct repairing *repairing, struct error *error)
+{
+    const char *directory = repairing->request->directory;
+    enum error_code code = file_open_directory(directory, false, &repairing->log_fd, error);
+    if (!code)
+        code = segment_lock_take(repairing->log_fd, LOCK_INDEXER, &repairing->lock_fd, error);
+    if (code != ERROR_BUSY)
+        return code;
+    struct error why = *error;
+    return error_set(error, code, "%s; a repair needs the log for itself: stop that first",
+                     why.text);
+}
+
+static enum error_code repair(struct repairing *repairing, struct error *error)
+{
+    const struct verify_repair_request *request = repairing->request;
+    struct indexer_testimony testimony;
+    enum error_code code = take_index(repairing, error);
+    if (!code)
+        code = indexer_testify(request->directory, &testimony, error);
+    if (code)
+        return code;
+    struct segment_repair_options options = {
+        .dry_run = request->dry_run,
+        .accept_loss = request->accept_loss,
+        .witness_sequence = testimony.last_sequence,
+        .witness_bound = testimony.bound,
+        .log_id = testimony.there ? testimony.log_id : NULL,
+        .tell = tell,
+        .progress = tell_progress,
+        .retire = retire_index,
+        .context = repairing,
+    };
+    return segment_repair_run(request->directory, &options, &repairing->totals, error);
+}
+
+static void print_summary(const struct repairing *repairing)
+{
+    const struct segment_repair_totals *totals = &repairing->totals;
+    const char *verb = repairing->verb;
+    const char *directory = repairing->request->directory;
+    char kept[UNITS_TEXT_SIZE + 8], lost[UNITS_TEXT_SIZE + 8];
+    units_format_count(totals->events_kept, kept);
+    units_format_count(totals->events_lost, lost);
+    if (totals->actions == 0) {
+        verb_say(verb, "there is nothing to repair");
+        return;
+    }
+    if (repairing->request->dry_run) {
+        verb_say(verb,
+                 "nothing was changed; a repair would keep %s events of what it writes anew and "
+                 "put %s on record as lost",
+                 kept, lost);
+        return;
+    }
+    verb_say(verb,
+             "repaired: %s events of what was written anew are kept, %s are on record as lost (see "
+             "'daybook sql -D %s \"SELECT * FROM gaps\"'); the old files are in '%s/quarantine'",
+             kept, lost, directory, directory);
+    if (repairing->old_index[0])
+        verb_say(verb,
+                 "the old index is kept as '%s/quarantine/%s': its rows tell topic and time "
+                 "of events that are lost; a new one is built",
+                 directory, repairing->old_index);
+}
+
+static int status_of(const struct repairing *repairing, enum error_code code,
+                     const struct error *error)
+{
+    if (code == ERROR_NOT_FOUND)
+        return verb_fail_open(repairing->verb, repairing->request->directory, error);
+    if (code)
+        return verb_fail(repairing->verb, error);
+    return repairing->totals.actions > 0 ? STATUS_DAMAGE : STATUS_OK;
+}
+
+int verify_repair(const char *verb, const struct verify_repair_request *request)
+{
+    struct error error;
+    struct repairing repairing = {.verb = verb,
+                                  .request = request,
+                                  .progress = {.what = "checking"},
+                                  .log_fd = -1,
+                                  .lock_fd = -1};
+    enum error_code code = repair(&repairing, &error);
+    terminal_progress_clear(&repairing.progress);
+    fflush(stdout);
+    file_close(&repairing.lock_fd);
+    if (!code) {
+        print_summary(&repairing);
+        if (repairing.totals.actions > 0 && !request->dry_run)
+            index_freshen(verb, request->directory, NULL);
+    }
+    file_close(&repairing.log_fd);
+    return status_of(&repairing, code, &error);
+}

@@ -1,0 +1,17 @@
+/*
+ * tools/daybookd/line.h - what one line of the line mode says, as docs/protocol.md tells it.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_LINE_H
+#define DAYBOOK_TOOLS_DAYBOOKD_LINE_H
+
+#include "core/event.h"
+#include "core/json.h"
+
+/*
+ * Append the line's object to `converted`, which the event borrows. Its shape is checked here, its
+ * contents are not (event_check). ERROR_INVALID says what is wrong.
+ */
+enum error_code line_read(struct json_reader *json, const char *text, size_t bytes,
+                          struct buffer *converted, struct event *event_out, struct error *error);
+
+#endif

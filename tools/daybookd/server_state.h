@@ -1,0 +1,57 @@
+/*
+ * tools/daybookd/server_state.h - what server.c, admission.c and examination.c share; for nobody
+ * else.
+ */
+#ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
+#define DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
+
+#include "tools/daybookd/connection.h"
+#include "tools/daybookd/examiner.h"
+#include "tools/daybookd/intake.h"
+#include "tools/daybookd/peers.h"
+#include "tools/daybookd/server.h"
+#include "tools/daybookd/turns.h"
+
+struct server {
+    struct server_options options;
+    int epoll_fd;
+    char log_id[FORMAT_LOG_ID_TEXT + 1];
+    struct intake intake;
+    struct input_pool pool;
+    int64_t started_ns;
+    int64_t now_ns; /* of this round */
+    int64_t ticked_ns;
+    uint64_t connections_ever;
+    size_t connections;
+    struct turns turns;
+    struct list_link all;              /* the longest idle one first */
+    struct list_link waiting, stalled; /* for the log */
+    struct list_link away;             /* for the examiner */
+    struct examiner *examiner;
+    struct connection *examined; /* whose input the examiner has, or had: AWAY_RUNNING, AWAY_BACK */
+    const struct examiner_result *result; /* AWAY_BACK only */
+    struct peers peers;
+    struct notices notices;
+    size_t answers_bytes; /* of all connections */
+    uint8_t scratch[SERVER_SCRATCH_BYTES];
+    bool disk_full;     /* as last said in the log */
+    bool next_missing;  /* … the same */
+    bool accept_paused; /* no descriptor was left for the next client */
+    bool stopping;
+    int64_t stop_deadline_ns;
+    struct error failure; /* of the log; code OK: none */
+};
+
+enum error_code server_watch(struct server *server, int fd, uint32_t events, void *what,
+                             struct error *error);
+/* Close the connection and free it. */
+void server_forget(struct server *server, struct connection *connection);
+
+/* admission.c: the listening socket is readable; may clients come in at all? */
+void server_accept(struct server *server);
+void server_set_accepting(struct server *server, bool accepting);
+
+/* examination.c: the examiner is done with one. */
+void server_take_result(struct server *server);
+
+#endif
