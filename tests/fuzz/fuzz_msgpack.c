@@ -2,16 +2,19 @@
  * fuzz_msgpack.c - any bytes at all go to the msgpack checker and walker.
  *
  * What the checker accepts, msgpack-c accepts too, the walker steps over exactly, and JSON keeps:
- * written as JSON, read again and written again it is the same text.
+ * written as JSON, read again and written again it is the same text. What msgpack-c accepts, the
+ * checker accepts too, if its strings are UTF-8 and it is not too deep.
  */
 #include <assert.h>
 #include <msgpack.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "core/json.h"
 #include "core/msgpack.h"
+#include "core/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,6 +32,42 @@ static void expect_accepted_by_msgpack_c(const uint8_t *data, size_t size)
     assert(msgpack_unpack_next(&unpacked, (const char *)data, size, &offset) ==
            MSGPACK_UNPACK_SUCCESS);
     assert(offset == size);
+    msgpack_unpacked_destroy(&unpacked);
+}
+
+/* An array or map of 32 bits of length makes msgpack-c ask for memory by the gigabyte. */
+static bool is_modest(const uint8_t *data, size_t size)
+{
+    return !memchr(data, 0xdd, size) && !memchr(data, 0xdf, size);
+}
+
+static bool is_ours(const msgpack_object *object, unsigned depth)
+{
+    bool ours = true;
+    switch (object->type) {
+    case MSGPACK_OBJECT_STR:
+        return utf8_valid_bytes(object->via.str.ptr, object->via.str.size) == object->via.str.size;
+    case MSGPACK_OBJECT_ARRAY:
+        for (uint32_t i = 0; ours && i < object->via.array.size; i++)
+            ours = is_ours(&object->via.array.ptr[i], depth + 1);
+        return ours && depth < DEPTH_MAX;
+    case MSGPACK_OBJECT_MAP:
+        for (uint32_t i = 0; ours && i < object->via.map.size; i++)
+            ours = is_ours(&object->via.map.ptr[i].key, depth + 1) &&
+                   is_ours(&object->via.map.ptr[i].val, depth + 1);
+        return ours && depth < DEPTH_MAX;
+    default:
+        return true;
+    }
+}
+
+static void expect_refused_by_msgpack_c(const uint8_t *data, size_t size)
+{
+    msgpack_unpacked unpacked;
+    msgpack_unpacked_init(&unpacked);
+    size_t offset = 0;
+    if (msgpack_unpack_next(&unpacked, (const char *)data, size, &offset) == MSGPACK_UNPACK_SUCCESS)
+        assert(offset != size || !is_ours(&unpacked.data, 0));
     msgpack_unpacked_destroy(&unpacked);
 }
 
@@ -84,6 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         expect_accepted_by_msgpack_c(data, size);
         assert(written == OK);
         expect_same_text_after_json(&text);
+    } else if (is_modest(data, size)) {
+        expect_refused_by_msgpack_c(data, size);
     }
     buffer_release(&text);
     buffer_release(&pretty);
