@@ -56,7 +56,11 @@ enum error_code indexer_database_error(sqlite3 *database, int result, struct err
     /* The connection's own words say more, as long as they are about the same failure. */
     if (database && (sqlite3_errcode(database) & 0xff) == (result & 0xff))
         text = sqlite3_errmsg(database);
-    return error_set(error, code_of_failure(database, result), "index: %s", text);
+    enum error_code code = code_of_failure(database, result);
+    if (code != ERROR_IO)
+        return error_set(error, code, "index: %s", text);
+    return error_set(error, code, "index: %s (SQLite's code %d)", text,
+                     database ? sqlite3_extended_errcode(database) : result);
 }
 
 enum error_code indexer_database_exec(sqlite3 *database, const char *sql, struct error *error)

@@ -1,13 +1,13 @@
 #include "segment/ballast.h"
 
-#include "core/bytes.h"
 #include "core/file.h"
 
-#define BALLAST_BYTES_MAX    (UINT64_C(16) << 20)
-#define BALLAST_BYTES_MIN    (UINT64_C(16) << 10)
+#define BALLAST_BYTES_MAX (UINT64_C(16) << 20)
+#define BALLAST_BYTES_MIN (UINT64_C(512) << 10)
+/* For the lower bound. XFS, for one, may ask for 100 KiB to make a file. */
+#define BALLAST_LAST_BYTES   (UINT64_C(256) << 10)
 #define BALLAST_SEGMENT_PART 4
 #define BALLAST_SYSTEM_PART  64
-#define BALLAST_LAST_PART    16
 #define BALLAST_UNIT         UINT64_C(4096)
 
 static uint64_t wanted_bytes(uint64_t segment_bytes, const struct file_space *space)
@@ -16,6 +16,8 @@ static uint64_t wanted_bytes(uint64_t segment_bytes, const struct file_space *sp
 
     if (bytes > BALLAST_BYTES_MAX)
         bytes = BALLAST_BYTES_MAX;
+    if (bytes < BALLAST_BYTES_MIN)
+        bytes = BALLAST_BYTES_MIN;
     if (bytes > space->total_bytes / BALLAST_SYSTEM_PART)
         bytes = space->total_bytes / BALLAST_SYSTEM_PART;
     return bytes - bytes % BALLAST_UNIT;
@@ -46,7 +48,7 @@ enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct 
     if (code)
         return code;
     uint64_t wanted = wanted_bytes(segment_bytes, &space);
-    if (wanted < BALLAST_BYTES_MIN || present >= wanted)
+    if (wanted <= present)
         return OK;
     if (space.free_bytes < 2 * wanted)
         return error_set(error, ERROR_NO_SPACE,
@@ -61,15 +63,12 @@ enum error_code segment_ballast_give_most(int log_fd, struct error *error)
 {
     uint64_t present = 0;
     enum error_code code = present_bytes(log_fd, &present, error);
-    uint64_t rest = bytes_align(present / BALLAST_LAST_PART, BALLAST_UNIT);
 
     if (code)
         return code;
-    if (rest < BALLAST_BYTES_MIN)
-        rest = BALLAST_BYTES_MIN;
-    if (present < 2 * rest)
+    if (present <= BALLAST_LAST_BYTES)
         return error_set(error, ERROR_NOT_FOUND, "there is no ballast to give");
-    return file_shrink(log_fd, BALLAST_FILE_NAME, rest, error);
+    return file_shrink(log_fd, BALLAST_FILE_NAME, BALLAST_LAST_BYTES, error);
 }
 
 enum error_code segment_ballast_give_all(int log_fd, struct error *error)

@@ -7,8 +7,9 @@
  * while there is plenty, DIR/ballast claims some of it, and whoever needs it for that gives it up:
  * the index most of it, the lower bound the rest. When there is plenty again it is made anew.
  *
- * A quarter of the segments' present size, so that a young log pays little; at most 16 MiB and at
- * most a 64th of the file system; never when that leaves less than as much again free.
+ * A quarter of the segments' present size, so that a young log pays little; at least 512 KiB, at
+ * most 16 MiB and at most a 64th of the file system; never when that leaves less than as much again
+ * free.
  */
 #ifndef DAYBOOK_SEGMENT_BALLAST_H
 #define DAYBOOK_SEGMENT_BALLAST_H
@@ -22,7 +23,7 @@
 /* Make the ballast that suits segments of `segment_bytes`, or make it larger; where there is room
  * for it, else do nothing: ERROR_NO_SPACE. Never makes it smaller. */
 enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct error *error);
-/* Give up all but a sixteenth. ERROR_NOT_FOUND: there is nothing to give. */
+/* Give up all but 256 KiB. ERROR_NOT_FOUND: there is nothing to give. */
 enum error_code segment_ballast_give_most(int log_fd, struct error *error);
 /* Give up all of it. ERROR_NOT_FOUND: there is none. */
 enum error_code segment_ballast_give_all(int log_fd, struct error *error);

@@ -87,6 +87,7 @@ struct walk {
     struct buffer scratch;
     uint64_t limit; /* the trailer's offset */
     enum segment_format_block_kind last_kind;
+    uint64_t stop_last; /* of the block at the stop, when only its body is bad */
 };
 
 static void note_sequences(struct segment_recovery_scan *scan,
@@ -221,6 +222,7 @@ static enum error_code judge_stop(struct walk *walk, struct error *error)
             walk->scan.evidence.not_torn = true;
             return OK;
         }
+        walk->stop_last = header.sequence_first + header.event_count - 1;
         code = segment_window_get(walk->window, offset, header.size_bytes, &bytes, error);
         if (!code)
             walk->scan.evidence.not_torn = !segment_block_is_torn(&header, bytes);
@@ -238,11 +240,15 @@ static enum error_code judge_stop(struct walk *walk, struct error *error)
     return OK;
 }
 
-/* At least the next sequence must have been durable; the first block of a group tells exactly. */
-static void note_promise(struct segment_recovery_scan *scan,
-                         const struct segment_format_block_header *header)
+/*
+ * At least the next sequence must have been durable, and with it all of its block; the first block
+ * of a group tells exactly.
+ */
+static void note_promise(struct walk *walk, const struct segment_format_block_header *header)
 {
-    uint64_t promised = scan->sequence_next;
+    struct segment_recovery_scan *scan = &walk->scan;
+    uint64_t promised =
+        walk->stop_last > scan->sequence_next ? walk->stop_last : scan->sequence_next;
 
     if (header->durable_offset <= scan->end_offset)
         return;
@@ -265,7 +271,7 @@ static void search_piece(struct walk *walk, const uint8_t *bytes, uint64_t offse
         note_sequences(&walk->scan, &header);
         if (header.durable_offset > walk->scan.durable_offset)
             walk->scan.durable_offset = header.durable_offset;
-        note_promise(&walk->scan, &header);
+        note_promise(walk, &header);
     }
 }
 

@@ -284,6 +284,16 @@ Test(format_limits, every_cause_of_a_gap_has_a_name)
     cr_assert_str_eq(segment_format_gap_cause_text((enum segment_format_gap_cause)99), "unknown");
 }
 
+Test(format_limits, half_of_an_identity_is_shown_and_no_more)
+{
+    static const uint8_t log_id[FORMAT_LOG_ID_BYTES] = {0x00, 0x01, 0x7f, 0x80, 0xff, 0xab,
+                                                        0xcd, 0xef, 0xde, 0xad, 0xbe, 0xef,
+                                                        0xde, 0xad, 0xbe, 0xef};
+    char text[FORMAT_LOG_ID_TEXT + 1];
+    segment_format_log_id_text(log_id, text);
+    cr_assert_str_eq(text, "00017f80ffabcdef");
+}
+
 Test(format_limits, of_a_record)
 {
     static const struct edit edits[] = {

@@ -564,3 +564,111 @@ Test(recovery, refuses_a_directory_whose_segments_are_gone)
     cr_assert_eq(try_open(), ERROR_DAMAGED);
     cr_assert_not_null(strstr(error.text, "there were events up to 2"), "%s", error.text);
 }
+
+Test(recovery, every_verdict_has_a_name)
+{
+    for (int verdict = RECOVERY_CLEAN; verdict <= RECOVERY_CORRUPT; verdict++) {
+        const char *text = segment_recovery_verdict_text((enum segment_recovery_verdict)verdict);
+        cr_assert_str_neq(text, "unknown", "%d", verdict);
+        for (int other = RECOVERY_CLEAN; other < verdict; other++)
+            cr_assert_str_neq(text,
+                              segment_recovery_verdict_text((enum segment_recovery_verdict)other));
+    }
+    cr_assert_str_eq(segment_recovery_verdict_text((enum segment_recovery_verdict)99), "unknown");
+}
+
+static void only_gamma(void)
+{
+    append("gamma");
+    commit();
+}
+
+/* Behind a stop mark a first commit may be lost as a whole, and its number may have been told. */
+Test(recovery, after_a_clean_stop_gives_no_number_again_that_the_first_commit_lost)
+{
+    uint64_t offsets[16];
+
+    open_log();
+    two_commits();
+    close_log();
+    size_t blocks = find_blocks(offsets);
+    killed_after(only_gamma);
+    lose_power();
+    size_t more = find_blocks(offsets);
+    cr_assert_gt(more, blocks);
+    scratch_fill(first_segment(), offsets[more - 1], 400, 0); /* gamma never reached the disk */
+    open_log();
+    cr_assert_neq(report.verdict, RECOVERY_CLEAN);
+    cr_assert_gt(append("delta"), 3, "number 3 was gamma's");
+    close_log();
+    expect_events("alpha", "beta", "delta", NULL);
+}
+
+/* A recovery that dies after it has sealed what a damaged tail left has told nobody yet. */
+Test(recovery, still_tells_of_a_damaged_tail_that_an_interrupted_recovery_has_cut)
+{
+    uint64_t offsets[16];
+
+    killed_after(two_commits);
+    lose_power();
+    find_blocks(offsets);
+    scratch_flip(first_segment(), offsets[1] + 110, 0x04);
+    scratch_copy(scratch_path("log"), scratch_path("before"));
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL);
+    uint64_t next = report.gap_last + 1;
+    close_log();
+    /* Take the segment back that it had begun: then it was interrupted just before. */
+    cr_assert_eq(report.gap_first, 2);
+    scratch_delete(scratch_path("log/segments/%020d.seg", 2));
+    lose_power();
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL);
+    cr_assert_neq(report.quarantined[0], 0);
+    cr_assert_eq(report.gap_cause, FORMAT_GAP_DAMAGED_TAIL);
+    cr_assert_eq(report.gap_last + 1, next);
+    close_log();
+}
+
+static void two_in_one_commit(void)
+{
+    append("alpha");
+    append("beta");
+    commit();
+    append("gamma");
+    commit();
+}
+
+Test(recovery, names_every_event_of_a_promised_block_whose_body_is_bad)
+{
+    uint64_t offsets[16];
+    struct segment_reader *reader;
+    struct event event;
+
+    killed_after(two_in_one_commit);
+    lose_power();
+    cr_assert_eq(find_blocks(offsets), 2);
+    scratch_flip(first_segment(), offsets[0] + 110, 0x04);
+    /* … and the block that vouches for it has only its header. */
+    scratch_flip(first_segment(), offsets[1] + 110, 0x04);
+    cr_assert_eq(try_open(), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "events 1 to 2 are damaged or lost"), "%s", error.text);
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
+    segment_reader_close(reader);
+}
+
+Test(recovery, leaves_no_reader_without_a_word_when_all_of_a_segment_is_damaged)
+{
+    struct segment_reader *reader;
+    struct event event;
+
+    killed_after(two_commits);
+    scratch_fill(first_segment(), 0, 8192, 0xa5); /* the watermark page still names the log */
+    scratch_fill(scratch_path("log/watermark"), 56, 32, 0);
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "its header is damaged"), "%s", error.text);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_END);
+    segment_reader_close(reader);
+}

@@ -189,6 +189,42 @@ Test(set, tells_a_segment_of_another_log)
     expect_check(ERROR_FOREIGN, "belongs to another log");
 }
 
+Test(set, takes_the_fewer_segments_for_the_strangers_wherever_they_stand)
+{
+    uint8_t ours[FORMAT_LOG_ID_BYTES], found[FORMAT_LOG_ID_BYTES];
+    load();
+    cr_assert_eq(segment_set_identify(&set, log_fd, ours, &error), OK);
+    logs_make(scratch_path("other"), FORMAT_SEGMENT_BYTES_MIN, 200, 5000);
+    char path[1024];
+    uint64_t last = logs_find(scratch_path("other"), 200).segment_first;
+    snprintf(path, sizeof path, "%s", logs_segment_path(scratch_path("other"), last));
+    cr_assert_eq(rename(path, logs_segment_path(scratch_directory(), last)), 0);
+    load();
+    cr_assert_eq(segment_set_identify(&set, log_fd, found, &error), OK);
+    cr_assert_eq(memcmp(ours, found, sizeof ours), 0, "the newest is a stranger");
+}
+
+Test(set, misses_the_segment_at_the_bound_when_only_dead_ones_are_left)
+{
+    load();
+    uint64_t second = set.segments[1].sequence_first;
+    cr_assert_eq(segment_bound_store(log_fd, second, &error), OK);
+    for (size_t i = 1; i < set.count; i++)
+        scratch_delete(path_of(i));
+    expect_check(ERROR_DAMAGED, "no segment is left");
+}
+
+Test(set, takes_the_first_segment_for_the_bound_when_that_is_damaged)
+{
+    load();
+    cr_assert_eq(segment_bound_store(log_fd, set.segments[1].sequence_first, &error), OK);
+    scratch_cut(scratch_path("lower-bound"), 7);
+    expect_check(ERROR_DAMAGED, "'lower-bound' is damaged");
+    cr_assert(set.bound_damaged);
+    cr_assert_eq(set.bound, set.segments[0].sequence_first);
+    cr_assert_eq(set.dead_count, 0);
+}
+
 Test(set, refuses_a_symbolic_link_in_place_of_a_segment)
 {
     load();

@@ -17,7 +17,7 @@
 #define IDLE_NS (SECOND_NS / 10 + 1)
 
 /* The process has one time, as core/clock.h says. */
-static _Atomic int64_t passed_ns;
+static _Atomic int64_t realtime_passed_ns, monotonic_passed_ns;
 static _Atomic uint64_t boot;
 static atomic_bool idle_passes;
 static uint64_t identity_state;
@@ -25,14 +25,14 @@ static _Thread_local bool is_writer;
 
 static int64_t realtime_ns(void)
 {
-    return EPOCH_NS + atomic_fetch_add(&passed_ns, 1000);
+    return EPOCH_NS + atomic_fetch_add(&realtime_passed_ns, 1000);
 }
 
 static int64_t monotonic_ns(void)
 {
     if (!atomic_load(&idle_passes))
-        return ASLEEP_NS + atomic_fetch_add(&passed_ns, 1000);
-    return SECOND_NS + atomic_fetch_add(&passed_ns, is_writer ? IDLE_NS : 1000);
+        return ASLEEP_NS + atomic_fetch_add(&monotonic_passed_ns, 1000);
+    return SECOND_NS + atomic_fetch_add(&monotonic_passed_ns, is_writer ? IDLE_NS : 1000);
 }
 
 static void boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
@@ -52,7 +52,8 @@ void torture_clock_use(uint64_t seed)
 {
     static const struct clock_source source = {
         .realtime_ns = realtime_ns, .monotonic_ns = monotonic_ns, .boot_id = boot_id};
-    atomic_store(&passed_ns, 0);
+    atomic_store(&realtime_passed_ns, 0);
+    atomic_store(&monotonic_passed_ns, 0);
     atomic_store(&boot, 1);
     atomic_store(&idle_passes, false);
     identity_state = seed;
@@ -79,6 +80,18 @@ uint64_t torture_clock_boot(void)
 void torture_clock_set_boot(uint64_t number)
 {
     atomic_store(&boot, number);
+}
+
+struct torture_clock_moment torture_clock_save(void)
+{
+    return (struct torture_clock_moment){.boot = atomic_load(&boot),
+                                         .realtime_ns = atomic_load(&realtime_passed_ns)};
+}
+
+void torture_clock_restore(const struct torture_clock_moment *moment)
+{
+    atomic_store(&boot, moment->boot);
+    atomic_store(&realtime_passed_ns, moment->realtime_ns);
 }
 
 void torture_clock_set_idle(bool idle)

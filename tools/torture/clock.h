@@ -21,9 +21,15 @@ void torture_clock_use(uint64_t seed);
 void torture_clock_release(void);
 /* From now on it is another boot. */
 void torture_clock_reboot(void);
-/* Which boot it is; and go back to one, when a simulation goes on from an earlier state. */
 uint64_t torture_clock_boot(void);
 void torture_clock_set_boot(uint64_t boot);
+/* Go back to a moment, when a simulation goes on from an earlier state. */
+struct torture_clock_moment {
+    uint64_t boot;
+    int64_t realtime_ns;
+};
+struct torture_clock_moment torture_clock_save(void);
+void torture_clock_restore(const struct torture_clock_moment *moment);
 /* Does idle time pass? */
 void torture_clock_set_idle(bool idle);
 /* This thread is one that writes to segments. */

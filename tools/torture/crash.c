@@ -105,7 +105,6 @@ static bool exhaust(struct crash_campaign *c, const struct pick *pick)
     cause.kill = cause.torn = cause.power.torn = false;
     cause.power_lost = cause.exact = true;
     cause.boot = torture_clock_boot() + 1;
-    uint64_t boot = torture_clock_boot();
     if (cause.power.unit_bytes > 4096)
         cause.power.unit_bytes = 512;
     uint64_t cuts = torture_snapshot_cuts(pick->snapshot, &cause.power);
@@ -115,13 +114,11 @@ static bool exhaust(struct crash_campaign *c, const struct pick *pick)
     bool good = true;
     for (cause.seed = 0; good && cause.seed < cuts; cause.seed++)
         good = c->judge(c, crash_make_disk(pick->snapshot, &cause), &pick->mark, &cause);
-    torture_clock_set_boot(boot);
     return good;
 }
 
 static bool explore(struct crash_campaign *c, const struct generation *g)
 {
-    uint64_t boot = torture_clock_boot();
     bool good = true;
     for (size_t i = 0; good && i < PICKS; i++) {
         const struct pick *pick = &g->picks[i];
@@ -129,7 +126,6 @@ static bool explore(struct crash_campaign *c, const struct generation *g)
             struct crash_cause cause = choose_cause(c, pick);
             struct torture_disk *disk = crash_make_disk(pick->snapshot, &cause);
             good = c->judge(c, disk, &pick->mark, &cause);
-            torture_clock_set_boot(boot);
         }
     }
     const struct pick *chosen = &g->picks[chance_below(&c->chance, PICKS)];

@@ -106,7 +106,7 @@ static bool judge_refusal(struct crash_campaign *campaign, const struct crash_ca
     }
     campaign->counts.refused++;
     campaign->counts.loud_losses += before->missing_acked > 0;
-    if (before->missing_acked > 0 && before->damage == 0) {
+    if (before->missing_acked > 0 && before->damage == 0 && before->events == 0) {
         error_set(campaign->failure, ERROR_DAMAGED,
                   "reading is silent about %" PRIu64
                   " acknowledged events that are lost, while writing is refused: %s",
@@ -297,14 +297,23 @@ static bool judge_mounted(struct crash_campaign *campaign, struct torture_disk *
     return good;
 }
 
+/*
+ * Chance and time go on as they were: what comes later must not depend on whether this state was
+ * met before, or a workload alone would not repeat what it did among others.
+ */
 bool crash_judge(struct crash_campaign *campaign, struct torture_disk *disk,
                  const struct torture_mark *mark, const struct crash_cause *cause)
 {
     bool good = true;
     if (crash_seen_add(&campaign->seen, torture_disk_hash(disk))) {
+        uint64_t chance = campaign->chance;
+        struct torture_clock_moment moment = torture_clock_save();
+        campaign->chance = cause->seed ^ cause->depth;
         count(&campaign->counts, disk, mark, cause, &campaign->log);
         torture_disk_mount(disk, CRASH_MOUNT);
         good = judge_mounted(campaign, disk, mark, cause);
+        campaign->chance = chance;
+        torture_clock_restore(&moment);
     } else {
         campaign->counts.repeated++;
     }

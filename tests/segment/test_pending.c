@@ -1,0 +1,213 @@
+#include "segment/pending.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <string.h>
+
+static struct segment_producers *producers;
+static struct segment_pending *pending;
+static struct error error;
+
+static void begin(size_t bytes_max, bool withdrawals_are_taken)
+{
+    struct segment_pending_start start = {.bytes_max = bytes_max,
+                                          .block_bytes_max = 1 << 18,
+                                          .sequence_next = 10,
+                                          .withdrawals_are_taken = withdrawals_are_taken};
+    cr_assert_eq(segment_producers_create(&producers, NULL), OK);
+    start.producers = producers;
+    cr_assert_eq(segment_pending_create(&start, &pending, &error), OK, "%s", error.text);
+}
+
+static void end(void)
+{
+    segment_pending_free(pending);
+    segment_producers_free(producers);
+}
+
+TestSuite(pending, .fini = end);
+
+static enum error_code append(const char *producer, uint64_t number, uint64_t *sequence_out)
+{
+    static const char payload[200] = "\xc0";
+    enum segment_log_outcome outcome;
+    struct event event = {.time_ns = EVENT_TIME_NONE,
+                          .topic = "t",
+                          .topic_bytes = 1,
+                          .payload = payload,
+                          .payload_bytes = sizeof payload,
+                          .producer = producer,
+                          .producer_bytes = strlen(producer),
+                          .number = number};
+    return segment_pending_append(pending, &event, &outcome, sequence_out, &error);
+}
+
+static uint64_t append_well(const char *producer, uint64_t number)
+{
+    uint64_t sequence = 0;
+    cr_assert_eq(append(producer, number, &sequence), OK, "%s", error.text);
+    return sequence;
+}
+
+Test(pending, an_empty_queue_takes_anything_and_a_full_one_nothing)
+{
+    uint64_t sequence;
+    begin(500, false);
+    cr_assert(segment_pending_has_room(pending, 1000000, 1 << 30));
+    cr_assert_eq(append_well("", 0), 10);
+    cr_assert(segment_pending_has_room(pending, 1, 100));
+    cr_assert_not(segment_pending_has_room(pending, 1, 400));
+    cr_assert_not(segment_pending_has_room(pending, FORMAT_UNDURABLE_EVENTS_MAX, 0));
+    cr_assert_eq(append_well("", 0), 11);
+    cr_assert_eq(append("", 0, &sequence), ERROR_BUSY);
+    cr_assert_str_eq(error.text, "2 events wait for the disk already");
+}
+
+Test(pending, no_more_events_wait_than_a_power_cut_may_cost_sequences)
+{
+    begin(SIZE_MAX / 2, false);
+    append_well("", 0);
+    cr_assert(segment_pending_has_room(pending, FORMAT_UNDURABLE_EVENTS_MAX - 1, 0));
+    cr_assert_not(segment_pending_has_room(pending, FORMAT_UNDURABLE_EVENTS_MAX, 0));
+}
+
+Test(pending, who_would_be_refused_need_not_wait_for_room)
+{
+    struct error why = {.code = ERROR_IO, .text = "the disk is broken"};
+    uint64_t sequence;
+    begin(300, false);
+    append_well("", 0);
+    cr_assert_not(segment_pending_has_room(pending, 1, 300));
+    segment_pending_fail(pending, &why);
+    cr_assert(segment_pending_has_room(pending, 1, 300));
+    cr_assert_eq(append("", 0, &sequence), ERROR_IO);
+    cr_assert_str_eq(error.text, "the disk is broken");
+}
+
+Test(pending, the_first_failure_stays_the_reason)
+{
+    struct error first = {.code = ERROR_IO, .text = "first"};
+    struct error second = {.code = ERROR_NO_SPACE, .text = "second"};
+    begin(1 << 20, false);
+    segment_pending_fail(pending, &first);
+    segment_pending_fail(pending, &second);
+    cr_assert_eq(segment_pending_failure(pending, &error), ERROR_IO);
+    cr_assert_str_eq(error.text, "first");
+}
+
+Test(pending, an_outcome_that_nobody_knows_is_called_unknown)
+{
+    struct error why = {.code = ERROR_IO, .text = "the disk is broken"};
+    begin(1 << 20, false);
+    append_well("", 0);
+    append_well("", 0);
+    segment_pending_set_durable(pending, 10);
+    segment_pending_fail(pending, &why);
+    cr_assert_eq(segment_pending_wait(pending, 10, &error), OK);
+    cr_assert_eq(segment_pending_wait(pending, 11, &error), ERROR_IO);
+    cr_assert_str_eq(error.text, "the outcome of events 11 to 11 is unknown: the disk is broken");
+}
+
+Test(pending, what_is_durable_was_written)
+{
+    begin(1 << 20, false);
+    append_well("", 0);
+    segment_pending_set_durable(pending, 10);
+    cr_assert_eq(segment_pending_written(pending), 10);
+    segment_pending_set_written(pending, 12);
+    segment_pending_set_durable(pending, 11);
+    cr_assert_eq(segment_pending_written(pending), 12);
+}
+
+static void withdraw(uint64_t sequence_last)
+{
+    struct error why = {.code = ERROR_NO_SPACE, .text = "the disk is full"};
+    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    cr_assert_eq(segment_pending_withdraw(pending, list, sequence_last, producers, &why, &error),
+                 OK);
+}
+
+Test(pending, what_is_withdrawn_was_never_there)
+{
+    uint64_t sequence;
+    begin(1 << 20, false);
+    append_well("p", 5);
+    segment_pending_kick(pending);
+    withdraw(9);
+    cr_assert_eq(segment_pending_appended(pending), 9);
+    cr_assert_eq(segment_pending_producer_number(pending, "p", 1), 0);
+    cr_assert_eq(append("p", 5, &sequence), ERROR_NO_SPACE);
+    segment_pending_resume(pending);
+    cr_assert_eq(append_well("p", 5), 10);
+}
+
+Test(pending, a_withdrawal_is_told_once_to_who_takes_it)
+{
+    struct error why;
+    uint64_t sequence;
+    begin(1 << 20, true);
+    cr_assert_not(segment_pending_take_withdrawal(pending, &why));
+    append_well("", 0);
+    segment_pending_kick(pending);
+    withdraw(9);
+    segment_pending_resume(pending);
+    /* Until it is taken nothing more is appended, though there is room again. */
+    cr_assert_eq(append("", 0, &sequence), ERROR_NO_SPACE);
+    cr_assert_eq(append("", 0, &sequence), ERROR_NO_SPACE);
+    cr_assert(segment_pending_take_withdrawal(pending, &why));
+    cr_assert_str_eq(why.text, "the disk is full");
+    cr_assert_not(segment_pending_take_withdrawal(pending, &why));
+    cr_assert_eq(append_well("", 0), 10);
+}
+
+/* ---- With another thread ---- */
+
+static void *wait_for_room(void *unused)
+{
+    (void)unused;
+    segment_pending_wait_room(pending);
+    return NULL;
+}
+
+static pthread_t start_waiter(void)
+{
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_room, NULL), 0);
+    return thread;
+}
+
+Test(pending, who_waits_for_room_is_woken_by_a_release)
+{
+    begin(300, false);
+    append_well("", 0);
+    segment_pending_kick(pending);
+    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    cr_assert_not_null(list);
+    pthread_t thread = start_waiter();
+    cr_assert_null(segment_pending_release(pending, list, 1));
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+    cr_assert(segment_pending_has_room(pending, 1, 300));
+}
+
+Test(pending, who_waits_for_room_is_woken_by_a_failure)
+{
+    struct error why = {.code = ERROR_IO, .text = "the disk is broken"};
+    begin(300, false);
+    append_well("", 0);
+    pthread_t thread = start_waiter();
+    segment_pending_fail(pending, &why);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
+
+Test(pending, who_waits_for_room_is_woken_by_a_refusal)
+{
+    begin(1 << 20, false);
+    append_well("", 0);
+    segment_pending_kick(pending);
+    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    append_well("", 0);
+    pthread_t thread = start_waiter();
+    struct error why = {.code = ERROR_NO_SPACE, .text = "the disk is full"};
+    cr_assert_eq(segment_pending_withdraw(pending, list, 9, producers, &why, &error), OK);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
+}
