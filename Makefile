@@ -150,7 +150,8 @@ $(BUILD)/tests/indexer: $(call obj,$(call test_src,indexer)) $(SUPPORT) $(LOWER)
 $(BUILD)/tests/tools:   $(call obj,$(filter-out $(tools_test_main),$(call test_src,tools))) \
                         $(SUPPORT) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 # Criterion's sandbox and TSan claim the same addresses: there a plain runner calls the tests.
-$(layers_with_tests:%=$(BUILD)/tests/%): $(if $(findstring sanitize=thread,$(CFLAGS)),$(BUILD)/obj/tests/plain_runner.o)
+# So does it with valgrind, which wants one process tree: PLAIN_RUNNER=1.
+$(layers_with_tests:%=$(BUILD)/tests/%): $(if $(findstring sanitize=thread,$(CFLAGS))$(PLAIN_RUNNER),$(BUILD)/obj/tests/plain_runner.o)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CRITERION_LIBS) $(INDEXER_LIBS)
 $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(tools_test_main)): $(BUILD)/tests/%: \

@@ -23,7 +23,12 @@ extern struct criterion_suite *__start_cr_sts[] __attribute__((weak));
 extern struct criterion_suite *__stop_cr_sts[] __attribute__((weak));
 
 /* ThreadSanitizer does not bear a handler that jumps out of a signal, as the guard of maps does. */
-static const char *const not_here[] = {"survives_a_segment_that_is_cut_while_it_is_mapped"};
+static const char *const not_here[] = {
+    "survives_a_segment_that_is_cut_while_it_is_mapped",
+    "a_page_that_is_cut_is_replaced_at_the_next_publication",
+    "a_page_that_cannot_be_replaced_is_tried_again_later_and_not_at_once",
+    "a_reader_of_a_cut_page_sees_nothing_in_it",
+};
 
 /* What the macros of criterion.h call, answered here rather than by the library's sandbox. */
 static const struct criterion_test *current_test;
