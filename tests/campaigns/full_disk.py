@@ -157,6 +157,7 @@ class Case:
         self.daemon.log_path = tempfile.mktemp(prefix="daybook-full.", suffix=".out",
                                                dir=os.environ.get("TMPDIR", "/var/tmp"))
         self.producers = []
+        self.acked_full = []  # by each, when the disk was full
         self.readers = []
 
     @property
@@ -251,6 +252,7 @@ class Case:
                   lambda: all(p.told[1] > b or p.told[1] for p, b in zip(self.producers, before)),
                   ANSWER_S)
         assert self.status()["prepare_error"]
+        self.acked_full = [len(p.acked) for p in self.producers]
 
     def look(self, index=True):
         """Who only reads is served."""
@@ -284,9 +286,8 @@ class Case:
         self.disk.empty()
 
     def recover(self):
-        acked = [len(p.acked) for p in self.producers]
         self.wait("going on by itself",
-                  lambda: all(len(p.acked) > a for p, a in zip(self.producers, acked)))
+                  lambda: all(len(p.acked) > a for p, a in zip(self.producers, self.acked_full)))
         self.disk.empty()
         self.wait("the next segment", lambda: not self.status()["prepare_error"])
         for producer in self.producers:
