@@ -59,7 +59,7 @@ enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct 
     return code ? code : file_claim(log_fd, BALLAST_FILE_NAME, wanted, error);
 }
 
-enum error_code segment_ballast_give_most(int log_fd, struct error *error)
+static enum error_code give_most(int log_fd, struct error *error)
 {
     uint64_t present = 0;
     enum error_code code = present_bytes(log_fd, &present, error);
@@ -69,6 +69,17 @@ enum error_code segment_ballast_give_most(int log_fd, struct error *error)
     if (present <= BALLAST_LAST_BYTES)
         return error_set(error, ERROR_NOT_FOUND, "there is no ballast to give");
     return file_shrink(log_fd, BALLAST_FILE_NAME, BALLAST_LAST_BYTES, error);
+}
+
+enum error_code segment_ballast_give_most(const char *path, struct error *error)
+{
+    int log_fd = -1;
+    enum error_code code = file_open_directory(path, false, &log_fd, error);
+
+    if (!code)
+        code = give_most(log_fd, error);
+    file_close(&log_fd);
+    return code;
 }
 
 enum error_code segment_ballast_give_all(int log_fd, struct error *error)

@@ -365,7 +365,9 @@ static enum error_code link_pair(struct planning *planning, struct segment_repai
         enum error_code code = segment_repair_part_end(plan, part, &own_last, error);
         if (code)
             return code;
-        *end_out = own_last && own_last < target ? own_last : told->sequence_first - 1;
+        /* Where it reaches as far as the next one, nothing can be missing, whatever that says. */
+        if (own_last < target)
+            *end_out = own_last ? own_last : told->sequence_first - 1;
         if (*end_out > target)
             *end_out = target;
     }

@@ -26,7 +26,7 @@ static void teardown(void)
     file_close(&log_fd);
 }
 
-TestSuite(ballast, .init = setup, .fini = teardown);
+TestSuite(ballast_file, .init = setup, .fini = teardown);
 
 static void keep(uint64_t segment_bytes)
 {
@@ -39,7 +39,7 @@ static uint64_t size(void)
     return stat(scratch_path(BALLAST_FILE_NAME), &status) ? 0 : (uint64_t)status.st_size;
 }
 
-Test(ballast, is_a_quarter_of_the_segments_within_its_limits)
+Test(ballast_file, is_a_quarter_of_the_segments_within_its_limits)
 {
     keep(0);
     cr_assert_eq(size(), MEBIBYTE / 2);
@@ -49,35 +49,35 @@ Test(ballast, is_a_quarter_of_the_segments_within_its_limits)
     cr_assert_eq(size(), 16 * MEBIBYTE);
 }
 
-Test(ballast, never_becomes_smaller_by_itself)
+Test(ballast_file, never_becomes_smaller_by_itself)
 {
     keep(8 * MEBIBYTE);
     keep(0);
     cr_assert_eq(size(), 2 * MEBIBYTE);
 }
 
-Test(ballast, is_given_up_in_two_parts)
+Test(ballast_file, is_given_up_in_two_parts)
 {
     keep(8 * MEBIBYTE);
-    cr_assert_eq(segment_ballast_give_most(log_fd, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), OK, "%s", error.text);
     cr_assert_eq(size(), MEBIBYTE / 4);
-    cr_assert_eq(segment_ballast_give_most(log_fd, &error), ERROR_NOT_FOUND);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), ERROR_NOT_FOUND);
     cr_assert_str_eq(error.text, "there is no ballast to give");
     cr_assert_eq(segment_ballast_give_all(log_fd, &error), OK, "%s", error.text);
     cr_assert_eq(size(), 0);
     cr_assert_eq(segment_ballast_give_all(log_fd, &error), ERROR_NOT_FOUND);
-    cr_assert_eq(segment_ballast_give_most(log_fd, &error), ERROR_NOT_FOUND);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), ERROR_NOT_FOUND);
 }
 
-Test(ballast, that_was_given_up_is_made_anew)
+Test(ballast_file, that_was_given_up_is_made_anew)
 {
     keep(8 * MEBIBYTE);
-    cr_assert_eq(segment_ballast_give_most(log_fd, &error), OK);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), OK);
     keep(8 * MEBIBYTE);
     cr_assert_eq(size(), 2 * MEBIBYTE);
 }
 
-Test(ballast, tells_why_it_cannot_be_looked_at)
+Test(ballast_file, tells_why_it_cannot_be_looked_at)
 {
     struct broken_plan plan = {.call = BROKEN_STATUS, .number = 1, .reason = EIO};
     broken_calls_begin(&plan);
@@ -85,11 +85,11 @@ Test(ballast, tells_why_it_cannot_be_looked_at)
     cr_assert_not_null(strstr(error.text, "ballast"), "%s", error.text);
     broken_calls_end();
     broken_calls_begin(&plan);
-    cr_assert_eq(segment_ballast_give_most(log_fd, &error), ERROR_IO);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), ERROR_IO);
     broken_calls_end();
 }
 
-Test(ballast, that_finds_no_room_leaves_nothing_behind)
+Test(ballast_file, that_finds_no_room_leaves_nothing_behind)
 {
     struct broken_plan plan = {.call = BROKEN_ALLOCATE, .number = 1, .reason = ENOSPC};
     broken_calls_begin(&plan);

@@ -853,6 +853,7 @@ Test(reader, reads_beside_retention_and_a_writer_with_explicit_holes_only)
     struct segment_reader *reader = logs_read(path());
     pid_t child = scratch_fork();
     if (child == 0) {
+        segment_reader_close(reader);
         struct segment_log *log = logs_open(path(), SMALL);
         for (uint64_t sequence = 2; sequence <= 1500; sequence++) {
             logs_append_singly(log, sequence, 3000);

@@ -51,11 +51,13 @@ static struct error error;
 static uint64_t witness;
 static enum segment_log_write_path write_path;
 static uint64_t segment_bytes = 1 << 20;
+static size_t block_bytes;
 
 static enum error_code try_open(void)
 {
     struct segment_log_options options = {
         .segment_bytes = segment_bytes, .witness_sequence = witness, .write_path = write_path};
+    options.block_bytes_max = block_bytes;
     return segment_log_open(scratch_path("log"), &options, &log, &report, &error);
 }
 
@@ -630,12 +632,14 @@ Test(recovery, still_tells_of_a_damaged_tail_that_an_interrupted_recovery_has_cu
     close_log();
 }
 
-static void two_in_one_commit(void)
+/* A block of two events, then a group of two blocks. */
+static void two_blocks_in_one_commit(void)
 {
     append("alpha");
     append("beta");
     commit();
-    append("gamma");
+    append("gamma, which fills a block of this size alone");
+    append("delta, which comes into the one behind it");
     commit();
 }
 
@@ -645,12 +649,13 @@ Test(recovery, names_every_event_of_a_promised_block_whose_body_is_bad)
     struct segment_reader *reader;
     struct event event;
 
-    killed_after(two_in_one_commit);
+    block_bytes = 100;
+    killed_after(two_blocks_in_one_commit);
     lose_power();
-    cr_assert_eq(find_blocks(offsets), 2);
+    cr_assert_eq(find_blocks(offsets), 3);
     scratch_flip(first_segment(), offsets[0] + 110, 0x04);
-    /* … and the block that vouches for it has only its header. */
-    scratch_flip(first_segment(), offsets[1] + 110, 0x04);
+    /* The one that vouches for it is the second of its group: it names no sequence. */
+    scratch_flip(first_segment(), offsets[1] + 20, 0x04);
     cr_assert_eq(try_open(), ERROR_DAMAGED);
     cr_assert_not_null(strstr(error.text, "events 1 to 2 are damaged or lost"), "%s", error.text);
     cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);

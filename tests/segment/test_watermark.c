@@ -241,3 +241,41 @@ Test(watermark, stops_waiting_when_a_signal_comes)
     setitimer(ITIMER_REAL, &timer, NULL);
     segment_watermark_close(writer);
 }
+
+/* No handler of SIGBUS here: a library must not install one in a stranger's process. */
+Test(watermark, that_is_cut_under_a_reader_says_nothing_and_kills_nobody)
+{
+    struct segment_watermark *writer = create(log_a, 1), *reader = open_page();
+    struct segment_watermark_state state;
+    segment_watermark_publish(writer, 5);
+    cr_assert_eq(segment_watermark_sequence(reader), 5);
+    scratch_cut(page_path(), 0);
+
+    cr_assert_not(segment_watermark_read(reader, &state));
+    cr_assert_eq(segment_watermark_sequence(reader), 0);
+    cr_assert(segment_watermark_wait(reader, 5, 30), "it sleeps until the timeout");
+    cr_assert_not(segment_watermark_is_current(reader, log_fd));
+    segment_watermark_close(reader);
+    segment_watermark_close(writer);
+}
+
+Test(watermark, that_is_cut_under_the_writer_is_made_anew)
+{
+    cr_assert_eq(file_map_guard(&error), OK, "%s", error.text);
+    struct segment_watermark *writer = create(log_a, 3);
+    segment_watermark_publish(writer, 5);
+    scratch_cut(page_path(), 0);
+    segment_watermark_set_written(writer, 7);
+    segment_watermark_publish(writer, 6);
+
+    struct segment_watermark *reader = open_page();
+    struct segment_watermark_state state = read_state(reader);
+    cr_assert(state.live);
+    cr_assert_eq(state.epoch, 3);
+    cr_assert_eq(state.sequence_durable, 6);
+    cr_assert_eq(state.sequence_written, 7);
+    segment_watermark_publish(writer, 8);
+    cr_assert_eq(segment_watermark_sequence(reader), 8);
+    segment_watermark_close(reader);
+    segment_watermark_close(writer);
+}

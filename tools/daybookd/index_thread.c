@@ -9,7 +9,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/file.h"
 #include "indexer/follower.h"
 #include "segment/ballast.h"
 
@@ -75,14 +74,11 @@ static void pause_for(struct index_thread *thread, unsigned ms)
 /* On a full disk: the ballast is there for this. Most of it; retention needs the rest. */
 static bool take_ballast(struct index_thread *thread)
 {
-    int log_fd = -1;
-    bool taken = file_open_directory(thread->directory, false, &log_fd, NULL) == OK &&
-                 segment_ballast_give_most(log_fd, NULL) == OK;
-    file_close(&log_fd);
-    if (taken)
-        report_line(thread->report, REPORT_INFO,
-                    "index: the disk is full; it goes on in the room that was kept for it");
-    return taken;
+    if (segment_ballast_give_most(thread->directory, NULL))
+        return false;
+    report_line(thread->report, REPORT_INFO,
+                "index: the disk is full; it goes on in the room that was kept for it");
+    return true;
 }
 
 static void bear_trouble(struct index_thread *thread, const struct error *error)

@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "core/units.h"
 #include "indexer/witness.h"
+#include "segment/ballast.h"
 #include "tools/client/daybook.h"
 #include "tools/daybookd/config.h"
 #include "tools/daybookd/index_thread.h"
@@ -121,6 +122,16 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     return OK;
 }
 
+/* Even a socket's name needs some room. On a full disk it gets what was kept for such things. */
+static enum error_code open_listener(struct daemon *daemon, struct error *error)
+{
+    const char *socket = daemon->config.socket;
+    enum error_code code = listener_open(socket, &daemon->listener, error);
+    if (code == ERROR_NO_SPACE && segment_ballast_give_most(daemon->config.directory, NULL) == OK)
+        code = listener_open(socket, &daemon->listener, error);
+    return code;
+}
+
 static enum error_code start(struct daemon *daemon, struct error *error)
 {
     struct config *config = &daemon->config;
@@ -141,7 +152,7 @@ static enum error_code start(struct daemon *daemon, struct error *error)
     if (!code)
         code = index_thread_start(config->directory, &daemon->report, &daemon->index, error);
     if (!code)
-        code = listener_open(config->socket, &daemon->listener, error);
+        code = open_listener(daemon, error);
     if (code)
         return code;
     struct server_options options = {

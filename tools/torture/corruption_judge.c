@@ -188,6 +188,34 @@ static void judge_events(const struct judging *judging, struct corruption_verdic
             judge_event(judging, i, end, verdict);
 }
 
+/*
+ * The identity of the log seeds every checksum. When neither a segment's header nor the page tells
+ * it, nothing can be read, and everybody must say so.
+ */
+static bool identity_is_lost(const struct judging *judging)
+{
+    struct segment_format_segment_header header;
+
+    for (size_t i = 0; i <= corruption_specimen_last(judging->specimen); i++)
+        if (read_header(judging, i, &header))
+            return false;
+    return !judging->page;
+}
+
+static void judge_without_identity(const struct judging *judging,
+                                   struct corruption_verdict *verdict)
+{
+    struct corruption_look *look = judging->look;
+
+    if (look->findings == 0 && look->verify_code == OK)
+        corruption_look_fault(look, "SILENT DAMAGE: verify does not tell that nothing can be read");
+    if (look->reader_code == ERROR_END)
+        corruption_look_fault(look,
+                              "SILENT LOSS: the reader does not say that it can read nothing");
+    for (size_t i = 0; i < judging->specimen->event_count; i++)
+        verdict->lost += judging->specimen->events[i].exists;
+}
+
 /* Damage that a writer must not write behind. */
 static bool must_refuse(const struct judging *judging)
 {
@@ -249,9 +277,12 @@ void corruption_judge(const struct corruption_state *state, struct corruption_lo
     struct corruption_verdict verdict = {.changed = corruption_state_differs(state)};
 
     examine(&judging);
-    if (look->reader_code != ERROR_END)
+    if (identity_is_lost(&judging))
+        judge_without_identity(&judging, &verdict);
+    else if (look->reader_code != ERROR_END)
         corruption_look_fault(look, "the reader gave up: %s", look->reader_text);
-    judge_events(&judging, &verdict);
+    else
+        judge_events(&judging, &verdict);
     judge_writer(&judging, &verdict);
     verdict.by_verify = look->findings > 0 || look->verify_code != OK;
     verdict.by_reader = look->damages > 0 || look->reader_code != ERROR_END;

@@ -27,11 +27,12 @@ struct torture_crash_counts {
     uint64_t second, third;                /* crashes inside of a recovery, and again */
     uint64_t names_lost, units_lost, units_between, units_torn, lengths_lost; /* states with such */
     uint64_t by_verdict[RECOVERY_CORRUPT + 1];
-    uint64_t refused;        /* damage found, writing refused: only on disks that tear */
-    uint64_t loud_losses;    /* states where that cost acknowledged events */
-    uint64_t appended_after; /* states in which the log was used again */
-    uint64_t by_map;         /* states left by stores through a map */
-    uint64_t by_align[3];    /* 8, 512, 4096 */
+    uint64_t refused;          /* damage found, writing refused: only on disks that tear */
+    uint64_t loud_by_align[3]; /* of the next, by commit_align */
+    uint64_t loud_losses;      /* states where that cost acknowledged events */
+    uint64_t appended_after;   /* states in which the log was used again */
+    uint64_t by_map;           /* states left by stores through a map */
+    uint64_t by_align[3];      /* 8, 512, 4096 */
     uint64_t after_retention;
     struct torture_workload_counts workload;
 };

@@ -96,6 +96,24 @@ enum error_code crash_recover(struct crash_campaign *campaign,
     return code;
 }
 
+/*
+ * Acknowledged events were lost, loudly, as a disk that tears may have it. But not when every
+ * commit has pages of its own, unless the disk tears more than a page or recovery was rewriting
+ * them.
+ */
+static bool judge_loss(struct crash_campaign *campaign, const struct crash_cause *cause,
+                       uint64_t missing_acked)
+{
+    uint32_t align = campaign->log.commit_align;
+    if (missing_acked == 0)
+        return true;
+    campaign->counts.loud_losses++;
+    campaign->counts.loud_by_align[align == 8 ? 0 : align == 512 ? 1 : 2]++;
+    if (align < 4096 || cause->depth > 1 || cause->power.unit_bytes > 4096)
+        return true;
+    return blame(campaign, cause, "commit_align is 4096, and a torn page cost acknowledged events");
+}
+
 /* Recovery refused: right only on a disk that tears, and then readers hear of it as well. */
 static bool judge_refusal(struct crash_campaign *campaign, const struct crash_cause *cause,
                           const struct torture_reading *before, const struct error *why)
@@ -105,7 +123,6 @@ static bool judge_refusal(struct crash_campaign *campaign, const struct crash_ca
         return crash_blame(campaign, cause);
     }
     campaign->counts.refused++;
-    campaign->counts.loud_losses += before->missing_acked > 0;
     if (before->missing_acked > 0 && before->damage == 0 && before->events == 0) {
         error_set(campaign->failure, ERROR_DAMAGED,
                   "reading is silent about %" PRIu64
@@ -113,7 +130,7 @@ static bool judge_refusal(struct crash_campaign *campaign, const struct crash_ca
                   before->missing_acked, why->text);
         return crash_blame(campaign, cause);
     }
-    return true;
+    return judge_loss(campaign, cause, before->missing_acked);
 }
 
 static bool judge_report(struct crash_campaign *campaign, const struct torture_mark *mark,
@@ -133,17 +150,14 @@ static bool judge_report(struct crash_campaign *campaign, const struct torture_m
                   report->sequence_next, used);
         return crash_blame(campaign, cause);
     }
-    if (after->missing_acked == 0)
-        return true;
-    campaign->counts.loud_losses++;
-    if (!damaged && after->damage == 0) {
+    if (after->missing_acked > 0 && !damaged && after->damage == 0) {
         error_set(campaign->failure, ERROR_DAMAGED,
                   "the verdict is '%s', nothing was reported, and %" PRIu64
                   " acknowledged events are gone",
                   segment_recovery_verdict_text(report->verdict), after->missing_acked);
         return crash_blame(campaign, cause);
     }
-    return true;
+    return judge_loss(campaign, cause, after->missing_acked);
 }
 
 /* Recovering what was recovered changes nothing, on this boot or the next. */

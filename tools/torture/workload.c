@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/file.h"
 #include "segment/bound.h"
@@ -103,13 +104,32 @@ static void watch(void *context, struct torture_disk *disk,
     follow(&w->meeting, operation, mark.acknowledged >= mark.sequence_given);
 }
 
-/* Until the helper thread has made the next segment ready: then only the committer is at work. */
-static void await_prepared(struct torture_workload *w)
+/*
+ * Until a thread of the log has come so far. A log that does not get there within half a minute
+ * never will: that is a failure, not something to wait for.
+ */
+static bool await(struct torture_workload *w, const bool *there, const char *what,
+                  struct error *failure_out)
 {
+    enum { SECONDS_MAX = 30 };
+    struct timespec deadline;
+    clock_gettime(CLOCK_REALTIME, &deadline);
+    deadline.tv_sec += SECONDS_MAX;
+    int late = 0;
     pthread_mutex_lock(&w->meeting.mutex);
-    while (!w->meeting.prepared)
-        pthread_cond_wait(&w->meeting.changed, &w->meeting.mutex);
+    while (!*there && !late)
+        late = pthread_cond_timedwait(&w->meeting.changed, &w->meeting.mutex, &deadline);
+    bool good = *there;
     pthread_mutex_unlock(&w->meeting.mutex);
+    if (!good)
+        error_set(failure_out, ERROR_IO, "after %d seconds the log has not %s", SECONDS_MAX, what);
+    return good;
+}
+
+/* Until the helper thread has made the next segment ready: then only the committer is at work. */
+static bool await_prepared(struct torture_workload *w, struct error *failure_out)
+{
+    return await(w, &w->meeting.prepared, "prepared its next segment", failure_out);
 }
 
 static bool open_log(struct torture_workload *w, struct segment_recovery_report *report_out,
@@ -119,8 +139,7 @@ static bool open_log(struct torture_workload *w, struct segment_recovery_report 
     if (segment_log_open(w->start.path, &w->start.options, &log, report_out, failure_out))
         return false;
     atomic_store(&w->log, log);
-    await_prepared(w);
-    return true;
+    return await_prepared(w, failure_out);
 }
 
 struct torture_workload *torture_workload_open(const struct torture_workload_start *start,
@@ -266,8 +285,7 @@ static bool wait_durable(struct torture_workload *w, struct error *failure_out)
     if (segment_log_wait(w->log, last, failure_out))
         return false;
     w->counts.commits++;
-    await_prepared(w);
-    return true;
+    return await_prepared(w, failure_out);
 }
 
 /*
@@ -319,11 +337,7 @@ static bool commit_many(struct torture_workload *w, struct error *failure_out)
     meeting->hold = true;
     pthread_mutex_unlock(&meeting->mutex);
     segment_log_kick(w->log);
-    pthread_mutex_lock(&meeting->mutex);
-    while (!meeting->held)
-        pthread_cond_wait(&meeting->changed, &meeting->mutex);
-    pthread_mutex_unlock(&meeting->mutex);
-    bool good = true;
+    bool good = await(w, &meeting->held, "begun its commit", failure_out);
     for (uint64_t left = 6 + chance_below(&w->chance, 30); left > 0 && good; left--)
         good = publish(w, any_producer(w), failure_out);
     let_go(meeting);
@@ -341,10 +355,7 @@ static bool idle(struct torture_workload *w, struct error *failure_out)
     w->meeting.idled = false;
     pthread_mutex_unlock(&w->meeting.mutex);
     bool good = wait_durable(w, failure_out);
-    pthread_mutex_lock(&w->meeting.mutex);
-    while (good && !w->meeting.idled)
-        pthread_cond_wait(&w->meeting.changed, &w->meeting.mutex);
-    pthread_mutex_unlock(&w->meeting.mutex);
+    good = good && await(w, &w->meeting.idled, "written its idle watermark", failure_out);
     torture_clock_set_idle(false);
     w->counts.idles++;
     return good;
