@@ -28,6 +28,7 @@ static const char *const not_here[] = {
     "a_page_that_is_cut_is_replaced_at_the_next_publication",
     "a_page_that_cannot_be_replaced_is_tried_again_later_and_not_at_once",
     "a_reader_of_a_cut_page_sees_nothing_in_it",
+    "of_a_page_that_was_cut_makes_waiting_a_sleep_too",
 };
 
 /* What the macros of criterion.h call, answered here rather than by the library's sandbox. */

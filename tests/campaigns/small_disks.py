@@ -80,12 +80,12 @@ class Disk:
         """
         folder = os.path.join(self.folder, "small")
         os.mkdir(folder)
-        for number in range(12000):
+        for number in range(4000):
             with open(os.path.join(folder, str(number)), "wb") as file:
                 file.write(bytes([number & 255]) * 1900)
         run("sync", "-f", self.folder)
-        for number in range(12000):
-            if number % 300:
+        for number in range(4000):
+            if number % 100:
                 os.unlink(os.path.join(folder, str(number)))
         run("sync", "-f", self.folder)
 

@@ -171,6 +171,116 @@ Test(repair_forged, a_newer_segment_is_left_to_a_newer_daybook)
         repairs_error.text);
 }
 
+Test(repair_forged, a_newer_block_behind_damage_is_left_to_a_newer_daybook)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct logs_place place = logs_find(repairs_path, first + 1);
+    struct logs_place later = logs_find(repairs_path, first + 3);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    forge_block_alone(forge_nth(1), later.header.offset, 8, FORGE_8, 99);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
+Test(repair_forged, a_list_of_producers_that_makes_no_sense_costs_no_event)
+{
+    repairs_prepare_sound();
+    struct forge forge = forge_nth(2);
+    uint64_t offset = forge_find_kind(forge, FORMAT_BLOCK_PRODUCERS);
+    forge_body(forge, offset, 16, FORGE_8, 255); /* the length of a name */
+    struct logs_place place = logs_find(repairs_path, forge.segment_first + 3);
+    scratch_flip(repairs_segment(forge.segment_first), place.header.offset + 300, 1);
+    expect_repaired("producers");
+}
+
+/* Many segments, each of which holds one event of its own. */
+static void make_many(void)
+{
+    repairs_prepare_sound();
+    static char path[600];
+    snprintf(path, sizeof path, "%s", scratch_path("many"));
+    struct segment_log *log = logs_open(path, SMALL);
+    logs_append_singly(log, 24, 40000);
+    logs_close(log);
+    repairs_path = path;
+}
+
+Test(repair_forged, a_segment_of_one_event_that_is_missing_among_many)
+{
+    make_many();
+    uint64_t missing = logs_find(repairs_path, 12).segment_first;
+    cr_assert_eq(missing, 12);
+    scratch_delete(repairs_segment(missing));
+    struct repairs_told told = expect_repaired("one of many");
+    cr_assert_eq(told.totals.events_lost, 1);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), "12-12");
+}
+
+Test(repair_forged, the_last_segment_is_damaged_and_its_end_is_gone)
+{
+    repairs_prepare_sound();
+    uint64_t last = repairs_last_segment();
+    struct logs_place place = logs_find(repairs_path, LAST - 3);
+    scratch_flip(repairs_segment(last), place.header.offset + 300, 1);
+    repairs_witness = LAST + 7; /* says the index */
+    struct repairs_told told = expect_repaired("damage and a lost end");
+    cr_assert_eq(told.totals.events_lost, 8);
+    repairs_witness = 0;
+}
+
+Test(repair_forged, the_last_segment_is_damaged_and_its_end_is_spoilt)
+{
+    repairs_prepare_sound();
+    uint64_t last = repairs_last_segment();
+    struct logs_place place = logs_find(repairs_path, LAST - 3),
+                      end = logs_find(repairs_path, LAST);
+    scratch_flip(repairs_segment(last), place.header.offset + 300, 1);
+    uint64_t behind = end.header.offset + end.header.size_bytes;
+    scratch_fill(repairs_segment(last), behind, 3000, 0xa5);
+    repairs_witness = LAST + 7;
+    struct repairs_told told = expect_repaired("damage and a spoilt end");
+    cr_assert_eq(told.totals.events_lost, 8);
+    repairs_witness = 0;
+}
+
+Test(repair_forged, a_file_of_a_size_that_no_segment_has)
+{
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    scratch_flip(repairs_segment(first), 40, 2);
+    scratch_write(repairs_segment(first), SMALL + 100, "more", 4);
+    expect_repaired("damaged header and another size");
+}
+
+Test(repair_forged, everything_is_gone_and_the_index_has_seen_more_than_a_power_cut_costs)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    repairs_witness = FORMAT_UNDURABLE_EVENTS_MAX + 1000;
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, FORMAT_UNDURABLE_EVENTS_MAX + 1000);
+    struct segment_log *log = logs_open(repairs_path, SMALL);
+    cr_assert_geq(segment_log_appended(log), FORMAT_UNDURABLE_EVENTS_MAX + 1000);
+    logs_close(log);
+    repairs_witness = 0;
+}
+
+Test(repair_forged, nothing_at_all_is_no_log)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    unlink(scratch_path("log/watermark"));
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_NOT_FOUND);
+    cr_assert_not_null(strstr(repairs_error.text, "there is no log: no segment"), "%s",
+                       repairs_error.text);
+}
+
 /* ---- What the index knows ---- */
 
 static enum error_code run_with(const uint8_t *log_id, uint64_t bound,
@@ -200,6 +310,35 @@ Test(repair_forged, an_identity_that_only_the_index_knows_saves_the_blocks)
     struct repairs_content after = repairs_read_all(repairs_path);
     for (int i = 1; i <= LAST; i++)
         cr_assert_neq(after.digests[i], 0, "event %d", i);
+}
+
+static uint64_t progress_total;
+
+static void note_progress(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    cr_assert_leq(done, total);
+    progress_total = total;
+}
+
+Test(repair_forged, tells_how_far_it_has_come)
+{
+    struct repairs_told told = {0};
+    struct segment_repair_totals totals;
+    repairs_prepare_sound();
+    struct segment_repair_options options = {
+        .dry_run = true, .tell = repairs_tell, .progress = note_progress, .context = &told};
+    cr_assert_eq(segment_repair_run(repairs_path, &options, &totals, &repairs_error), OK);
+    cr_assert_gt(progress_total, 0);
+}
+
+Test(repair_forged, a_lower_bound_of_the_index_that_the_segments_contradict_is_not_believed)
+{
+    struct segment_repair_totals totals;
+    repairs_prepare_sound();
+    cr_assert_eq(run_with(NULL, 5, &totals), OK, "%s", repairs_error.text);
+    cr_assert_eq(totals.actions, 0);
+    repairs_expect_sound(repairs_path);
 }
 
 Test(repair_forged, a_lower_bound_that_only_the_index_knows_is_restored)

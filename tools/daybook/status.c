@@ -12,11 +12,13 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/msgpack.h"
 #include "indexer/query.h"
 #include "segment/lock.h"
 #include "segment/reader.h"
 #include "segment/set.h"
 #include "segment/watermark.h"
+#include "tools/client/daybook.h"
 #include "tools/daybook/backward.h"
 #include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
@@ -56,7 +58,8 @@ struct status {
     uint64_t missing; /* sequences in them */
     uint64_t lost;    /* … of events, by damage that is on record */
     int64_t last_time_ns;
-    bool damaged; /* seen; otherwise nobody knows without reading every byte */
+    char trouble[256]; /* what the daemon lacks; "" when nothing, or when nobody can be asked */
+    bool damaged;      /* seen; otherwise nobody knows without reading every byte */
 };
 
 static bool answers(const char *path)
@@ -88,6 +91,52 @@ static enum error_code look_at_writer(struct status *status, int log_fd, const c
     }
     status->answering = answers(socket);
     return OK;
+}
+
+/* A value of the daemon's map. */
+static bool find(const struct buffer *map, const char *key, struct msgpack_value *value_out)
+{
+    struct msgpack_cursor cursor = {map->data, map->data + map->size}, found;
+    return msgpack_find(&cursor, key, &found, NULL) == OK &&
+           msgpack_read(&found, value_out, NULL) == OK;
+}
+
+static bool copy_text(const struct buffer *map, const char *key, const char *prefix,
+                      char text_out[256])
+{
+    struct msgpack_value value = {0};
+    if (!find(map, key, &value) || value.kind != MSGPACK_KIND_STR || value.count == 0)
+        return false;
+    snprintf(text_out, 256, "%s: %.*s", prefix, (int)value.count, (const char *)value.bytes);
+    return true;
+}
+
+/* The worst first. $DAYBOOK_SOCKET may belong to the daemon of another log. */
+static void read_trouble(struct status *status, const struct buffer *map)
+{
+    struct msgpack_value log = {0};
+    if (!find(map, "log", &log) || log.kind != MSGPACK_KIND_STR ||
+        log.count != strlen(status->log_id) || memcmp(log.bytes, status->log_id, log.count) != 0)
+        return;
+    struct msgpack_value full = {0};
+    bool refuses = find(map, "disk_full", &full) && full.kind == MSGPACK_KIND_BOOL && full.boolean;
+    const char *space = refuses ? "new events are refused" : "the next segment cannot be made";
+    if (!copy_text(map, "prepare_error", space, status->trouble))
+        copy_text(map, "index_error", "the index stays behind", status->trouble);
+}
+
+static void ask_daemon(struct status *status, const char *directory, const char *socket)
+{
+    struct daybook_options options = {
+        .directory = directory, .socket = socket, .client = "daybook/" DAYBOOK_VERSION};
+    struct daybook *daemon = NULL;
+    const void *map;
+    size_t map_bytes;
+    if (daybook_connect(&options, &daemon, NULL) == DAYBOOK_OK &&
+        daybook_status(daemon, &map, &map_bytes, NULL) == DAYBOOK_OK)
+        read_trouble(status,
+                     &(struct buffer){.data = (uint8_t *)(uintptr_t)map, .size = map_bytes});
+    daybook_close(daemon);
 }
 
 static uint64_t bytes_of(int directory_fd, const char *name)
@@ -178,31 +227,18 @@ static enum error_code look(struct status *status, const char *directory, const 
     file_close(&log_fd);
     if (code)
         return code;
+    if (status->answering)
+        ask_daemon(status, directory, socket);
     look_at_last_event(status, directory);
     status->damaged = status->damaged || damage_is_seen(directory, status->durable);
     return OK;
 }
 
 static const char *const names[] = {
-    "directory",
-    "log_id",
-    "writing",
-    "writer_pid",
-    "socket",
-    "answering",
-    "first_seq",
-    "last_seq",
-    "events",
-    "segments",
-    "segment_bytes",
-    "index_seq",
-    "index_lag",
-    "index_bytes",
-    "last_event_time",
-    "gaps",
-    "missing",
-    "lost",
-    "deleted_by_retention",
+    "directory",       "log_id",        "writing",   "writer_pid", "socket",
+    "answering",       "trouble",       "first_seq", "last_seq",   "events",
+    "segments",        "segment_bytes", "index_seq", "index_lag",  "index_bytes",
+    "last_event_time", "gaps",          "missing",   "lost",       "deleted_by_retention",
     "damaged",
 };
 
@@ -215,6 +251,7 @@ static void add_writer(struct rows *rows, const struct status *status, const cha
         rows_null(rows);
     rows_string(rows, socket);
     rows_boolean(rows, status->answering);
+    rows_string(rows, status->trouble[0] ? status->trouble : NULL);
 }
 
 static void add_events(struct rows *rows, const struct status *status)

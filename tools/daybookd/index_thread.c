@@ -16,7 +16,7 @@ enum {
     WAIT_MS = 100,
     PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
     PAUSE_LAST_MS = 30000,
-    PAUSE_FULL_MS = 2000, /* on a full disk */
+    PAUSE_FULL_MS = 1000, /* on a full disk */
 };
 
 struct index_thread {
@@ -57,7 +57,7 @@ static void set_trouble(struct index_thread *thread, const char *text)
 static void pause_for(struct index_thread *thread, unsigned ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += ms / 1000;
     until.tv_nsec += (long)(ms % 1000) * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -91,7 +91,7 @@ static void bear_trouble(struct index_thread *thread, const struct error *error)
     if (thread->pause_ms > last_ms)
         thread->pause_ms = last_ms;
     set_trouble(thread, error->text);
-    /* The same every two seconds would say no more. */
+    /* The same every second would say no more. */
     if (!full || !thread->full)
         report_line(thread->report, error->code == ERROR_DAMAGED ? REPORT_ERROR : REPORT_WARNING,
                     "index: %s (the log goes on; next try in %u ms)", error->text,
@@ -172,7 +172,12 @@ enum error_code index_thread_start(const char *directory, const struct report *r
     thread->report = report;
     thread->pause_ms = PAUSE_FIRST_MS;
     pthread_mutex_init(&thread->mutex, NULL);
-    pthread_cond_init(&thread->stopped, NULL);
+    /* Not the wall clock: when that is set back, a pause would last until it has caught up. */
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&thread->stopped, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     int failed = pthread_create(&thread->thread, NULL, run, thread);
     if (failed) {
         free(thread);
