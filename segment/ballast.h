@@ -5,8 +5,8 @@
  * Deleting old segments is the way out of a full disk, and needs a little room itself: the new
  * lower bound is written before a segment goes, and the index forgets its rows in transactions. So
  * while there is plenty, DIR/ballast claims some of it, and whoever needs it for that gives it up:
- * the index and the daemon's socket most of it, the lower bound the rest. When there is plenty again
- * it is made anew.
+ * the index and the daemon's socket most of it, the lower bound the rest. When there is plenty
+ * again it is made anew.
  *
  * A quarter of the segments' present size, so that a young log pays little; at least 512 KiB, at
  * most 16 MiB and at most a 64th of the file system; never when that leaves less than as much again

@@ -33,9 +33,9 @@ struct segment_log_options {
     uint64_t segment_bytes; /* the largest; young logs start smaller. 0: 64 MiB */
     int64_t segment_age_ns; /* roll when the first event is older. 0: one day */
     enum segment_log_write_path write_path;
-    uint32_t commit_align;     /* 8, 512 or 4096; 0: 8 */
-    size_t pending_bytes_max;  /* memory for events that are not on disk yet. 0: LOG_PENDING_BYTES */
-    size_t block_bytes_max;    /* of events that share a block, uncompressed. 0: 256 KiB */
+    uint32_t commit_align;    /* 8, 512 or 4096; 0: 8 */
+    size_t pending_bytes_max; /* memory for events that are not on disk yet. 0: LOG_PENDING_BYTES */
+    size_t block_bytes_max;   /* of events that share a block, uncompressed. 0: 256 KiB */
     uint64_t witness_sequence; /* somebody (the index) has seen this sequence durable; 0: nobody */
     /*
      * For segment/repair.h: finish a repair. Where only a witness knows of events, a gap is put on

@@ -23,7 +23,7 @@ struct segment_pending {
     pthread_cond_t progress; /* for those who wait for it */
     bool committer_waits;
     bool kicked;
-    bool settling; /* the committer is to tell when it sleeps … */
+    bool settling;       /* the committer is to tell when it sleeps … */
     int64_t deadline_ns; /* … until then, when committer_waits */
     bool stopping;
 

@@ -22,7 +22,7 @@ struct segment_preparer {
     enum state state;
     bool stopping;
     bool asleep;
-    bool settling; /* tell when there is nothing to do but sleep */
+    bool settling;       /* tell when there is nothing to do but sleep */
     uint64_t size_bytes; /* asked for last */
     int fd;              /* when READY */
     int64_t try_ns;      /* not before */

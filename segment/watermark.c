@@ -365,8 +365,7 @@ bool segment_watermark_read(const struct segment_watermark *watermark,
     state_out->live = bytes_load32(before + AT_LIVE) != 0 && same && state_out->same_boot;
     state_out->sequence_durable = sequence;
     state_out->sequence_written = written < sequence ? sequence : written;
-    state_out->plausible =
-        written >= sequence && written - sequence <= FORMAT_UNDURABLE_EVENTS_MAX;
+    state_out->plausible = written >= sequence && written - sequence <= FORMAT_UNDURABLE_EVENTS_MAX;
     return true;
 }
 

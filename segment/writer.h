@@ -37,8 +37,8 @@ uint64_t segment_writer_size_min(const struct segment_writer_start *start, size_
                                  size_t events);
 /*
  * Turn the zeroed file `fd` of `size_bytes`, named `temporary_name`, into the segment
- * start->header.sequence_first. Takes the descriptor over, also when it fails. ERROR_NO_SPACE: there
- * is no such segment (even a name may need room); try again with another file.
+ * start->header.sequence_first. Takes the descriptor over, also when it fails. ERROR_NO_SPACE:
+ * there is no such segment (even a name may need room); try again with another file.
  */
 enum error_code segment_writer_create(const struct segment_writer_start *start, int fd,
                                       uint64_t size_bytes, const char *temporary_name,

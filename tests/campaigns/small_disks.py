@@ -121,5 +121,4 @@ class Disk:
             os.unlink(self.filler)
 
     def unmount(self):
-        self.empty()
         unmount(self.folder)

@@ -288,3 +288,53 @@ Test(absence, of_a_page_that_was_cut_makes_waiting_a_sleep_too)
     segment_watermark_close(writer);
     file_close(&fd);
 }
+
+Test(absence, of_trouble_is_no_reason)
+{
+    struct error trouble = {.code = ERROR_IO, .text = "old"};
+    struct segment_log *log = logs_open(path(), SMALL);
+    logs_append_singly(log, 2, 0);
+    segment_log_read_trouble(log, &trouble);
+    cr_assert_eq(trouble.code, OK);
+    logs_close(log);
+}
+
+Test(absence, of_a_boot_in_the_page_shows_less_and_never_too_much)
+{
+    use_test_clock(0);
+    pid_t writer = logs_start_writer(path(), SMALL, 3, 0);
+    logs_kill_writer(writer);
+    use_test_clock('B');
+    logs_write_undurable(path(), 2);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 3);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
+Test(absence, that_grows_before_it_was_asked_about_is_one_hole)
+{
+    uint64_t first = 0, last = 0;
+    struct event event;
+    logs_make(path(), SMALL, EVENTS, PAYLOAD);
+    uint64_t third = 0, names[3] = {0}, count = 0;
+    for (uint64_t name = 2; name <= EVENTS && count < 3; name++)
+        if (access(logs_segment_path(path(), name), F_OK) == 0)
+            names[count++] = name;
+    cr_assert_eq(count, 3);
+    third = names[2];
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_event(reader, 1);
+    cr_assert_eq(segment_reader_seek(reader, 2, &error), OK);
+    /* Retention comes, and comes again before the reader has gone on. */
+    store_bound(names[1]);
+    delete_segments(1, names[1] - 1);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+    cr_assert_eq(event.sequence, names[1]);
+    store_bound(third);
+    delete_segments(1, third - 1);
+    cr_assert(segment_reader_hole(reader, &first, &last));
+    cr_assert_eq(first, 2);
+    cr_assert_eq(last, names[1] - 1);
+    segment_reader_close(reader);
+}

@@ -91,6 +91,25 @@ Test(block, is_compressed_when_that_saves_something)
     cr_assert_arr_eq(raw, builder.raw.data, builder.raw.size);
 }
 
+Test(block, is_refused_when_it_decompresses_to_something_else_than_its_header_says)
+{
+    struct segment_format_block_header claimed;
+    const uint8_t *raw;
+    struct error error;
+
+    for (int i = 0; i < 100; i++)
+        gather("same", "\xa5hello", 6);
+    encode_at(4096, 8);
+    claimed = header;
+    claimed.raw_bytes++;
+    cr_assert_eq(segment_block_open(&claimed, encoded.data, &scratch, &raw, &error), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "does not decompress to"), "%s", error.text);
+    claimed = header;
+    claimed.raw_checksum ^= 1;
+    cr_assert_eq(segment_block_open(&claimed, encoded.data, &scratch, &raw, &error), ERROR_DAMAGED);
+    cr_assert_str_eq(error.text, "checksum mismatch in the decompressed body");
+}
+
 Test(block, ends_at_the_commit_boundary_that_was_asked_for)
 {
     static const uint32_t aligns[] = {8, 512, 4096};

@@ -14,7 +14,6 @@
 
 #include "core/file.h"
 #include "segment/lock.h"
-#include "segment/quarantine.h"
 #include "segment/set.h"
 #include "segment/verify.h"
 #include "tests/segment/repairs.h"
@@ -273,61 +272,165 @@ Test(broken, a_lock_file_that_is_never_the_one_with_the_name_is_given_up)
     file_close(&log_fd);
 }
 
-/* ---- Copies for a person ---- */
-
-static int open_victim(int *log_fd_out)
+Test(broken, a_note_of_a_repair_that_cannot_be_read_keeps_writers_away)
 {
-    int fd = open(victim, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    cr_assert_geq(fd, 0);
-    cr_assert_eq(write(fd, "damaged bytes", 13), 13);
-    cr_assert_eq(file_open_directory(scratch_directory(), false, log_fd_out, &error), OK);
-    return fd;
+    struct broken_plan plan = {.call = BROKEN_OPEN,
+                               .number = 1,
+                               .for_ever = true,
+                               .reason = EACCES,
+                               .name_part = "repair"};
+    repairs_prepare_sound();
+    take_place();
+    broken_calls_begin(&plan);
+    cr_assert_eq(open_and_close(), ERROR_IO);
+    cr_assert_eq(broken_calls_open(), 0);
+    cr_assert_gt(broken_calls_end(), 0);
+    cr_assert_not_null(strstr(error.text, "repair"), "%s", error.text);
 }
 
-Test(broken, a_quarantine_whose_names_are_used_up_says_so)
+/* ---- Pages and bounds that are something else ---- */
+
+static void replace_by_link(const char *name)
 {
-    char name[64], path[700];
-    int log_fd = -1;
-    snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
-    int fd = open_victim(&log_fd);
-    cr_assert_eq(mkdir(scratch_path("quarantine"), 0750), 0);
-    snprintf(path, sizeof path, "%s", scratch_path("quarantine"));
-    for (int i = 0; i < 1000; i++) {
-        char copy[800];
-        if (i == 0)
-            snprintf(copy, sizeof copy, "%s/a.seg", path);
-        else
-            snprintf(copy, sizeof copy, "%s/a-%d.seg", path, i);
-        int other = open(copy, O_CREAT | O_WRONLY | O_CLOEXEC, 0640);
-        /* Some of another length, some of the same with other bytes. */
-        cr_assert_eq(write(other, "damaged bytez", i % 2 ? 13 : 12), i % 2 ? 13 : 12);
-        close(other);
+    char path[700];
+    snprintf(path, sizeof path, "%s/%s", place, name);
+    unlink(path);
+    cr_assert_eq(symlink("/dev/null", path), 0);
+}
+
+Test(broken, a_page_that_is_a_link_is_no_page)
+{
+    repairs_prepare_sound();
+    take_place();
+    replace_by_link("watermark");
+    struct segment_reader *reader = logs_read(place);
+    struct event event;
+    cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+    segment_reader_close(reader);
+    cr_assert_neq(open_and_close(), OK);
+    cr_assert_not_null(strstr(error.text, "watermark"), "%s", error.text);
+}
+
+Test(broken, a_page_of_another_size_is_no_page)
+{
+    repairs_prepare_sound();
+    take_place();
+    char path[700];
+    snprintf(path, sizeof path, "%s/watermark", place);
+    scratch_cut(path, 100);
+    cr_assert_eq(read_everything(), OK, "%s", error.text);
+    cr_assert_eq(open_and_close(), OK, "%s", error.text);
+}
+
+Test(broken, a_lower_bound_that_is_a_link_says_nothing)
+{
+    repairs_prepare_sound();
+    take_place();
+    replace_by_link("lower-bound");
+    cr_assert_eq(read_everything(), OK, "%s", error.text);
+    cr_assert_gt(repairs_verify(place).count, 0);
+    cr_assert_neq(open_and_close(), OK);
+}
+
+Test(broken, a_lower_bound_that_says_nothing_over_no_segments_is_told)
+{
+    repairs_prepare_sound();
+    take_place();
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    replace_by_link("lower-bound");
+    cr_assert_gt(repairs_verify(place).count, 0);
+    cr_assert_neq(open_and_close(), OK);
+}
+
+static void cut_page(void)
+{
+    cr_assert_eq(truncate(victim, 0), 0);
+}
+
+Test(broken, a_page_that_is_cut_while_it_is_taken_over_ends_the_opening)
+{
+    repairs_prepare_sound();
+    take_place();
+    snprintf(victim, sizeof victim, "%s/watermark", place);
+    cr_assert_eq(file_map_guard(&error), OK);
+    unsigned refused = 0;
+    for (unsigned number = 1; number < 8; number++) {
+        struct broken_plan plan = {.call = BROKEN_MAP, .number = number, .before = cut_page};
+        copy(place, master);
+        broken_calls_begin(&plan);
+        enum error_code code = open_and_close();
+        broken_calls_end();
+        cr_assert(code == OK || error.text[0]);
+        refused += code != OK;
+        copy(master, place);
     }
-    cr_assert_eq(segment_quarantine_keep_file(log_fd, fd, "a.seg", name, sizeof name, &error),
-                 ERROR_EXISTS);
-    cr_assert_not_null(strstr(error.text, "there are 1000 copies of 'a.seg' already"), "%s",
-                       error.text);
-    close(fd);
-    file_close(&log_fd);
+    cr_assert_gt(refused, 0);
+    cr_assert_eq(open_and_close(), OK, "%s", error.text);
 }
 
-Test(broken, a_copy_that_is_there_is_used_again_and_a_half_one_is_not)
+Test(broken, a_segment_that_is_cut_under_a_map_fails_the_log_and_not_the_process)
 {
-    char first[64], second[64];
-    int log_fd = -1;
-    snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
-    int fd = open_victim(&log_fd);
-    struct broken_plan full = {.call = BROKEN_WRITE, .number = 1, .reason = ENOSPC};
-    broken_calls_begin(&full);
-    cr_assert_eq(segment_quarantine_keep_file(log_fd, fd, "a.seg", first, sizeof first, &error),
-                 ERROR_NO_SPACE);
-    broken_calls_end();
-    cr_assert_neq(access(scratch_path("quarantine/unfinished.tmp"), F_OK), 0);
-    cr_assert_eq(segment_quarantine_keep_file(log_fd, fd, "a.seg", first, sizeof first, &error), OK,
-                 "%s", error.text);
-    cr_assert_eq(segment_quarantine_keep_file(log_fd, fd, "a.seg", second, sizeof second, &error),
-                 OK);
-    cr_assert_str_eq(first, second);
-    close(fd);
-    file_close(&log_fd);
+    struct segment_log_options options = {.segment_bytes = SMALL, .write_path = LOG_WRITE_MMAP};
+    struct segment_log *log = NULL;
+    cr_assert_eq(file_map_guard(&error), OK);
+    snprintf(place, sizeof place, "%s", scratch_path("mapped"));
+    cr_assert_eq(segment_log_open(place, &options, &log, NULL, &error), OK, "%s", error.text);
+    logs_append_singly(log, 3, 0);
+    scratch_cut(logs_segment_path(place, 1), 4096);
+    uint8_t payload[] = {0xc0};
+    struct event event = {.time_ns = EVENT_TIME_NONE,
+                          .topic = "t",
+                          .topic_bytes = 1,
+                          .payload = payload,
+                          .payload_bytes = sizeof payload};
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &error), OK);
+    cr_assert_neq(segment_log_wait(log, sequence, &error), OK);
+    cr_assert_not_null(strstr(error.text, "the outcome of events 4 to 4 is unknown"), "%s",
+                       error.text);
+    cr_assert_neq(segment_log_close(log, &error), OK);
+}
+
+/* ---- What a reader passes over ---- */
+
+Test(broken, a_block_without_events_cannot_be_sought_as_one)
+{
+    repairs_prepare_sound();
+    take_place();
+    struct segment_reader *reader = logs_read(place);
+    struct logs_place last = logs_find(place, LAST);
+    uint64_t stop = last.header.offset + last.header.size_bytes;
+    cr_assert_eq(segment_reader_seek_block(reader, last.segment_first, stop, LAST + 1, &error),
+                 ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "it does not start with event"), "%s", error.text);
+    segment_reader_close(reader);
+}
+
+Test(broken, losses_that_nobody_asks_for_do_not_pile_up)
+{
+    struct repairs_told told;
+    unsigned spoilt = 0;
+    repairs_prepare_sound();
+    take_place();
+    for (uint64_t sequence = 3; sequence < LAST - 3 && spoilt < 24; sequence += 3, spoilt++) {
+        struct logs_place block = logs_find(place, sequence);
+        scratch_flip(repairs_segment(block.segment_first), block.header.offset + 300, 1);
+    }
+    cr_assert_eq(repairs_run(place, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, spoilt);
+    struct segment_reader *reader = logs_read(place);
+    struct segment_format_gap gap;
+    struct event event;
+    unsigned losses = 0;
+    cr_assert_eq(segment_reader_seek(reader, 3, &error), OK);
+    segment_reader_hint_times(reader, INT64_MIN, INT64_MAX - 1);
+    while (segment_reader_next(reader, &event, &error) == OK)
+        continue;
+    while (segment_reader_loss(reader, &gap))
+        losses += gap.cause == FORMAT_GAP_DAMAGE;
+    cr_assert_gt(losses, 0);
+    cr_assert_leq(losses, spoilt);
+    segment_reader_close(reader);
 }

@@ -1,5 +1,4 @@
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <errno.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
@@ -152,25 +151,18 @@ static void close_log(void)
     cr_assert_eq(segment_log_close(log, &error), OK, "%s", error.text);
 }
 
-static const int full_errnos[] = {ENOSPC, EDQUOT, EFBIG, EROFS};
-
-ParameterizedTestParameters(full_disk, withdraws_what_has_no_room_and_takes_it_again_later)
-{
-    return cr_make_param_array(const int, full_errnos, sizeof full_errnos / sizeof *full_errnos);
-}
-
-ParameterizedTest(const int *reason, full_disk, withdraws_what_has_no_room_and_takes_it_again_later)
+static void expect_withdrawal_and_return(int reason)
 {
     open_log();
     for (uint64_t number = 1; number <= 5; number++) {
         cr_assert_eq(append(number), OK, "%s", error.text);
         cr_assert_eq(segment_log_wait(log, number, &error), OK, "%s", error.text);
     }
-    atomic_store(&allocate_errno, *reason);
+    atomic_store(&allocate_errno, reason);
     fill_up(6);
 
     cr_assert(strstr(error.text, "no room for a new segment") &&
-                  strstr(error.text, strerror(*reason)),
+                  strstr(error.text, strerror(reason)),
               "%s", error.text);
     uint64_t durable = segment_log_durable(log);
     cr_assert_geq(durable, 5);
@@ -188,6 +180,26 @@ ParameterizedTest(const int *reason, full_disk, withdraws_what_has_no_room_and_t
     open_log();
     close_log();
     expect_sequences_up_to(durable + 1);
+}
+
+Test(full_disk, withdraws_what_has_no_room_and_takes_it_again_later)
+{
+    expect_withdrawal_and_return(ENOSPC);
+}
+
+Test(full_disk, that_is_a_used_up_quota_does_the_same)
+{
+    expect_withdrawal_and_return(EDQUOT);
+}
+
+Test(full_disk, that_is_a_limit_on_files_does_the_same)
+{
+    expect_withdrawal_and_return(EFBIG);
+}
+
+Test(full_disk, that_is_read_only_for_new_files_does_the_same)
+{
+    expect_withdrawal_and_return(EROFS);
 }
 
 Test(full_disk, answers_who_waits_for_what_is_withdrawn)

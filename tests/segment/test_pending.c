@@ -211,3 +211,11 @@ Test(pending, who_waits_for_room_is_woken_by_a_refusal)
     cr_assert_eq(segment_pending_withdraw(pending, list, 9, producers, &why, &error), OK);
     cr_assert_eq(pthread_join(thread, NULL), 0);
 }
+
+Test(pending, nobody_settles_what_has_failed)
+{
+    struct error why = {.code = ERROR_IO, .text = "the disk is broken"};
+    begin(1 << 20, false);
+    segment_pending_fail(pending, &why);
+    segment_pending_settle(pending); /* a hang, if it waits for a committer */
+}

@@ -3,6 +3,7 @@
  * combinations that tests/segment/repairs_damages.c does not have.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "core/file.h"
 #include "segment/bound.h"
 #include "tests/segment/repairs.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/forge.h"
 #include "tests/support/scratch.h"
 
@@ -193,6 +195,71 @@ Test(repair_forged, a_list_of_producers_that_makes_no_sense_costs_no_event)
     struct logs_place place = logs_find(repairs_path, forge.segment_first + 3);
     scratch_flip(repairs_segment(forge.segment_first), place.header.offset + 300, 1);
     expect_repaired("producers");
+}
+
+Test(repair_forged, a_block_of_another_log_is_no_block_of_ours)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    uint64_t victim = repairs_nth(1) + 3;
+    struct logs_place place = logs_find(repairs_path, victim);
+    forge_block(forge_nth(1), place.header.offset, 16, FORGE_64, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, 1);
+    repairs_expect_sound(repairs_path);
+}
+
+Test(repair_forged, a_gap_that_makes_no_sense_is_put_on_record_anew)
+{
+    static const struct number numbers[] = {{"another beginning", 0, FORGE_64, 1},
+                                            {"backwards", 8, FORGE_64, 1}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct repairs_told told;
+        repairs_prepare_sound();
+        /* A first repair leaves a gap in the middle. */
+        uint64_t first = repairs_nth(1);
+        struct logs_place place = logs_find(repairs_path, first + 2);
+        scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+        cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK);
+        struct forge forge = {repairs_path, first};
+        forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_GAP), numbers[i].at, numbers[i].width,
+                   numbers[i].value);
+        expect_repaired(numbers[i].name);
+        char lost[64];
+        snprintf(lost, sizeof lost, "%" PRIu64 "-%" PRIu64, first + 2, first + 2);
+        cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), lost);
+    }
+}
+
+Test(repair_forged, a_note_that_makes_no_sense_does_not_stop_the_repair)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    scratch_copy(scratch_path("log/LOCK"), scratch_path("log/repair"));
+    scratch_write(scratch_path("log/repair"), 0, "nonsense", 8);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_expect_sound(repairs_path);
+}
+
+Test(repair_forged, is_not_over_while_its_note_cannot_be_removed)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    struct broken_plan plan = {.call = BROKEN_UNLINK,
+                               .number = 2, /* not repair.tmp */
+                               .for_ever = true,
+                               .reason = EACCES,
+                               .name_part = "repair"};
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct logs_place place = logs_find(repairs_path, first + 2);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    broken_calls_begin(&plan);
+    cr_assert_neq(repairs_run(repairs_path, false, true, &told), OK);
+    cr_assert_gt(broken_calls_end(), 0);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_DAMAGED);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_expect_sound(repairs_path);
 }
 
 /* Many segments, each of which holds one event of its own. */

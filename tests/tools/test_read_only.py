@@ -28,6 +28,7 @@ class Mounted(Disk):
         super().__init__(KINDS["ext4"], os.path.join(directory, "disk"), directory)
         run("mount", "-o", "remount,errors=remount-ro", self.folder)
         self.daemon = framed.Daemon(os.path.join(self.folder, "log"))
+        self.daemon.log_path = os.path.join(directory, "daemon.out")
 
     @property
     def log(self):
