@@ -241,3 +241,15 @@ Test(watermark, stops_waiting_when_a_signal_comes)
     setitimer(ITIMER_REAL, &timer, NULL);
     segment_watermark_close(writer);
 }
+
+/* No handler of SIGBUS here: a library must not install one in a stranger's process. */
+Test(watermark, that_is_cut_under_a_sleeper_kills_nobody)
+{
+    struct segment_watermark *writer = create(log_a, 1), *reader = open_page();
+    segment_watermark_publish(writer, 5);
+    scratch_cut(page_path(), 0);
+    cr_assert_eq(segment_watermark_sequence(reader), 0);
+    cr_assert(segment_watermark_wait(reader, 5, 30), "it sleeps until the timeout");
+    segment_watermark_close(reader);
+    segment_watermark_close(writer);
+}

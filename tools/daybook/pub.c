@@ -161,6 +161,8 @@ static void print_summary(const struct pub *pub, const struct publisher_totals *
         fprintf(stderr, ", %" PRIu64 " were stored before", totals->duplicates);
     if (totals->unknown)
         fprintf(stderr, ", %" PRIu64 " with unknown outcome", totals->unknown);
+    if (totals->withdrawn)
+        fprintf(stderr, ", %" PRIu64 " not stored for lack of space", totals->withdrawn);
     if (pub->refused)
         fprintf(stderr, ", %" PRIu64 " line%s refused", pub->refused, pub->refused == 1 ? "" : "s");
     fprintf(stderr, "%s\n", pub->interrupted ? ", interrupted" : "");

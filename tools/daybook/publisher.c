@@ -303,13 +303,29 @@ void publisher_count(const struct publisher *publisher, struct publisher_totals 
     *totals_out = publisher->totals;
 }
 
-/* The log first: what could not be made durable counts as unknown, not as stored. */
+/* What was appended and is not durable: withdrawn on a full disk, or unknown after a failure. */
+static void discount(struct publisher_totals *totals, uint64_t durable, bool failed)
+{
+    if (totals->sequence_last <= durable)
+        return;
+    uint64_t missing = totals->sequence_last - durable;
+    if (missing > totals->stored)
+        missing = totals->stored;
+    totals->stored -= missing;
+    if (failed) {
+        totals->unknown += missing;
+        return;
+    }
+    totals->withdrawn += missing;
+    totals->sequence_last = totals->stored > 0 ? durable : 0;
+}
+
+/* The log first: what could not be made durable does not count as stored. */
 static enum error_code close_log(struct publisher *publisher, struct error *error)
 {
-    struct publisher_totals *totals = &publisher->totals;
-    uint64_t appended = segment_log_appended(publisher->log);
     enum error_code code = publisher_flush(publisher, error);
-    uint64_t missing = appended - segment_log_durable(publisher->log);
+    uint64_t durable = segment_log_durable(publisher->log);
+    bool failed = segment_log_failure(publisher->log, NULL) != OK;
     struct error later;
     enum error_code closed = segment_log_close(publisher->log, &later);
     if (!code && closed) {
@@ -317,12 +333,7 @@ static enum error_code close_log(struct publisher *publisher, struct error *erro
         if (error)
             *error = later;
     }
-    if (code && missing > 0) {
-        if (missing > totals->stored)
-            missing = totals->stored;
-        totals->unknown += missing;
-        totals->stored -= missing;
-    }
+    discount(&publisher->totals, durable, failed);
     index_freshen(publisher->options.verb, publisher->options.directory, NULL);
     return code;
 }
