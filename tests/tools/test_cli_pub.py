@@ -2,6 +2,8 @@
 """What goes in by `daybook pub` comes out again, and what cannot go in is named."""
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import socket
@@ -12,9 +14,9 @@ import time
 from collections import Counter
 
 import framed
-from cli_support import (DAYBOOKD, DAMAGE, FAILURE, INCOMPLETE, UNREACHABLE, USAGE, daemon, daybook,
-                         event_lines, jsonl, main, promise, same, segment_files, signals, start,
-                         write)
+from cli_support import (DAYBOOK, DAYBOOKD, DAMAGE, FAILURE, INCOMPLETE, UNREACHABLE, USAGE, daemon,
+                         daybook, environment, event_lines, jsonl, main, promise, same,
+                         segment_files, signals, start, write)
 
 COUNT = 1402
 
@@ -345,6 +347,27 @@ def witness(directory):
     result = daybook("verify", "-D", directory, expect=DAMAGE)
     assert "sequences 11-20 are lost" in result.text, result.text
     assert len(daybook("read", "-D", directory, expect=None).lines) == 10
+
+
+@promise("without a daemon a full disk ends pub with what is stored, and what is not, counted right")
+def full_disk(directory):
+    """The disk is full where RLIMIT_FSIZE says so, behind the first segment of 1 MiB."""
+    lines = "".join(json.dumps({"topic": "t", "payload": {"n": n, "text": os.urandom(2000).hex()}})
+                    + "\n" for n in range(1000))
+    done = subprocess.run(
+        [DAYBOOK, "pub", "-D", directory], input=lines, capture_output=True, text=True,
+        env=environment(), restore_signals=False, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)))
+    assert done.returncode == FAILURE, done
+    assert "no room for a new segment" in done.stderr, done.stderr
+    counts = re.search(r"([\d,]+) events? stored durably .*, (\d+) not stored for lack of space",
+                       done.stderr)
+    assert counts, done.stderr
+    stored = int(counts[1].replace(",", ""))
+    there = daybook("read", "-D", directory, "-n", "all", "-o", "json").events
+    assert [event["payload"]["n"] for event in there] == list(range(stored)), (stored, len(there))
+    daybook("pub", "-D", directory, stdin=lines)
+    assert len(daybook("read", "-D", directory, "-n", "all").lines) == stored + 1000
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ struct publisher_totals {
     uint64_t unknown;        /* sent, and nobody knows */
     uint64_t sequence_first; /* of ours, 0 when not known */
     uint64_t sequence_last;
-    bool embedded; /* without a daemon */
+    bool embedded;      /* without a daemon */
     uint64_t withdrawn; /* without a daemon: taken, and given back because the disk is full */
     bool disk_full;
 };
