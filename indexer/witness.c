@@ -12,6 +12,8 @@
 #include "segment/set.h"
 
 #define POLL_NS (INT64_C(10) * 1000000)
+/* How long a database that is just being made may look like a broken one. */
+#define MAKING_NS (INT64_C(1000) * 1000000)
 
 static enum error_code read_state(const char *path, struct indexer_schema_state *state_out,
                                   struct error *error)
@@ -110,12 +112,17 @@ struct wish {
 static enum error_code wait_for(const char *path, const struct wish *wish, int timeout_ms,
                                 struct error *error)
 {
-    int64_t deadline = clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+    int64_t began = clock_monotonic_ns();
+    int64_t deadline = began + (int64_t)timeout_ms * 1000000;
     for (;;) {
         struct indexer_schema_state state;
         enum error_code code = read_state(path, &state, error);
-        /* A follower that is just making or replacing the index is no failure. */
-        if (code && code != ERROR_NOT_FOUND && code != ERROR_BUSY)
+        /*
+         * A follower that is just making or replacing the index is no failure. Between its files'
+         * coming and going SQLite has many names for what it finds.
+         */
+        if (code && code != ERROR_NOT_FOUND && code != ERROR_BUSY &&
+            clock_monotonic_ns() - began >= MAKING_NS)
             return code;
         if (!code && state.last_sequence >= wish->last_sequence && state.bound >= wish->bound)
             return OK;
