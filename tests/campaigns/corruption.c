@@ -59,6 +59,7 @@ struct segment_flips {
     struct buffer scratch;
     uint64_t used; /* behind the last block */
     uint64_t cases[PLACES];
+    uint64_t struck; /* different bytes, of which a random bit was flipped */
     uint64_t undetected, whole, different, as_torn;
 };
 
@@ -186,6 +187,7 @@ static void flip_bytes(struct segment_flips *flips, uint64_t stride, uint64_t wh
         unsigned bit = (unsigned)chance_below(&random, 8);
         size_t block = SIZE_MAX;
         flip_one(flips, offset, bit);
+        flips->struck++;
         if (whole-- > 0)
             continue;
         whole = 2 * chance_below(&random, whole_stride);
@@ -280,6 +282,7 @@ static void report_flips(const struct segment_flips *flips, const char *what)
         campaign_count(flips->cases[i], "flipped bits in the %s of %s", place_names[i], what);
         sum += flips->cases[i];
     }
+    campaign_count(flips->struck, "bytes of %s, one bit flipped in each", what);
     campaign_count(flips->whole, "of them through verify, reader and writer on files");
     campaign_count(flips->as_torn, "of these told as a torn tail, which is cut");
     campaign_say(&campaign, flips->undetected == 0,

@@ -33,7 +33,7 @@ static void report(struct campaign *campaign, const struct torture_crash_counts 
         {counts->by_unit[0], "power cuts by sectors of 512 bytes"},
         {counts->by_unit[1], "power cuts by pages of 4 KiB"},
         {counts->by_unit[2], "power cuts by folios of 1 MiB"},
-        {counts->kills, "kills"},
+        {counts->kills, "kills of the simulated process"},
         {counts->exhaustive, "states of exhaustive enumerations"},
         {counts->exhausted, "moments of which every subset of dirty units was tried"},
         {counts->second, "second crashes, inside of a recovery"},

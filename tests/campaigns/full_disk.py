@@ -37,6 +37,7 @@ from power_stack import Missing, in_namespaces  # noqa: E402
 from small_disks import KINDS, MIB, Disk  # noqa: E402
 
 WHAT = "full disks"
+PACE_S = 0.004   # between two frames, until the disk is full: or the log would be what fills it
 ANSWER_S = 10    # a refusal or an ack later than this is a hang; the worst is printed
 RECOVERY_S = 60  # btrfs gives deleted space back when it likes
 PHASES = ("append", "roll", "index", "retention", "stop", "kill")
@@ -61,6 +62,7 @@ class Producer(threading.Thread):
         self.failures = set()  # what was said when the log failed
         self.worst_s = 0
         self.stopping = False
+        self.pace_s = PACE_S
         self.fault = None
         self.count = 0
         self.number = 0
@@ -85,8 +87,7 @@ class Producer(threading.Thread):
                 refused = len(self.refused)
                 self.publish(connection, events)
                 self.unsent = None
-                if len(self.refused) > refused:
-                    time.sleep(0.02)
+                time.sleep(0.02 if len(self.refused) > refused else self.pace_s)
 
     def make(self):
         """[(id, number, payload)…]"""
@@ -190,8 +191,8 @@ class Case:
             self.check_alive()
             if time.monotonic() > end:
                 status = self.status() if self.daemon.process.poll() is None else None
-                raise AssertionError("%s: not within %d s; free %d; %s" % (
-                    what, limit, self.disk.free(), status))
+                raise AssertionError("%s: not within %d s; free %d, the stranger's file %d; %s" % (
+                    what, limit, self.disk.free(), self.disk.filled(), status))
             time.sleep(0.01)
 
     def check_alive(self):
@@ -238,6 +239,8 @@ class Case:
         if self.phase in ("retention", "stop", "kill") or self.dice.random() < 0.4:
             rest = 0
         self.disk.fill(rest + self.dice.randrange(0, 4096) * (rest > 0))
+        for producer in self.producers:
+            producer.pace_s = 0
 
     def await_full(self):
         """The rest of the room is used up by the log itself, and by the stranger."""
@@ -257,8 +260,9 @@ class Case:
 
     def look(self, index=True):
         """Who only reads is served. Not always by SQLite: to open a database needs some room."""
+        full = self.daemon.process.poll() is None and self.status()["disk_full"]
         told = json.loads(daybook("status", "-D", self.directory, "-o", "json").text)
-        if told["answering"] and self.status()["disk_full"]:
+        if full and told["answering"]:
             assert "new events are refused: " in told["trouble"], told
         asked = [["read", "-n", "5", "-o", "json"]]
         if index:  # one of them: each waits 2 s for an index that cannot be brought up to date

@@ -116,6 +116,13 @@ class Disk:
             with contextlib.suppress(OSError):
                 os.ftruncate(file.fileno(), end)
 
+    def filled(self):
+        """How much the stranger's file takes."""
+        try:
+            return os.stat(self.filler).st_size
+        except FileNotFoundError:
+            return 0
+
     def empty(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.filler)

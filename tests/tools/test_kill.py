@@ -342,7 +342,7 @@ def report(results):
             total("acks"), total("resent"), total("sql rows")))
     if KILLS >= 500:
         assert total("deleted") > 0 and total("retentions_killed") > 0, "retention had nothing to do"
-    print("cases: %d kills" % total("kills"))
+    print("cases: %d kills of a daemon" % total("kills"))
 
 
 def main():
