@@ -215,9 +215,10 @@ test: $(BUILD)/setup-test.stamp ## build and run every test; ends with `N passed
 check: test ## the same as test
 .PHONY: test-nightly planted coverage
 test-nightly: $(BUILD)/setup-nightly.stamp ## the campaigns with large numbers, at most an hour
-	@echo 'building: release, with ASan and UBSan, the fuzz targets'
+	@echo 'building: release, with ASan and UBSan, for valgrind, the fuzz targets'
 	@$(MAKE) -s $(JOBS) --no-print-directory test-programs campaigns
 	@$(MAKE) -s $(JOBS) --no-print-directory asan
+	@$(MAKE) -s $(JOBS) --no-print-directory BUILD=$(BUILD)/valgrind CFLAGS='-O1 -g' PLAIN_RUNNER=1 test-programs
 	@$(MAKE) -s $(JOBS) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ_FLAGS)' fuzz-programs
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/nightly $(TESTS)
 $(BUILD)/setup-nightly.stamp: tools/setup

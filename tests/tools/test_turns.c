@@ -49,6 +49,21 @@ Test(turns, who_has_used_up_its_share_waits_behind_all_others, .init = setup)
     cr_assert_not(turns_are_due(&turns));
 }
 
+Test(turns, who_does_not_finish_within_its_turn_is_not_light_whatever_it_has_saved, .init = setup)
+{
+    struct list_link round;
+    heavy.cut_short = true;
+    turns_add(&turns, &heavy, 1000 * ms);
+    turns_take_light(&turns, &round);
+    cr_assert(list_is_empty(&round));
+    cr_assert_eq(turns_take_heavy(&turns), &heavy);
+    heavy.cut_short = false;
+    turns_add(&turns, &heavy, 1001 * ms);
+    turns_take_light(&turns, &round);
+    cr_assert(is_in_round(&round, &heavy));
+    clear(&round);
+}
+
 Test(turns, the_share_comes_back_with_time_and_debts_are_bounded, .init = setup)
 {
     struct list_link round;

@@ -233,6 +233,7 @@ struct turn {
     int64_t end_ns;
     size_t since_bytes;
     unsigned since_units;
+    bool over;
 };
 
 static struct turn begin_turn(void)
@@ -248,7 +249,8 @@ static bool turn_is_over(struct turn *turn, size_t bytes)
         return false;
     turn->since_units = 0;
     turn->since_bytes = 0;
-    return clock_monotonic_ns() >= turn->end_ns;
+    turn->over = clock_monotonic_ns() >= turn->end_ns;
+    return turn->over;
 }
 
 /* Take frame after frame (line after line) until something is missing, or the turn is over. */
@@ -408,6 +410,7 @@ void connection_turn(struct connection *connection)
         input_park(&connection->input, server_input_pool(connection->server));
     flush_answers(connection);
     count_answers(connection);
+    connection->cut_short = turn.over;
 }
 
 bool connection_has_work(const struct connection *connection)

@@ -89,6 +89,7 @@ struct connection {
     int64_t blocked_since_ns; /* 0: no answer is waiting for the client */
 
     int64_t credit_ns, credited_ns; /* of the network thread's time (turns.h) */
+    bool cut_short;                 /* its last turn was, by the clock: there is more to do */
 
     struct list_link in_all;     /* in the order of their last bytes */
     struct list_link in_ready;   /* has work to do now */
