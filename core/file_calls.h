@@ -52,7 +52,8 @@ struct file_calls {
     int (*lock)(int fd, int command, struct flock *lock);
     /*
      * ioctl(2), FS_IOC_SETFLAGS with FS_NOCOW_FL, on an empty file or on a directory, for its new
-     * files: blocks stay where they are when they are overwritten. Fails where that means nothing. NULL: not to be had.
+     * files: blocks stay where they are when they are overwritten. Fails where that means nothing.
+     * NULL: not to be had.
      */
     int (*keep_in_place)(int fd);
     /* flock(2), LOCK_EX | LOCK_NB, of a directory. NULL: there is nobody else. */

@@ -292,8 +292,7 @@ static enum error_code parse_relative(const char *text, size_t text_bytes, int64
     if (code)
         return code;
     int64_t time_ns;
-    if (__builtin_add_overflow(now_ns, text[0] == '-' ? -ns : ns, &time_ns) ||
-        time_ns == INT64_MIN)
+    if (__builtin_add_overflow(now_ns, text[0] == '-' ? -ns : ns, &time_ns) || time_ns == INT64_MIN)
         return refuse_range(text, text_bytes, error);
     *time_ns_out = time_ns;
     return OK;

@@ -28,7 +28,8 @@ enum {
     INDEXER_SCHEMA_VERSION = 1,                 /* user_version */
 };
 
-/* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text. */
+/* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text.
+ */
 #define INDEXER_GAP_UNREPAIRED "damage, not repaired"
 
 /* The single row of the table state. */

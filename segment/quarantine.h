@@ -19,7 +19,8 @@
 enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_name,
                                         uint64_t offset_first, uint64_t offset_end, char *name_out,
                                         size_t name_size, struct error *error);
-/* Was this done before for bytes from this offset on? Then `name_out` gets the first copy's name. */
+/* Was this done before for bytes from this offset on? Then `name_out` gets the first copy's name.
+ */
 bool segment_quarantine_find(int log_fd, const char *segment_name, uint64_t offset_first,
                              char *name_out, size_t name_size);
 /*

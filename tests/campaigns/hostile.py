@@ -185,6 +185,7 @@ class Campaign:
         self.quiet = []  # (begin, end) without any attack
         self.failures = []
         self.helpers = []
+        self.again = None  # names, when only these are measured once more
         self.started = 0  # attackers, ever
         self.watched = None
         self.base_sockets = self.base_others = 0
@@ -266,6 +267,8 @@ class Campaign:
     def chosen(self):
         for name, function, options in attacks:
             if self.options.only and self.options.only not in name:
+                continue
+            if self.again and name not in self.again:
                 continue
             if options.get("many", CONNECTIONS) != self.options.connections:
                 continue
@@ -357,8 +360,8 @@ def median(values):
 
 def judge(campaign, honest):
     """Per attack: cases, p99 beside it and without, each the median over its turns, so that one
-    stumble of the disk decides nothing. Returns those that cost too much."""
-    too_dear = []
+    stumble of the disk decides nothing. Returns those that cost too much, by name."""
+    too_dear = {}
     options = {name: o for name, _, o in attacks}
     print("# %-58s %8s %9s %9s %6s" % ("attack", "cases", "p99 us", "without", "ratio"))
     for name in dict.fromkeys(turn.name for turn in campaign.turns):
@@ -369,7 +372,7 @@ def judge(campaign, honest):
                                              quiet / 1000, beside / max(1, quiet)))
         if options.get(name, {}).get("strict", True) and beside > max(RATIO_MAX * quiet,
                                                                       quiet + GRACE_NS):
-            too_dear.append("%s: %d us, without it %d us" % (name, beside / 1000, quiet / 1000))
+            too_dear[name] = "%s: %d us, without it %d us" % (name, beside / 1000, quiet / 1000)
     return too_dear
 
 
@@ -434,15 +437,17 @@ def conclude(campaign, report):
     check_log(os.path.join(campaign.directory, "log"), len(honest.took))
     report.say("every honest event is there exactly once, nothing of a bad frame, and no damage")
     too_dear = judge(campaign, honest)
-    if campaign.options.strict:
+    told = "; ".join(too_dear.values())
+    if campaign.options.strict and (campaign.again or not too_dear):
         report.say("the honest producer's p99 is at most twice its baseline beside each attack",
-                   "; ".join(too_dear))
+                   told)
     elif too_dear:
-        print("# dearer than twice the baseline in this run: " + "; ".join(too_dear))
+        print("# dearer than twice the baseline in this run: " + told)
     turns = [t for t in campaign.turns]
     print("cases: %d kinds of attack" % sum(1 for _ in campaign.chosen()))
     print("cases: %d attacks on a busy daemon" % sum(t.cases for t in turns))
     print("cases: %d honest events beside them" % len(honest.took))
+    return set(too_dear)
 
 
 def parse():
@@ -455,18 +460,20 @@ def parse():
     return parser.parse_args()
 
 
-def run_campaign(options, connections, report):
-    """With a daemon that allows so many connections, the attacks that are meant for such a one."""
+def run_campaign(options, connections, report, again=None):
+    """With a daemon that allows so many connections, the attacks that are meant for such a one, or
+    those of them that are named again. Returns which of them cost too much."""
     options.connections = connections
     directory = tempfile.mkdtemp(prefix="daybook-hostile.", dir=os.environ.get("TMPDIR", "/var/tmp"))
     campaign = Campaign(options, directory)
+    campaign.again = again or None
     try:
         if not list(campaign.chosen()):
-            return
+            return set()
         print("# a daemon that takes up to %d connections" % connections)
         campaign.start()
         campaign.run()
-        conclude(campaign, report)
+        return conclude(campaign, report)
     except Exception as failure:  # pylint: disable=broad-except
         traceback.print_exc(file=sys.stdout)
         if campaign.failures:
@@ -478,6 +485,19 @@ def run_campaign(options, connections, report):
     finally:
         campaign.end()
         shutil.rmtree(directory, ignore_errors=True)
+    return set()
+
+
+def run_twice(options, connections, report):
+    """A hundred honest events beside a turn make a rough p99, and 67 attacks make 67 chances to be
+    unlucky: with --strict, who costs too much is measured again, three times as long, and that
+    counts."""
+    too_dear = run_campaign(options, connections, report)
+    if too_dear and options.strict:
+        print("# measured again: " + ", ".join(sorted(too_dear)))
+        options.cases *= 3
+        run_campaign(options, connections, report, too_dear)
+        options.cases //= 3
 
 
 def main():
@@ -488,12 +508,12 @@ def main():
         with contextlib.suppress(PermissionError):
             os.nice(-15)  # daemon and honest producers: other business of the machine is not asked
     report = Report(options.seed)
-    run_campaign(options, CONNECTIONS, report)
+    run_twice(options, CONNECTIONS, report)
     if SANITIZED:
         return 1 if report.failed else 0
     crowd = 10000
     if limit[1] >= crowd + 1000:
-        run_campaign(options, crowd, report)
+        run_twice(options, crowd, report)
     else:
         print("# no %d connections: this machine allows %d descriptors" % (crowd, limit[1]))
     return 1 if report.failed else 0

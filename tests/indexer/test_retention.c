@@ -490,7 +490,8 @@ Test(retention, bears_times_from_files_that_are_further_apart_than_numbers_reach
     file_close(&fd);
 }
 
-/* The first run of all has no earlier one to compare with: who fills the index has noted the time. */
+/* The first run of all has no earlier one to compare with: who fills the index has noted the time.
+ */
 Test(retention, sees_a_jump_of_the_clock_that_came_before_its_first_run)
 {
     write_segments();

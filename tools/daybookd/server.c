@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -374,8 +375,15 @@ static void give_turns(struct server *server)
     }
     int64_t end_ns = now_ns + TURNS_HEAVY_ROUND_NS;
     struct connection *heavy;
-    while (now_ns < end_ns && (heavy = turns_take_heavy(&server->turns)) != NULL)
+    bool any_heavy = false;
+    while (now_ns < end_ns && (heavy = turns_take_heavy(&server->turns)) != NULL) {
+        any_heavy = true;
         give_turn(server, heavy, &now_ns);
+    }
+    /* Where processors are few: or the kernel would let this thread work for milliseconds before
+     * the committer, or a client with an answer to read, gets its time. */
+    if (any_heavy)
+        sched_yield();
     relieve_answers(server);
     intake_kick(&server->intake);
 }

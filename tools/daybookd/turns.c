@@ -16,14 +16,13 @@ static void refill(struct connection *connection, int64_t now_ns)
 /*
  * Strangers come last: or who connects again for each frame would never use up its allowance. Who
  * is on its way out only costs memory and a place as long as it waits. Who does not finish within a
- * turn is not light whatever it has saved up: or twenty clients, each with a share of its own, would
- * take twenty turns before everybody else's next.
+ * turn is not light whatever it has saved up: or twenty clients, each with a share of its own,
+ * would take twenty turns before everybody else's next.
  */
 static bool is_light(const struct connection *connection)
 {
     bool known = connection->session.welcomed || connection->lines.count > 0;
-    return connection->closing ||
-           (known && !connection->cut_short && connection->credit_ns >= 0);
+    return connection->closing || (known && !connection->cut_short && connection->credit_ns >= 0);
 }
 
 void turns_add(struct turns *turns, struct connection *connection, int64_t now_ns)
