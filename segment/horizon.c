@@ -85,28 +85,26 @@ static void raise_limit(struct segment_horizon *horizon, uint64_t limit)
 }
 
 /*
- * Behind damage in the middle of the last segment: the last sequence of a block that is intact.
- * Only where being in the file means being on the disk.
+ * Behind damage in the middle of the last segment: the last sequence that a block's header names. A
+ * body may be damaged as well: then those events are lost, and readers have to hear of it. Only
+ * where being in the file means being on the disk.
  */
-static enum error_code find_last_intact(const struct segment_horizon *horizon,
-                                        const struct segment_set_segment *last, uint64_t from,
-                                        uint64_t *sequence_out, struct error *error)
+static enum error_code find_last_named(const struct segment_horizon *horizon,
+                                       const struct segment_set_segment *last, uint64_t from,
+                                       uint64_t *sequence_out, struct error *error)
 {
     struct segment_view view = {0};
     enum error_code code =
         segment_view_open(&view, horizon->segments_fd, last, horizon->log_id, error);
     while (!code) {
         struct segment_format_block_header header;
-        const uint8_t *raw = NULL;
         code = segment_view_find(&view, from, &header, error);
         if (code)
             break;
-        from = header.offset + FORMAT_ALIGNMENT;
-        if (segment_view_body(&view, &header, &raw, NULL))
-            continue;
+        uint64_t sequence = header.sequence_first + header.event_count - 1;
         from = header.offset + header.size_bytes;
-        if (header.sequence_first + header.event_count - 1 > *sequence_out)
-            *sequence_out = header.sequence_first + header.event_count - 1;
+        if (sequence > *sequence_out)
+            *sequence_out = sequence;
     }
     segment_view_release(&view);
     return code == ERROR_END ? OK : code;
@@ -193,7 +191,7 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
     if ((on_disk || (finished && basis->page)) && scan.sequence_next - 1 > limit)
         limit = scan.sequence_next - 1;
     if (on_disk && scan.verdict == RECOVERY_CORRUPT)
-        code = find_last_intact(horizon, &last, scan.end_offset, &limit, error);
+        code = find_last_named(horizon, &last, scan.end_offset, &limit, error);
     if (!code)
         *limit_out = limit;
     return code;

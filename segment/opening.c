@@ -227,7 +227,8 @@ static void add_gap(struct opening_work *work, uint64_t first, uint64_t last,
 
 /*
  * A recovery that found a damaged tail and was itself interrupted has left zeros or a seal there,
- * and its report was never told; what it has put into quarantine still tells.
+ * and its report was never told; what it has put into quarantine still tells. Zeros behind a stop
+ * mark would even look like a clean stop, and the sequences behind it would be given again.
  */
 static void recall_damage(struct opening_work *work)
 {
@@ -238,8 +239,8 @@ static void recall_damage(struct opening_work *work)
         offset -= scan->last_size_bytes;
     work->damaged_tail =
         scan->verdict == RECOVERY_DAMAGED_TAIL ||
-        ((scan->verdict == RECOVERY_SEALED || scan->verdict == RECOVERY_END ||
-          scan->verdict == RECOVERY_TORN) &&
+        ((scan->verdict == RECOVERY_CLEAN || scan->verdict == RECOVERY_SEALED ||
+          scan->verdict == RECOVERY_END || scan->verdict == RECOVERY_TORN) &&
          segment_quarantine_find(work->out.log_fd, work->last->name, offset,
                                  work->report->quarantined, sizeof work->report->quarantined));
 }
@@ -255,9 +256,6 @@ static void plan_gap(struct opening_work *work)
     uint64_t first = scan->sequence_next;
     uint64_t last = scan->sequence_seen;
 
-    /* A seal may be the work of a recovery that was interrupted, so only a stop mark is clean. */
-    if (scan->verdict == RECOVERY_CLEAN)
-        return;
     enum segment_format_gap_cause cause =
         work->damaged_tail ? FORMAT_GAP_DAMAGED_TAIL : FORMAT_GAP_TORN_TAIL;
     if (work->lost_last >= first) {
@@ -430,9 +428,10 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
 
     if (scan->verdict == RECOVERY_CORRUPT)
         return refuse_corrupt(work, error);
-    if (scan->verdict == RECOVERY_CLEAN)
-        return resume_last(work, &work->out.writer, error);
     recall_damage(work);
+    /* A seal may be the work of a recovery that was interrupted, so only a stop mark is clean. */
+    if (scan->verdict == RECOVERY_CLEAN && !work->damaged_tail)
+        return resume_last(work, &work->out.writer, error);
     plan_gap(work);
     if (scan->verdict == RECOVERY_SEALED) {
         code = finish_seal(work, &predecessor, error);

@@ -139,8 +139,8 @@ static const char *first_segment(void)
     return scratch_path("log/segments/00000000000000000001.seg");
 }
 
-/* Where the blocks of the first segment begin; the last one found ends the list. */
-static size_t find_blocks(uint64_t offsets[16])
+/* Where the blocks of a segment begin; the last one found ends the list. */
+static size_t find_blocks_of(const char *path, uint64_t offsets[16])
 {
     struct segment_format_segment_header header;
     static uint8_t bytes[1 << 20];
@@ -148,7 +148,7 @@ static size_t find_blocks(uint64_t offsets[16])
     uint32_t checksum;
     size_t count = 0;
 
-    scratch_read(first_segment(), 0, bytes, sizeof bytes);
+    scratch_read(path, 0, bytes, sizeof bytes);
     cr_assert_eq(segment_format_decode_segment_header(bytes, &header, &checksum), FORMAT_VALID);
     uint32_t seed = segment_format_seed(header.log_id, header.sequence_first);
     struct segment_format_block_header block;
@@ -158,6 +158,11 @@ static size_t find_blocks(uint64_t offsets[16])
         at += block.size_bytes;
     }
     return count;
+}
+
+static size_t find_blocks(uint64_t offsets[16])
+{
+    return find_blocks_of(first_segment(), offsets);
 }
 
 /* As if the machine had been restarted since: the page names another boot. */
@@ -632,6 +637,39 @@ Test(recovery, still_tells_of_a_damaged_tail_that_an_interrupted_recovery_has_cu
     close_log();
 }
 
+/* The same behind a stop mark: zeros behind it must not pass for the clean stop that it was. */
+Test(recovery, gives_no_number_again_when_it_was_interrupted_behind_a_stop_mark)
+{
+    uint64_t offsets[16];
+
+    open_log();
+    two_commits();
+    close_log();
+    size_t blocks = find_blocks(offsets);
+    killed_after(only_gamma);
+    lose_power();
+    size_t more = find_blocks(offsets);
+    cr_assert_eq(more, blocks + 2);
+    /* A disk that tears: one sector held gamma and what vouched for it. */
+    for (size_t i = blocks; i < more; i++)
+        scratch_flip(first_segment(), offsets[i] + 20, 0x04);
+    scratch_copy(scratch_path("log"), scratch_path("before"));
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL);
+    close_log();
+    /* As if that had ended when the tail was zeros, before anything else. */
+    scratch_copy(scratch_path("log/quarantine"), scratch_path("before/quarantine"));
+    cr_assert_eq(rename(scratch_path("log"), scratch_path("after")), 0);
+    cr_assert_eq(rename(scratch_path("before"), scratch_path("log")), 0);
+    scratch_fill(first_segment(), offsets[blocks], 1024, 0);
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL);
+    cr_assert_neq(report.quarantined[0], 0);
+    cr_assert_gt(append("delta"), 3, "number 3 was gamma's");
+    close_log();
+    expect_events("alpha", "beta", "delta", NULL);
+}
+
 /* A block of two events, then a group of two blocks. */
 static void two_blocks_in_one_commit(void)
 {
@@ -659,6 +697,28 @@ Test(recovery, names_every_event_of_a_promised_block_whose_body_is_bad)
     cr_assert_eq(try_open(), ERROR_DAMAGED);
     cr_assert_not_null(strstr(error.text, "events 1 to 2 are damaged or lost"), "%s", error.text);
     cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
+    segment_reader_close(reader);
+}
+
+/* What vouches for a snapshot of producers is a block of events, and both are damaged. */
+Test(recovery, leaves_no_reader_without_a_word_when_only_a_header_names_what_is_lost)
+{
+    uint64_t offsets[16];
+    struct segment_reader *reader;
+    struct event event;
+
+    killed_after(by_producers);
+    killed_after(only_gamma);
+    lose_power();
+    const char *second = scratch_path("log/segments/%020d.seg", 4);
+    cr_assert_eq(find_blocks_of(second, offsets), 2);
+    scratch_flip(second, offsets[0] + 110, 0x04);
+    scratch_flip(second, offsets[1] + 110, 0x04);
+    cr_assert_eq(try_open(), ERROR_DAMAGED);
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
     cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
     segment_reader_close(reader);
 }
