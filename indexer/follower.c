@@ -13,6 +13,7 @@
 #include "indexer/database.h"
 #include "indexer/retire.h"
 #include "indexer/store.h"
+#include "indexer/witness.h"
 #include "indexer/writer.h"
 #include "segment/bound.h"
 #include "segment/lock.h"
@@ -67,13 +68,21 @@ static void close_database(struct indexer_follower *follower)
 }
 
 /*
- * An empty index of this log begins at the lower bound: what is below was never its business.
+ * Where an empty index begins: at the lower bound, for what is below was never its business. When
+ * that file is damaged nobody knows, and what the reader takes instead, the first segment that is
+ * there, must not look like something that the index had seen by itself.
  */
+static uint64_t fresh_bound(const struct indexer_follower *follower)
+{
+    uint64_t bound;
+    bool damaged = segment_bound_load(follower->log_fd, &bound, NULL) == ERROR_DAMAGED;
+    return damaged ? 1 : segment_reader_bound(follower->reader);
+}
+
 static enum error_code open_database(struct indexer_follower *follower, struct error *error)
 {
     struct indexer_store_place place = {follower->log_fd, follower->path, follower->name};
-    /* Where the file is damaged the reader takes the first segment that is there. */
-    struct indexer_schema_state fresh = {.bound = segment_reader_bound(follower->reader)}, state;
+    struct indexer_schema_state fresh = {.bound = fresh_bound(follower)}, state;
     fresh.last_sequence = fresh.bound - 1;
     memcpy(fresh.log_id, segment_reader_log_id(follower->reader), sizeof fresh.log_id);
 
@@ -115,7 +124,8 @@ static enum error_code rebuild_database(struct indexer_follower *follower, const
  * The index only takes in what was durable. When it has more than the log, the log has lost
  * something: that must be looked at, not covered up by a new index (D7).
  */
-static enum error_code check_not_ahead(struct indexer_follower *follower, struct error *error)
+static enum error_code check_not_ahead(struct indexer_follower *follower, uint64_t indexed,
+                                       struct error *error)
 {
     bool live = segment_reader_is_live(follower->reader);
     bool held = false;
@@ -123,7 +133,7 @@ static enum error_code check_not_ahead(struct indexer_follower *follower, struct
     if (code)
         return code;
     uint64_t watermark = segment_reader_watermark(follower->reader);
-    if (follower->last_sequence <= watermark || follower->last_sequence < follower->bound)
+    if (indexed <= watermark || indexed < follower->bound)
         return OK;
     if (held && !live)
         return error_set(error, ERROR_BUSY, "the log is being recovered; try again");
@@ -132,7 +142,7 @@ static enum error_code check_not_ahead(struct indexer_follower *follower, struct
                      "durable, but the log ends at %llu; 'daybook verify' names what is missing, "
                      "'daybook verify --repair --accept-loss' puts it on record and goes on with "
                      "what is left",
-                     follower->path, follower->name, (unsigned long long)follower->last_sequence,
+                     follower->path, INDEXER_DATABASE_NAME, (unsigned long long)indexed,
                      (unsigned long long)watermark);
 }
 
@@ -182,7 +192,7 @@ static enum error_code check_last_block(struct indexer_follower *follower, bool 
 
 static enum error_code check_against_log(struct indexer_follower *follower, struct error *error)
 {
-    enum error_code code = check_not_ahead(follower, error);
+    enum error_code code = check_not_ahead(follower, follower->last_sequence, error);
     bool same = true;
     if (!code)
         code = check_last_block(follower, &same, error);
@@ -252,6 +262,10 @@ enum error_code indexer_follower_open_rebuild(const char *path,
         code = indexer_database_remove(follower->log_fd, INDEXER_REBUILD_NAME, error);
     if (!code)
         code = open_database(follower, error);
+    /* The old index goes; what only it knows of the log must not go with it. */
+    uint64_t indexed = 0;
+    if (!code && !indexer_witness(path, &indexed, NULL))
+        code = check_not_ahead(follower, indexed, error);
     if (code) {
         indexer_follower_close(follower);
         error_prefix(error, "index of '%s'", path);

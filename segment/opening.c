@@ -328,6 +328,10 @@ static enum error_code cut_tail(struct opening_work *work, struct error *error)
 static enum error_code resume_last(struct opening_work *work, struct segment_writer **writer_out,
                                    struct error *error)
 {
+    /* A log that was written with a smaller one before: from here on each commit begins as asked.
+     */
+    if (work->last->header.commit_align < work->options->commit_align)
+        work->last->header.commit_align = work->options->commit_align;
     struct segment_writer_resume resume = {
         .segments_fd = work->out.segments_fd,
         .write_by_map = work->options->write_path == LOG_WRITE_MMAP,

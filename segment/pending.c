@@ -554,6 +554,9 @@ void segment_pending_fail(struct segment_pending *pending, const struct error *w
     pthread_mutex_lock(&pending->mutex);
     if (!pending->failure.code)
         pending->failure = *why;
+    /* No space, when it ends the log, is no refusal: nobody knows what was stored. */
+    if (pending->failure.code == ERROR_NO_SPACE)
+        pending->failure.code = ERROR_IO;
     pthread_cond_broadcast(&pending->progress);
     pthread_mutex_unlock(&pending->mutex);
 }

@@ -77,6 +77,8 @@ enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_
         code = file_sync_data(copy_fd, name_out, error);
     if (!code)
         code = file_sync_directory(directory_fd, "quarantine", error);
+    if (code && copy_fd >= 0) /* half a copy must not keep the room that is missing */
+        file_unlink(directory_fd, name_out, NULL);
     file_close(&copy_fd);
     file_close(&directory_fd);
     return code ? error_prefix(error, "keep damaged bytes of segment %s", segment_name) : OK;

@@ -90,11 +90,12 @@ struct walk {
     uint64_t stop_last; /* of the block at the stop, when only its body is bad */
 };
 
+/* More than so many are never on their way (segment/pending.c); a torn tail may hold anything. */
 static void note_sequences(struct segment_recovery_scan *scan,
                            const struct segment_format_block_header *header)
 {
     uint64_t last = header->sequence_first + header->event_count - 1;
-    if (last > scan->sequence_seen)
+    if (last > scan->sequence_seen && last - scan->sequence_next < FORMAT_UNDURABLE_EVENTS_MAX)
         scan->sequence_seen = last;
 }
 

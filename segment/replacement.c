@@ -247,8 +247,11 @@ enum error_code segment_replacement_write(const struct segment_replacement_start
         code = create_file(&replacement, error);
     if (!code)
         code = write_all(&replacement, error);
-    if (!code)
+    if (!code) {
+        /* Who reads it back is to see what the disk has. */
+        file_drop_cache(replacement.fd, 0, replacement.header.size_bytes);
         describe(&replacement, written_out);
+    }
     file_close(&replacement.fd);
     segment_seal_release(&replacement.seal);
     buffer_release(&replacement.encoded);

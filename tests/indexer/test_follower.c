@@ -509,6 +509,8 @@ Test(follower, that_is_ahead_of_its_log_reports_lost_data_and_keeps_the_evidence
     cr_assert_not_null(strstr(error.text, "evidence of lost log data"), "%s", error.text);
     cr_assert_not_null(strstr(error.text, "up to 200"), "%s", error.text);
     cr_assert_not_null(strstr(error.text, "ends at 100"), "%s", error.text);
+    cr_assert_eq(indexer_reindex(scene_directory(), NULL, NULL, NULL, &error), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "evidence of lost log data"), "%s", error.text);
     cr_assert_eq(scene_number("SELECT max(seq) FROM events"), 200);
 }
 

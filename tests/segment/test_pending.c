@@ -108,6 +108,17 @@ Test(pending, an_outcome_that_nobody_knows_is_called_unknown)
     cr_assert_str_eq(error.text, "the outcome of events 11 to 11 is unknown: the disk is broken");
 }
 
+/* Elsewhere "no space" says that nothing was stored: whoever believes it sends again, and doubles.
+ */
+Test(pending, no_space_that_ends_the_log_is_not_taken_for_a_refusal)
+{
+    struct error why = {.code = ERROR_NO_SPACE, .text = "cannot sync"};
+    begin(1 << 20, false);
+    append_well("", 0);
+    segment_pending_fail(pending, &why);
+    cr_assert_eq(segment_pending_wait(pending, 10, &error), ERROR_IO);
+}
+
 Test(pending, what_is_durable_was_written)
 {
     begin(1 << 20, false);

@@ -52,12 +52,14 @@ static uint64_t witness;
 static enum segment_log_write_path write_path;
 static uint64_t segment_bytes = 1 << 20;
 static size_t block_bytes;
+static uint32_t commit_align;
 
 static enum error_code try_open(void)
 {
     struct segment_log_options options = {
         .segment_bytes = segment_bytes, .witness_sequence = witness, .write_path = write_path};
     options.block_bytes_max = block_bytes;
+    options.commit_align = commit_align;
     return segment_log_open(scratch_path("log"), &options, &log, &report, &error);
 }
 
@@ -634,6 +636,57 @@ Test(recovery, still_tells_of_a_damaged_tail_that_an_interrupted_recovery_has_cu
     cr_assert_neq(report.quarantined[0], 0);
     cr_assert_eq(report.gap_cause, FORMAT_GAP_DAMAGED_TAIL);
     cr_assert_eq(report.gap_last + 1, next);
+    close_log();
+}
+
+Test(recovery, goes_on_with_the_alignment_that_is_asked_for_in_the_same_segment)
+{
+    uint64_t offsets[16];
+
+    open_log();
+    two_commits();
+    close_log();
+    size_t blocks = find_blocks(offsets);
+    commit_align = 4096;
+    open_log();
+    append("gamma");
+    commit();
+    size_t more = find_blocks(offsets);
+    cr_assert_gt(more, blocks + 1);
+    cr_assert_eq(offsets[more - 1] % 4096, 0, "gamma is at %llu",
+                 (unsigned long long)offsets[more - 1]);
+    close_log();
+}
+
+/* Nor by a block that is only told of: whatever a torn tail holds, the sequences do not run out. */
+Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_given)
+{
+    uint64_t offsets[16];
+    uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES];
+    struct segment_format_segment_header header;
+    static uint8_t segment[FORMAT_SEGMENT_HEADER_BYTES];
+    uint32_t checksum;
+
+    killed_after(two_commits);
+    lose_power();
+    size_t blocks = find_blocks(offsets);
+    scratch_read(first_segment(), 0, segment, sizeof segment);
+    segment_format_decode_segment_header(segment, &header, &checksum);
+    struct segment_format_block_header forged = {
+        .kind = FORMAT_BLOCK_EVENTS,
+        .size_bytes = 1024,
+        .epoch = header.epoch,
+        .log_id = bytes_load64(header.log_id),
+        .offset = offsets[blocks - 1] + 4096,
+        .sequence_first = EVENT_SEQUENCE_END - 10,
+        .event_count = 1,
+    };
+    segment_format_encode_block_header(segment_format_seed(header.log_id, header.sequence_first),
+                                       &forged, bytes);
+    scratch_write(first_segment(), forged.offset, bytes, sizeof bytes);
+    open_log();
+    cr_assert_lt(report.gap_last, 1 << 20);
+    append("gamma");
     close_log();
 }
 

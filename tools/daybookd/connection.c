@@ -462,6 +462,7 @@ void connection_check_time(struct connection *connection, int64_t now_ns)
         connection_fail(connection, "timeout", "no hello came within 2 s");
     } else if (connection->unit_since_ns &&
                now_ns - connection->unit_since_ns > CONNECTION_UNIT_MS * ms) {
-        connection_fail(connection, "timeout", "half a frame or line came, and no more for 10 s");
+        connection_fail(connection, "timeout",
+                        "a frame or line was still not whole 10 s after its first byte");
     }
 }
