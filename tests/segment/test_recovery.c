@@ -658,7 +658,7 @@ Test(recovery, goes_on_with_the_alignment_that_is_asked_for_in_the_same_segment)
     close_log();
 }
 
-/* Nor by a block that is only told of: whatever a torn tail holds, the sequences do not run out. */
+/* Whatever a torn tail holds, the sequences do not run out. */
 Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_given)
 {
     uint64_t offsets[16];
@@ -672,17 +672,16 @@ Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_
     size_t blocks = find_blocks(offsets);
     scratch_read(first_segment(), 0, segment, sizeof segment);
     segment_format_decode_segment_header(segment, &header, &checksum);
-    struct segment_format_block_header forged = {
-        .kind = FORMAT_BLOCK_EVENTS,
-        .size_bytes = 1024,
-        .epoch = header.epoch,
-        .log_id = bytes_load64(header.log_id),
-        .offset = offsets[blocks - 1] + 4096,
-        .sequence_first = EVENT_SEQUENCE_END - 10,
-        .event_count = 1,
-    };
-    segment_format_encode_block_header(segment_format_seed(header.log_id, header.sequence_first),
-                                       &forged, bytes);
+    uint32_t seed = segment_format_seed(header.log_id, header.sequence_first);
+    struct segment_format_block_header forged;
+    scratch_read(first_segment(), offsets[blocks - 1], bytes, sizeof bytes);
+    cr_assert_eq(segment_format_decode_block_header(seed, bytes, offsets[blocks - 1],
+                                                    header.size_bytes, &forged),
+                 FORMAT_VALID);
+    forged.offset += 4096;
+    forged.sequence_first = EVENT_SEQUENCE_END - 10;
+    forged.durable_offset = 0;
+    segment_format_encode_block_header(seed, &forged, bytes);
     scratch_write(first_segment(), forged.offset, bytes, sizeof bytes);
     open_log();
     cr_assert_lt(report.gap_last, 1 << 20);
