@@ -8,8 +8,9 @@
  * backwards; a search by time gives what comparing every event gives; retention by age deletes
  * nothing that is truly younger than asked, whatever the clock says, and does delete what is older
  * when the clock has always been right. Not asked for is what no log can see: a clock that was set
- * forward while the machine was off, or that was wrong when the log was begun; and how long the
- * machine was off before its clock came back far behind.
+ * forward while the machine was off, or that was wrong when the log was begun; how long the machine
+ * was off before its clock came back far behind, and therefore whether what such a clock is then
+ * set to is right or too far ahead.
  */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -85,11 +86,13 @@ struct life {
     struct remembered *events; /* [0] is sequence 1 */
     uint64_t count;
     int64_t arrival_ns;
+    int64_t block_arrival_ns; /* of the last block, as far as it was looked at */
     uint64_t bound;
-    bool ever_wrong;     /* the clock has lied in this life */
-    int64_t max_age_ns;  /* of the retention that runs */
-    uint64_t too_young;  /* events deleted that should not be */
-    uint64_t deleted_to; /* the last sequence deleted by this run */
+    bool ever_wrong;       /* the clock has lied in this life */
+    bool came_back_behind; /* since the last boot: nothing tells how far ahead it may be set */
+    int64_t max_age_ns;    /* of the retention that runs */
+    uint64_t too_young;    /* events deleted that should not be */
+    uint64_t deleted_to;   /* the last sequence deleted by this run */
 };
 
 static uint64_t roll(struct life *life, uint64_t sides)
@@ -131,24 +134,27 @@ static struct segment_reader *open_reader(const struct life *life)
     return reader;
 }
 
-/* Arrival is kept for each block, not for each event: after a restart it goes on from there. */
-static int64_t arrival_of_last_block(const struct life *life)
+/*
+ * Arrival is kept for each block, not for each event: after a restart it goes on from there, also
+ * when retention has deleted that block.
+ */
+static void note_arrival_of_last_block(struct life *life)
 {
     struct segment_reader *reader = open_reader(life);
     struct segment_reader_block block;
-    int64_t arrival_ns = INT64_MIN;
     while (segment_reader_next_block(reader, &block, NULL) == OK)
         if (block.header.kind == FORMAT_BLOCK_EVENTS)
-            arrival_ns = life->events[block.header.sequence_first - 1].arrival_ns;
+            life->block_arrival_ns = life->events[block.header.sequence_first - 1].arrival_ns;
     segment_reader_close(reader);
-    return arrival_ns;
 }
 
 /* As the daemon does: the log, and beside it the index. */
 static void open_log(struct life *life)
 {
-    if (life->count > 0)
-        life->arrival_ns = arrival_of_last_block(life);
+    if (life->count > 0) {
+        note_arrival_of_last_block(life);
+        life->arrival_ns = life->block_arrival_ns;
+    }
     struct segment_log_options options = {.segment_bytes = SEGMENT_BYTES};
     struct error error;
     expect(life, segment_log_open(life->path, &options, &life->log, NULL, &error), "open the log",
@@ -319,6 +325,7 @@ static void retain(struct life *life)
     life->max_age_ns = (int64_t)(1 + roll(life, 10)) * DAY_NS;
     struct indexer_retention_options options = {.max_age_ns = life->max_age_ns};
     life->deleted_to = 0;
+    note_arrival_of_last_block(life);
     expect(life, indexer_retention_run(life->path, &options, note_deleted, life, &totals, &error),
            "retention", &error);
     retentions++;
@@ -343,6 +350,8 @@ static void jump(struct life *life)
     static const int64_t errors_ns[] = {0,           10 * YEAR_NS, -10 * YEAR_NS, DAY_NS, -DAY_NS,
                                         2 * HOUR_NS, -2 * HOUR_NS, 40 * DAY_NS,   0};
     int64_t lie_ns = errors_ns[roll(life, sizeof errors_ns / sizeof *errors_ns)];
+    if (life->came_back_behind && lie_ns > 0)
+        lie_ns = 0;
     jumps += lie_ns != atomic_load(&error_ns);
     life->ever_wrong = life->ever_wrong || lie_ns != 0;
     atomic_store(&error_ns, lie_ns);
@@ -355,6 +364,7 @@ static void reboot(struct life *life)
     atomic_fetch_add(&boot, 1);
     atomic_fetch_add(&true_ns, (int64_t)roll(life, 8 * 24) * HOUR_NS);
     bool behind = life->ever_wrong && roll(life, 4) == 0;
+    life->came_back_behind = behind;
     atomic_store(&error_ns, behind ? -10 * YEAR_NS : 0);
     open_log(life);
 }
