@@ -109,6 +109,20 @@ struct wish {
     uint64_t bound;
 };
 
+static enum error_code tell_lateness(const char *path, const struct wish *wish,
+                                     const struct indexer_schema_state *state, int timeout_ms,
+                                     struct error *error)
+{
+    if (state->last_sequence < wish->last_sequence)
+        return error_set(error, ERROR_BUSY,
+                         "the index of '%s' is at %llu of %llu and has not caught up within %d ms",
+                         path, (unsigned long long)state->last_sequence,
+                         (unsigned long long)wish->last_sequence, timeout_ms);
+    return error_set(error, ERROR_BUSY,
+                     "the index of '%s' begins at %llu, not yet at %llu, after %d ms", path,
+                     (unsigned long long)state->bound, (unsigned long long)wish->bound, timeout_ms);
+}
+
 static enum error_code wait_for(const char *path, const struct wish *wish, int timeout_ms,
                                 struct error *error)
 {
@@ -128,12 +142,7 @@ static enum error_code wait_for(const char *path, const struct wish *wish, int t
             return OK;
         int64_t now = clock_monotonic_ns();
         if (now >= deadline)
-            return code ? code
-                        : error_set(error, ERROR_BUSY,
-                                    "the index of '%s' is at %llu of %llu and has not caught up "
-                                    "within %d ms",
-                                    path, (unsigned long long)state.last_sequence,
-                                    (unsigned long long)wish->last_sequence, timeout_ms);
+            return code ? code : tell_lateness(path, wish, &state, timeout_ms, error);
         clock_sleep_until_ns(now + POLL_NS < deadline ? now + POLL_NS : deadline);
     }
 }

@@ -183,7 +183,9 @@ class Case:
             raise
 
     def segments(self):
-        return sorted(os.listdir(os.path.join(self.directory, "segments")))
+        """Those that have their name; the next one's file, without it, comes and goes."""
+        return sorted(name for name in os.listdir(os.path.join(self.directory, "segments"))
+                      if name.endswith(".seg"))
 
     def wait(self, what, true, limit=RECOVERY_S):
         end = time.monotonic() + limit

@@ -252,10 +252,12 @@ class Retention:
             self.process.kill()
 
     def finish(self):
-        """It may find the daemon being killed, or itself; what it must not do is find damage."""
+        """It may find the daemon being killed, or itself; what it must not do is find damage. And a
+        daemon that is killed again and again may not get as far as the rows of deleted segments."""
         if not self.process:
             return
         _, error = self.process.communicate(timeout=120)
-        assert self.process.returncode in (0, 1, -9), "retention: status %d: %s" % (
+        late = self.process.returncode == 5 and b"still has rows of deleted segments" in error
+        assert late or self.process.returncode in (0, 1, -9), "retention: status %d: %s" % (
             self.process.returncode, error.decode(errors="replace"))
         self.process = None
