@@ -85,6 +85,13 @@ static uint64_t read_events(uint64_t *damaged_out)
     return events;
 }
 
+static void remove_log(void)
+{
+    char command[1024];
+    snprintf(command, sizeof command, "rm -rf '%s'", path());
+    cr_assert_eq(system(command), 0);
+}
+
 /* A log of several segments, copied for each case. */
 static void make_master(void)
 {
@@ -93,9 +100,7 @@ static void make_master(void)
 
 static void copy_master(void)
 {
-    char command[1024];
-    snprintf(command, sizeof command, "rm -rf '%s'", path());
-    cr_assert_eq(system(command), 0);
+    remove_log();
     scratch_copy(scratch_path("master"), path());
 }
 
@@ -164,6 +169,35 @@ Test(hostile, no_writer_goes_on_behind_a_wrong_number_in_the_last_segment)
         edit_block(edit, place.segment_first, place.header.offset);
         expect_no_writer(edit->name, "no valid block at byte");
         cr_assert_gt(verify(), 0, "%s: verify finds nothing", edit->name);
+    }
+}
+
+/*
+ * The same behind the last commit, where no later block vouches for anything: what an earlier life
+ * of the sectors left there has the right place, writer and time, and belongs to another history.
+ */
+Test(hostile, a_stale_block_behind_the_last_commit_is_no_event)
+{
+    static const struct edit edits[] = {{"chain", false, 44, FORGE_32, 12345, ""},
+                                        {"sequence ahead", false, 32, FORGE_64, 7, ""},
+                                        {"sequence back", false, 32, FORGE_64, 3, ""}};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        struct segment_log_options options = {.segment_bytes = SMALL};
+        struct segment_recovery_report report;
+        struct segment_log *log;
+        uint64_t damaged;
+
+        pid_t writer = logs_start_writer(path(), SMALL, 3, 0);
+        logs_kill_writer(writer);
+        struct segment_format_block_header stale = logs_write_undurable(path(), 1);
+        edit_block(&edits[i], 1, stale.offset);
+        cr_assert_eq(segment_log_open(path(), &options, &log, &report, &error), OK, "%s: %s",
+                     edits[i].name, error.text);
+        cr_assert_eq(report.offset, stale.offset, "%s", edits[i].name);
+        cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL, "%s", edits[i].name);
+        cr_assert_eq(segment_log_close(log, &error), OK);
+        cr_assert_eq(read_events(&damaged), 3, "%s", edits[i].name);
+        remove_log();
     }
 }
 
