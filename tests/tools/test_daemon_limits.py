@@ -143,6 +143,14 @@ def _(directory):
     assert done.returncode == 2 and b"nobody such" in done.stderr, done
 
 
+@promise("descriptors for all clients are there from the start: nobody waits while their table grows")
+def _(directory):
+    with running(directory, "--max-connections", "3000") as daemon:
+        with open("/proc/%d/status" % daemon.process.pid, encoding="ascii") as status:
+            size = next(int(line.split()[1]) for line in status if line.startswith("FDSize:"))
+        assert size >= 3000, size
+
+
 @promise("a user has no more places than allowed, and many processes of one cannot keep others out")
 @only_root
 def _(directory):

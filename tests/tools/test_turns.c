@@ -64,6 +64,19 @@ Test(turns, who_does_not_finish_within_its_turn_is_not_light_whatever_it_has_sav
     clear(&round);
 }
 
+Test(turns, who_has_hung_up_comes_last_and_who_is_shown_the_door_first, .init = setup)
+{
+    struct list_link round;
+    heavy.hung_up = true;
+    stranger.closing = true;
+    turns_add(&turns, &heavy, 1000 * ms);
+    turns_add(&turns, &stranger, 1000 * ms);
+    turns_take_light(&turns, &round);
+    cr_assert(is_in_round(&round, &stranger) && round.next->next == &round);
+    clear(&round);
+    cr_assert_eq(turns_take_heavy(&turns), &heavy);
+}
+
 Test(turns, the_share_comes_back_with_time_and_debts_are_bounded, .init = setup)
 {
     struct list_link round;

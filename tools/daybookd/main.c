@@ -2,6 +2,7 @@
  * daybookd - the Daybook daemon: composes log, index and network, and runs until a signal.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,20 +54,30 @@ static enum error_code catch_signals(struct daemon *daemon, struct error *error)
     return OK;
 }
 
-/* A descriptor for each client, and some for segments and the index. */
-static void raise_descriptor_limit(const struct daemon *daemon)
+/*
+ * A descriptor for each client, and some for segments and the index. The kernel's table of them
+ * grows now: later, with threads running, it would stop this process for 5 to 20 ms at each
+ * doubling (Linux fs/file.c, expand_fdtable: synchronize_rcu), and every client would wait.
+ */
+static void prepare_descriptors(const struct daemon *daemon)
 {
     enum { OTHERS = 256 };
     struct rlimit limit;
     rlim_t wanted = daemon->config.connections_max + OTHERS;
-    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+    if (getrlimit(RLIMIT_NOFILE, &limit))
         return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted)
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted) {
         report_line(&daemon->report, REPORT_WARNING,
                     "the system allows %llu descriptors, too few for %zu clients",
                     (unsigned long long)limit.rlim_cur, daemon->config.connections_max);
+        wanted = limit.rlim_cur;
+    }
+    int last = fcntl(daemon->signal_fd, F_DUPFD_CLOEXEC, (int)wanted - 1);
+    file_close(&last);
 }
 
 static void report_recovery(const struct daemon *daemon,
@@ -141,10 +152,11 @@ static enum error_code start(struct daemon *daemon, struct error *error)
     report_line(&daemon->report, REPORT_INFO,
                 "at most %zu MiB of memory, for up to %zu connections",
                 config_memory_max(config) >> 20, config->connections_max);
-    raise_descriptor_limit(daemon);
     enum error_code code = listener_check_path(config->socket, error);
     if (!code)
         code = catch_signals(daemon, error);
+    if (!code)
+        prepare_descriptors(daemon);
     if (!code)
         code = progress_init(&daemon->progress, error);
     if (!code)

@@ -362,6 +362,20 @@ static void relieve_answers(struct server *server)
     }
 }
 
+/*
+ * Where processors are few: or the kernel would let this thread work for milliseconds before the
+ * committer, or a client with an answer to read, gets its time. Not for less than a round's work:
+ * it takes as long until the thread is back.
+ */
+static void give_way(struct server *server, int64_t worked_ns)
+{
+    server->worked_ns += worked_ns;
+    if (server->worked_ns < TURNS_HEAVY_ROUND_NS)
+        return;
+    server->worked_ns = 0;
+    sched_yield();
+}
+
 /* A turn for each light connection that is ready now, and what is left for the heavy ones. */
 static void give_turns(struct server *server)
 {
@@ -373,17 +387,12 @@ static void give_turns(struct server *server)
         list_remove(&connection->in_ready);
         give_turn(server, connection, &now_ns);
     }
-    int64_t end_ns = now_ns + TURNS_HEAVY_ROUND_NS;
+    int64_t begin_ns = now_ns;
     struct connection *heavy;
-    bool any_heavy = false;
-    while (now_ns < end_ns && (heavy = turns_take_heavy(&server->turns)) != NULL) {
-        any_heavy = true;
+    while (now_ns < begin_ns + TURNS_HEAVY_ROUND_NS &&
+           (heavy = turns_take_heavy(&server->turns)) != NULL)
         give_turn(server, heavy, &now_ns);
-    }
-    /* Where processors are few: or the kernel would let this thread work for milliseconds before
-     * the committer, or a client with an answer to read, gets its time. */
-    if (any_heavy)
-        sched_yield();
+    give_way(server, now_ns - begin_ns);
     relieve_answers(server);
     intake_kick(&server->intake);
 }
@@ -423,10 +432,12 @@ enum error_code server_run(struct server *server, struct error *error)
 {
     while (!may_end(server)) {
         struct epoll_event events[EVENTS_PER_ROUND];
-        int count =
-            epoll_wait(server->epoll_fd, events, EVENTS_PER_ROUND, round_timeout_ms(server));
+        int timeout_ms = round_timeout_ms(server);
+        int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_ROUND, timeout_ms);
         if (count < 0 && errno != EINTR)
             return error_set_errno(error, errno, "wait for clients");
+        if (timeout_ms != 0)
+            server->worked_ns = 0;
         server->now_ns = clock_monotonic_ns();
         for (int i = 0; i < count; i++)
             take_event(server, &events[i]);

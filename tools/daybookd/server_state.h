@@ -24,6 +24,7 @@ struct server {
     uint64_t connections_ever;
     size_t connections;
     struct turns turns;
+    int64_t worked_ns;                 /* for heavy connections, since it last slept or gave way */
     struct list_link all;              /* the longest idle one first */
     struct list_link waiting, stalled; /* for the log */
     struct list_link away;             /* for the examiner */

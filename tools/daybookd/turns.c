@@ -14,15 +14,17 @@ static void refill(struct connection *connection, int64_t now_ns)
 }
 
 /*
- * Strangers come last: or who connects again for each frame would never use up its allowance. Who
- * is on its way out only costs memory and a place as long as it waits. Who does not finish within a
- * turn is not light whatever it has saved up: or twenty clients, each with a share of its own,
- * would take twenty turns before everybody else's next.
+ * Strangers come last: or who connects again for each frame would never use up its allowance. So do
+ * those who have hung up: thousands who leave at once are many rounds' work that nobody waits for.
+ * Who is being shown the door goes first: others wait for its memory or its place. Who does not
+ * finish within a turn is not light whatever it has saved up: or twenty clients, each with a share
+ * of its own, would take twenty turns before everybody else's next.
  */
 static bool is_light(const struct connection *connection)
 {
     bool known = connection->session.welcomed || connection->lines.count > 0;
-    return connection->closing || (known && !connection->cut_short && connection->credit_ns >= 0);
+    return connection->closing ||
+           (known && !connection->hung_up && !connection->cut_short && connection->credit_ns >= 0);
 }
 
 void turns_add(struct turns *turns, struct connection *connection, int64_t now_ns)

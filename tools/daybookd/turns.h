@@ -3,10 +3,10 @@
  *
  * Each connection has an allowance of the network thread's time, which refills. Who keeps within it
  * and has finished within its last turn is light, and gets a turn in each round; who has used it
- * up, has more to do than a turn holds, or has not said who it is, is heavy: all of those share
- * what a round has left, one after the other. So a client that sends one event at a time waits for
- * at most one turn of somebody who sends megabytes, however many of those there are; and when
- * nobody else wants anything they have the thread for themselves.
+ * up, has more to do than a turn holds, has not said who it is, or has hung up, is heavy: all of
+ * those share what a round has left, one after the other. So a client that sends one event at a
+ * time waits for at most one turn of somebody who sends megabytes, however many of those there are;
+ * and when nobody else wants anything they have the thread for themselves.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_TURNS_H
 #define DAYBOOK_TOOLS_DAYBOOKD_TURNS_H
