@@ -364,13 +364,15 @@ static void relieve_answers(struct server *server)
 
 /*
  * Where processors are few: or the kernel would let this thread work for milliseconds before the
- * committer, or a client with an answer to read, gets its time. Not for less than a round's work:
- * it takes as long until the thread is back.
+ * committer, or a client with an answer to read, gets its time. Not for less than a round's work,
+ * as it takes as long until the thread is back; and not when only heavy ones have been here lately,
+ * who want throughput.
  */
-static void give_way(struct server *server, int64_t worked_ns)
+static void give_way(struct server *server, int64_t worked_ns, int64_t now_ns)
 {
+    const int64_t lately_ns = 50000000;
     server->worked_ns += worked_ns;
-    if (server->worked_ns < TURNS_HEAVY_ROUND_NS)
+    if (server->worked_ns < TURNS_HEAVY_ROUND_NS || now_ns - server->light_ns > lately_ns)
         return;
     server->worked_ns = 0;
     sched_yield();
@@ -382,6 +384,8 @@ static void give_turns(struct server *server)
     int64_t now_ns = clock_monotonic_ns();
     struct list_link round;
     turns_take_light(&server->turns, &round);
+    if (!list_is_empty(&round))
+        server->light_ns = now_ns;
     while (!list_is_empty(&round)) {
         struct connection *connection = LIST_MEMBER(round.next, struct connection, in_ready);
         list_remove(&connection->in_ready);
@@ -392,7 +396,7 @@ static void give_turns(struct server *server)
     while (now_ns < begin_ns + TURNS_HEAVY_ROUND_NS &&
            (heavy = turns_take_heavy(&server->turns)) != NULL)
         give_turn(server, heavy, &now_ns);
-    give_way(server, now_ns - begin_ns);
+    give_way(server, now_ns - begin_ns, now_ns);
     relieve_answers(server);
     intake_kick(&server->intake);
 }

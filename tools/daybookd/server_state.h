@@ -25,6 +25,7 @@ struct server {
     size_t connections;
     struct turns turns;
     int64_t worked_ns;                 /* for heavy connections, since it last slept or gave way */
+    int64_t light_ns;                  /* when a light one had a turn last */
     struct list_link all;              /* the longest idle one first */
     struct list_link waiting, stalled; /* for the log */
     struct list_link away;             /* for the examiner */
