@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/identity.h"
 #include "segment/preparer.h"
 #include "tools/torture/chance.h"
@@ -90,6 +91,7 @@ void model_world_follow(void *context, struct torture_disk *disk,
 {
     struct model_world *w = context;
     struct model_moment *moment = &w->moment;
+    w->renamed |= operation->kind == TORTURE_DISK_RENAME;
     if (!moment->wanted || moment->snapshot || moment->rolled)
         return;
     /* From a roll on two threads use the disk, and which is first nobody can repeat. */
@@ -282,16 +284,34 @@ bool model_world_sync(struct model_world *w)
     return true;
 }
 
+/*
+ * A log that rolls while it is closed may or may not have begun to prepare the segment after that,
+ * and to delete it again: a power cut later would draw for more or for fewer names.
+ */
+static bool sync_names(struct model_world *w)
+{
+    struct error error = {0};
+    int fd = -1;
+    enum error_code code = file_open_directory(MODEL_PATH "/segments", false, &fd, &error);
+    if (!code)
+        code = file_sync_directory(fd, "segments", &error);
+    file_close(&fd);
+    return !code || model_world_fail(w, "after a clean stop: %s", error.text);
+}
+
 bool model_world_restart(struct model_world *w)
 {
     struct segment_recovery_report report;
     struct error error = {0};
 
+    w->renamed = false;
     if (segment_log_close(w->log, &error)) {
         w->log = NULL;
         return model_world_fail(w, "a clean stop failed: %s", error.text);
     }
     w->log = NULL;
+    if (w->renamed && !sync_names(w))
+        return false;
     w->vouched = true; /* by the stop mark */
     model_log_commit(&w->model);
     model_world_note(w, torture_disk_hash(w->disk));

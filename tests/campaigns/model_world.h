@@ -56,6 +56,7 @@ struct model_world {
     int64_t noted_skew_ns;    /* wall clock against monotonic, when retention last looked */
     bool skew_noted;          /* … in this boot */
     int64_t delete_before_ns; /* what arrived later must stay */
+    bool renamed;             /* a file got its name: a roll */
     uint64_t rolls;           /* as counted after the last operation */
     uint64_t trace;           /* of all observations */
     uint64_t counts[64];      /* see model_steps.h */
