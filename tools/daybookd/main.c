@@ -56,7 +56,7 @@ static enum error_code catch_signals(struct daemon *daemon, struct error *error)
 
 /*
  * A descriptor for each client, and some for segments and the index. The kernel's table of them
- * grows now: later, with threads running, it would stop this process for 5 to 20 ms at each
+ * grows now: later, with threads running, it would stop this process for 5 to 23 ms at each
  * doubling (Linux fs/file.c, expand_fdtable: synchronize_rcu), and every client would wait.
  */
 static void prepare_descriptors(const struct daemon *daemon)
