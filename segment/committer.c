@@ -250,8 +250,9 @@ static enum error_code refuse(struct segment_committer *c, struct segment_pendin
 
     c->wanted_raw = builder->raw.size;
     c->wanted_events = builder->event_count;
-    why.code = ERROR_NO_SPACE;
-    error_prefix(&why, "there is no room for a new segment");
+    why.code = ERROR_NO_SPACE; /* refused for now, whatever the reason: it may pass */
+    error_prefix(&why, shortage->code == ERROR_NO_SPACE ? "there is no room for a new segment"
+                                                        : "no new segment can be made");
     enum error_code code =
         segment_pending_withdraw(c->pending, *list, c->sequence_last, c->producers, &why, error);
     if (code)

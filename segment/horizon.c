@@ -159,7 +159,7 @@ static enum error_code scan_file(const struct segment_horizon *horizon,
 static enum error_code scan_segment(const struct segment_horizon *horizon,
                                     const struct segment_horizon_basis *basis,
                                     const struct segment_set_segment *found, uint64_t *limit_out,
-                                    struct error *error)
+                                    struct segment_horizon_break *broken_out, struct error *error)
 {
     if (found->header_verdict == FORMAT_NEWER)
         return error_set(error, ERROR_VERSION,
@@ -192,16 +192,21 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
         limit = scan.sequence_next - 1;
     if (on_disk && scan.verdict == RECOVERY_CORRUPT)
         code = find_last_named(horizon, &last, scan.end_offset, &limit, error);
-    if (!code)
-        *limit_out = limit;
-    return code;
+    if (code)
+        return code;
+    if (!basis->held && scan.verdict == RECOVERY_CORRUPT)
+        *broken_out = (struct segment_horizon_break){last.sequence_first, scan.end_offset,
+                                                     scan.sequence_next};
+    *limit_out = limit;
+    return OK;
 }
 
 static enum error_code scan_log(const struct segment_horizon *horizon,
                                 const struct segment_horizon_basis *basis, uint64_t *limit_out,
-                                struct error *error)
+                                struct segment_horizon_break *broken_out, struct error *error)
 {
     struct segment_set set = {0};
+    *broken_out = (struct segment_horizon_break){0};
     enum error_code code = segment_set_load(horizon->log_fd, horizon->segments_fd, &set, error);
     if (code)
         return code;
@@ -209,7 +214,7 @@ static enum error_code scan_log(const struct segment_horizon *horizon,
     /* Behind a stranger that has a segment's name, the last segment is another one. */
     for (size_t i = set.count; !code && i > 0; i--) {
         uint64_t limit = 0;
-        code = scan_segment(horizon, basis, &set.segments[i - 1], &limit, error);
+        code = scan_segment(horizon, basis, &set.segments[i - 1], &limit, broken_out, error);
         if (!code && limit > *limit_out)
             *limit_out = limit;
         if (set.segments[i - 1].header_verdict == FORMAT_VALID)
@@ -238,10 +243,11 @@ static enum error_code determine(struct segment_horizon *horizon, int64_t now_ns
     enum error_code code = observe(horizon, &before, error);
     for (int tries = 0; !code && tries < TRIES_MAX; tries++) {
         uint64_t limit = before.page ? before.state.sequence_durable : 0;
+        struct segment_horizon_break broken = {0};
         if (!is_live(&before)) {
             if (!must_scan(horizon, &before, now_ns))
                 return OK;
-            code = scan_log(horizon, &before, &limit, error);
+            code = scan_log(horizon, &before, &limit, &broken, error);
             struct segment_horizon_basis after;
             if (!code)
                 code = observe(horizon, &after, error);
@@ -255,6 +261,7 @@ static enum error_code determine(struct segment_horizon *horizon, int64_t now_ns
         else if (!code) {
             raise_limit(horizon, limit);
             horizon->basis = before;
+            horizon->broken = broken;
             horizon->known = true;
             horizon->refreshed_ns = now_ns;
             return OK;

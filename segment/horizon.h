@@ -26,6 +26,13 @@ struct segment_horizon_basis {
     struct segment_watermark_state state;
 };
 
+/* The last segment breaks off here, and something in it or the index says that more was durable. */
+struct segment_horizon_break {
+    uint64_t segment_first; /* 0: it does not */
+    uint64_t offset;
+    uint64_t sequence_next; /* nobody knows how many events there were from here on */
+};
+
 struct segment_horizon {
     int log_fd; /* borrowed, both */
     int segments_fd;
@@ -35,6 +42,7 @@ struct segment_horizon {
     bool known;           /* basis and limit have been determined */
     int64_t refreshed_ns; /* monotonic */
     uint64_t limit;
+    struct segment_horizon_break broken; /* as of the last scan */
 };
 
 void segment_horizon_init(struct segment_horizon *horizon, int log_fd, int segments_fd,

@@ -182,17 +182,22 @@ static enum error_code scan_last(struct opening_work *work, struct error *error)
 static enum error_code refuse_corrupt(const struct opening_work *work, struct error *error)
 {
     const struct segment_recovery_scan *scan = &work->scan;
-    const char *why = scan->evidence.later_promise ? "a later block says that it was durable"
-                      : scan->evidence.closed      ? "the segment was complete"
-                                                   : "the index or the watermark has seen it";
-    uint64_t last = scan->sequence_promised;
+    const char *why = work->last->header.published_bytes > scan->end_offset
+                          ? "the segment's header says that it was durable"
+                      : scan->evidence.later_promise ? "a later block says that it was durable"
+                      : scan->evidence.closed        ? "the segment was complete"
+                                                     : "the index or the watermark has seen it";
 
-    if (last < scan->sequence_next)
-        last = scan->sequence_next;
-    error_set(error, ERROR_DAMAGED,
-              "segment %s: no valid block at byte %" PRIu64 ", but %s; events %" PRIu64
-              " to %" PRIu64 " are damaged or lost",
-              work->last->name, scan->end_offset, why, scan->sequence_next, last);
+    error_set(error, ERROR_DAMAGED, "segment %s: no valid block at byte %" PRIu64 ", but %s",
+              work->last->name, scan->end_offset, why);
+    struct error what = *error;
+    if (scan->sequence_promised < scan->sequence_next)
+        error_set(error, ERROR_DAMAGED,
+                  "%s; events from %" PRIu64 " on, if there were any, are damaged or lost",
+                  what.text, scan->sequence_next);
+    else
+        error_set(error, ERROR_DAMAGED, "%s; events %" PRIu64 " to %" PRIu64 " are damaged or lost",
+                  what.text, scan->sequence_next, scan->sequence_promised);
     return refuse(ERROR_DAMAGED, error);
 }
 

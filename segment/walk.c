@@ -428,6 +428,24 @@ static enum error_code next_segment(struct segment_walk *walk, struct error *err
     }
 }
 
+/* The walk ends before the damage: no event behind it is known. Tell that there may have been. */
+static bool tell_broken_end(struct segment_walk *walk, struct error *error)
+{
+    const struct segment_horizon_break *broken = &walk->horizon.broken;
+    char name[FORMAT_SEGMENT_NAME_BYTES + 1];
+    if (broken->segment_first == 0 || broken->segment_first == walk->lost_told ||
+        broken->sequence_next <= walk->horizon.limit)
+        return false;
+    walk->lost_told = broken->segment_first;
+    segment_format_segment_name(broken->segment_first, name);
+    error_set(error, ERROR_DAMAGED,
+              "segment %s: no valid block at byte %" PRIu64
+              ", but more was durable there; events from %" PRIu64 " on, if there were any, are "
+              "lost",
+              name, broken->offset, broken->sequence_next);
+    return true;
+}
+
 /*
  * Nothing in the last segment is known to be durable, so the walk does not enter it; but when its
  * header is damaged, that may be because everything in it is lost. Once.
@@ -463,7 +481,8 @@ enum error_code segment_walk_next(struct segment_walk *walk,
         if (walk->expected > walk->horizon.limit)
             code = segment_horizon_refresh(&walk->horizon, error);
         if (!code && walk->expected > walk->horizon.limit)
-            return tell_lost_end(walk, error) ? ERROR_DAMAGED : ERROR_END;
+            return tell_lost_end(walk, error) || tell_broken_end(walk, error) ? ERROR_DAMAGED
+                                                                              : ERROR_END;
         if (!code)
             code = walk->view.is_open ? step(walk, header_out, &raw, error)
                                       : next_segment(walk, error);

@@ -28,10 +28,10 @@ struct segment_walk {
     uint64_t finished; /* name of the segment that was left last; 0: `expected` was sought */
     uint32_t chain;    /* checksum of the block before, when known */
     bool chain_known;
-    bool bound_untold;  /* DIR/lower-bound is damaged, which is to be told once */
-    bool at_start;      /* nothing was asked for by number: what retention took is no hole */
-    uint64_t lost_told; /* name of the last segment, when it was told that its header is damaged */
-    bool reported;      /* the damage at `offset` was told; what follows was not visible yet */
+    bool bound_untold;     /* DIR/lower-bound is damaged, which is to be told once */
+    bool at_start;         /* nothing was asked for by number: what retention took is no hole */
+    uint64_t lost_told;    /* name of the last segment, when its loss was told: once is enough */
+    bool reported;         /* the damage at `offset` was told; what follows was not visible yet */
     uint64_t limit_looked; /* the horizon when the bytes in `view` were copied */
 
     /* What is wanted: blocks without any of it may be passed unread. */

@@ -356,7 +356,8 @@ class Case:
             self.recover()
             self.check()
         except BaseException:
-            print(self.daemon.output()[-3000:])
+            lines = self.daemon.output().splitlines(keepends=True)
+            print("".join(line for line in lines if " connection " not in line)[-3000:])
             raise
         finally:
             self.end()

@@ -151,7 +151,7 @@ static void close_log(void)
     cr_assert_eq(segment_log_close(log, &error), OK, "%s", error.text);
 }
 
-static void expect_withdrawal_and_return(int reason)
+static void expect_withdrawal_and_return(int reason, const char *sentence)
 {
     open_log();
     for (uint64_t number = 1; number <= 5; number++) {
@@ -161,9 +161,8 @@ static void expect_withdrawal_and_return(int reason)
     atomic_store(&allocate_errno, reason);
     fill_up(6);
 
-    cr_assert(strstr(error.text, "no room for a new segment") &&
-                  strstr(error.text, strerror(reason)),
-              "%s", error.text);
+    cr_assert(strstr(error.text, sentence) && strstr(error.text, strerror(reason)), "%s",
+              error.text);
     uint64_t durable = segment_log_durable(log);
     cr_assert_geq(durable, 5);
     cr_assert_eq(segment_log_appended(log), durable, "nothing waits");
@@ -184,22 +183,27 @@ static void expect_withdrawal_and_return(int reason)
 
 Test(full_disk, withdraws_what_has_no_room_and_takes_it_again_later)
 {
-    expect_withdrawal_and_return(ENOSPC);
+    expect_withdrawal_and_return(ENOSPC, "no room for a new segment");
 }
 
 Test(full_disk, that_is_a_used_up_quota_does_the_same)
 {
-    expect_withdrawal_and_return(EDQUOT);
+    expect_withdrawal_and_return(EDQUOT, "no room for a new segment");
 }
 
 Test(full_disk, that_is_a_limit_on_files_does_the_same)
 {
-    expect_withdrawal_and_return(EFBIG);
+    expect_withdrawal_and_return(EFBIG, "no room for a new segment");
 }
 
 Test(full_disk, that_is_read_only_for_new_files_does_the_same)
 {
-    expect_withdrawal_and_return(EROFS);
+    expect_withdrawal_and_return(EROFS, "no new segment can be made");
+}
+
+Test(full_disk, says_so_when_it_is_not_the_room_that_is_missing)
+{
+    expect_withdrawal_and_return(EIO, "no new segment can be made");
 }
 
 Test(full_disk, answers_who_waits_for_what_is_withdrawn)

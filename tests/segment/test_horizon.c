@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/file_calls.h"
+#include "tests/support/forge.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
 
@@ -61,4 +62,38 @@ Test(horizon, ends_before_what_is_written_and_not_yet_synced)
     segment_reader_close(reader);
     logs_close(log);
     file_calls_use(NULL);
+}
+
+/*
+ * The power failed, and the disk has torn the block at the end, which the segment's header calls
+ * durable. No block behind it names an event, so nobody knows how many there were.
+ */
+Test(horizon, tells_of_a_lost_end_that_only_the_header_vouches_for)
+{
+    const char *path = scratch_path("log");
+    struct forge forge = {path, 1};
+    struct error error;
+
+    logs_kill_writer(logs_start_writer(path, 0, 3, 20));
+    struct segment_format_block_header last = logs_find(path, 3).header;
+    scratch_delete(scratch_path("log/watermark"));
+    scratch_fill(logs_segment_path(path, 1), last.offset, 4096, 0);
+    struct segment_reader *reader = logs_read(path);
+    logs_expect_events(reader, 1, 2);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+
+    forge_header(forge, 96, FORGE_64, last.offset + last.size_bytes);
+    reader = logs_read(path);
+    logs_expect_events(reader, 1, 2);
+    logs_expect_damage(reader, "events from 3 on, if there were any, are lost");
+    logs_expect_end(reader);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+
+    struct segment_log_options options = {0};
+    struct segment_log *log;
+    cr_assert_eq(segment_log_open(path, &options, &log, NULL, &error), ERROR_DAMAGED);
+    cr_assert(strstr(error.text, "the segment's header says that it was durable"), "%s",
+              error.text);
 }

@@ -16,7 +16,7 @@ enum {
     WAIT_MS = 100,
     PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
     PAUSE_LAST_MS = 30000,
-    PAUSE_FULL_MS = 1000, /* on a full disk */
+    PAUSE_FULL_MS = 100, /* on a full disk: what becomes free, the log may soon have taken */
 };
 
 struct index_thread {

@@ -60,6 +60,14 @@ static enum error_code check(const struct event *event, const struct error *verd
     return OK;
 }
 
+static enum intake_fate judge(const struct intake *intake, enum error_code code)
+{
+    struct error why;
+    if (code == ERROR_INVALID || code == ERROR_FULL)
+        return INTAKE_REFUSED;
+    return segment_log_failure(intake->log, &why) ? INTAKE_FAILED : INTAKE_UNABLE;
+}
+
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              const struct error *verdict, uint64_t *sequence_out,
                              struct error *error)
@@ -74,7 +82,7 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
     enum error_code code = append(intake, event, &outcome, &sequence, error);
     if (code) {
         intake->refused++;
-        return code == ERROR_INVALID || code == ERROR_FULL ? INTAKE_REFUSED : INTAKE_UNABLE;
+        return judge(intake, code);
     }
     *sequence_out = sequence;
     if (outcome == LOG_DUPLICATE)

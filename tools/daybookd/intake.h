@@ -27,7 +27,8 @@ enum intake_fate {
     INTAKE_STORED,
     INTAKE_DUPLICATE,
     INTAKE_REFUSED, /* it breaks a rule, and always will */
-    INTAKE_UNABLE,  /* the log cannot take it now: no space, or it has failed */
+    INTAKE_UNABLE,  /* the log cannot take it now: there is no space, or no memory */
+    INTAKE_FAILED,  /* the log has failed, and takes nothing any more */
 };
 
 /*

@@ -217,6 +217,7 @@ static enum take store(struct connection *connection, const struct event *event,
         answer_refused(connection, error.text);
         return TAKE_DONE;
     case INTAKE_UNABLE:
+    case INTAKE_FAILED:
         break;
     }
     answer_refused(connection, error.text);

@@ -248,9 +248,11 @@ static void take_space(struct server *server)
     segment_log_count(server->options.log, &counters);
     segment_log_read_trouble(server->options.log, &why);
     if (counters.disk_full && !server->disk_full)
-        report_line(report, REPORT_ERROR,
-                    "no room for a new segment: new events are refused until there is space "
-                    "('daybook retention' deletes the oldest segments): %s",
+        report_line(report, REPORT_ERROR, "%s: %s",
+                    why.code && why.code != ERROR_NO_SPACE
+                        ? "no new segment can be made: new events are refused until one can"
+                        : "no room for a new segment: new events are refused until there is space "
+                          "('daybook retention' deletes the oldest segments)",
                     why.code ? why.text : "the last try failed");
     else if (counters.next_missing && !server->next_missing && !counters.disk_full)
         report_line(report, REPORT_WARNING,

@@ -111,6 +111,7 @@ struct tally {
     uint64_t sequence_wait; /* the ack waits for this */
     bool unable;            /* the log took no more; so it is asked for no more */
     enum error_code unable_code;
+    struct error failure; /* of the log: nobody knows what became of the events so far */
 };
 
 static enum error_code refuse(struct intake *intake, struct tally *tally, uint32_t index,
@@ -146,6 +147,9 @@ static enum error_code take_event(struct intake *intake, const struct event *eve
         tally->unable = true;
         tally->unable_code = error.code;
         break;
+    case INTAKE_FAILED:
+        tally->failure = error;
+        return OK;
     case INTAKE_REFUSED:
         break;
     }
@@ -170,9 +174,13 @@ static enum take store(struct connection *connection, const struct wire_pub *pub
     struct intake *intake = server_intake(connection->server);
     struct tally tally = {.ack.id = pub->id};
     intake->refusals.size = 0;
-    for (uint32_t i = 0; i < pub->event_count; i++)
+    for (uint32_t i = 0; i < pub->event_count && !tally.failure.code; i++)
         if (take_event(intake, &events[i], verdicts ? verdicts[i] : NULL, i, &tally))
             return stop(connection, "busy", "no memory for an ack");
+    if (tally.failure.code) { /* as server.c tells everybody, but this frame came first */
+        error_prefix(&tally.failure, "outcome unknown");
+        return stop(connection, "io", tally.failure.text);
+    }
     connection->events += pub->event_count;
     answer_pub(connection, &tally);
     /*

@@ -123,7 +123,7 @@ static bool judge_refusal(struct crash_campaign *campaign, const struct crash_ca
         return crash_blame(campaign, cause);
     }
     campaign->counts.refused++;
-    if (before->missing_acked > 0 && before->damage == 0 && before->events == 0) {
+    if (before->missing_acked > 0 && before->damage == 0) {
         error_set(campaign->failure, ERROR_DAMAGED,
                   "reading is silent about %" PRIu64
                   " acknowledged events that are lost, while writing is refused: %s",
