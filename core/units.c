@@ -124,7 +124,7 @@ void units_format_size(uint64_t bytes, char text_out[UNITS_TEXT_SIZE])
     uint64_t tenths;
     for (;;) {
         tenths = bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
-        if (tenths < 10240 || scale == 5)
+        if (tenths < 10240) /* at the latest with EiB: 64 bits hold 16 of them */
             break;
         unit *= 1024;
         scale++;

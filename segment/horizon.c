@@ -35,6 +35,7 @@ static enum error_code look_at_page(struct segment_horizon *horizon,
     if (horizon->page && !segment_watermark_is_current(horizon->page, horizon->log_fd)) {
         segment_watermark_close(horizon->page);
         horizon->page = NULL;
+        horizon->basis.page = false; /* whatever comes of the new one, nobody follows this one */
     }
     if (!horizon->page) {
         enum error_code code = segment_watermark_open(horizon->log_fd, &horizon->page, error);
@@ -115,7 +116,7 @@ static struct segment_set_segment mend_header(const struct segment_horizon *hori
                                               const struct segment_set_segment *last)
 {
     struct segment_set_segment mended = *last;
-    if (last->header_verdict == FORMAT_VALID || last->header_verdict == FORMAT_NEWER)
+    if (last->header_verdict == FORMAT_VALID)
         return mended;
     mended.header_verdict = FORMAT_VALID;
     memcpy(mended.header.log_id, horizon->log_id, FORMAT_LOG_ID_BYTES);
@@ -294,7 +295,7 @@ bool segment_horizon_is_live(const struct segment_horizon *horizon)
 /* Without a page of this log there is nobody to wake us. False: a signal came. */
 static bool sleep_slice(const struct segment_horizon *horizon, uint64_t sequence, int slice_ms)
 {
-    if (horizon->basis.page && horizon->page)
+    if (horizon->basis.page)
         return segment_watermark_wait(horizon->page, sequence - 1, slice_ms);
     struct timespec slice = {.tv_sec = slice_ms / 1000,
                              .tv_nsec = (long)(slice_ms % 1000) * 1000000};

@@ -14,7 +14,7 @@ static enum error_code open_or_create(int log_fd, int *fd_out, struct error *err
         if (code != ERROR_NOT_FOUND || tries == TRIES_MAX)
             return code;
         code = file_open(log_fd, lock_name, FILE_CREATE, fd_out, error);
-        if (code != ERROR_EXISTS || tries == TRIES_MAX)
+        if (code != ERROR_EXISTS)
             return code;
     }
 }

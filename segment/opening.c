@@ -244,10 +244,8 @@ static void recall_damage(struct opening_work *work)
         offset -= scan->last_size_bytes;
     work->damaged_tail =
         scan->verdict == RECOVERY_DAMAGED_TAIL ||
-        ((scan->verdict == RECOVERY_CLEAN || scan->verdict == RECOVERY_SEALED ||
-          scan->verdict == RECOVERY_END || scan->verdict == RECOVERY_TORN) &&
-         segment_quarantine_find(work->out.log_fd, work->last->name, offset,
-                                 work->report->quarantined, sizeof work->report->quarantined));
+        segment_quarantine_find(work->out.log_fd, work->last->name, offset,
+                                work->report->quarantined, sizeof work->report->quarantined);
 }
 
 /*

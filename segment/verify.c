@@ -104,13 +104,18 @@ static enum error_code judge_as_recovery(struct verify *verify, struct segment_c
     if (check->view->segment.header_verdict != FORMAT_VALID ||
         check->view->segment.size_bytes != check->view->segment.header.size_bytes)
         return OK;
+    struct error reason;
     enum error_code code =
         segment_recovery_scan(verify->view.map.fd, &check->view->segment,
-                              check->view->segment.sealed, witness, NULL, NULL, &scan, error);
-    if (code == ERROR_DAMAGED || code == ERROR_IO) /* The walk meets the reason and names it. */
+                              check->view->segment.sealed, witness, NULL, NULL, &scan, &reason);
+    /* The walk ends with the last block; a writer wants to see the rest as well. */
+    if (code == ERROR_DAMAGED || code == ERROR_IO) {
+        find(verify, check->view->segment.sequence_first, 0, 0, 0,
+             "segment %s cannot be read to its end: %s", check->view->segment.name, reason.text);
         return OK;
+    }
     if (code)
-        return code;
+        return error_set(error, code, "%s", reason.text);
     if (scan.sequence_next - 1 > check->must_last)
         check->must_last = scan.sequence_next - 1;
     if (scan.verdict == RECOVERY_CORRUPT && scan.sequence_promised > check->must_last)
@@ -245,7 +250,7 @@ static void verify_beginning(struct verify *verify)
     uint64_t bound = verify->set.bound;
     bool any = verify->set.dead_count < verify->set.count;
     /* Retention never deletes the last segment, so the one at the bound is there. */
-    if (!any && bound > 1)
+    if (!any)
         find(verify, bound, 0, 0, 0,
              "no segment is left, but the log should have events from %" PRIu64 " on", bound);
     uint64_t first = any ? verify->set.segments[verify->set.dead_count].sequence_first : 0;
@@ -260,8 +265,6 @@ static void verify_beginning(struct verify *verify)
 static void verify_ending(struct verify *verify)
 {
     const struct segment_horizon_basis *basis = &verify->horizon.basis;
-    if (verify->set.count == 0)
-        return;
     const struct segment_set_segment *last = &verify->set.segments[verify->set.count - 1];
     uint64_t end = last->trailer.sequence_last;
     if (last->sealed && basis->page && basis->state.sequence_durable > end)
@@ -361,7 +364,8 @@ static enum error_code verify_open_log(struct verify *verify, struct error *erro
     if (!code)
         code = segment_set_load(verify->log_fd, verify->segments_fd, &verify->set, error);
     if (!code)
-        code = verify_segments(verify, error);
+        code =
+            verify->set.count > 0 ? verify_segments(verify, error) : verify_nothing(verify, error);
     segment_horizon_release(&verify->horizon);
     return code;
 }

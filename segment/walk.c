@@ -70,6 +70,7 @@ void segment_walk_seek(struct segment_walk *walk, uint64_t sequence)
     walk->from = walk->expected;
     walk->hole_first = walk->hole_last = 0;
     walk->loss_count = 0;
+    walk->lost_told = 0;
 }
 
 enum error_code segment_walk_reload_set(struct segment_walk *walk, struct error *error)
@@ -400,8 +401,7 @@ static size_t index_of_sought(const struct segment_walk *walk)
 {
     size_t at = segment_walk_index_above(&walk->set, walk->expected);
     at -= at > walk->set.dead_count;
-    while (at > walk->set.dead_count && at < walk->set.count &&
-           walk->set.segments[at].header_verdict == FORMAT_BAD) {
+    while (at > walk->set.dead_count && walk->set.segments[at].header_verdict == FORMAT_BAD) {
         const struct segment_set_segment *before = &walk->set.segments[at - 1];
         if (before->sealed && before->trailer.sequence_last < walk->expected)
             break;
@@ -486,6 +486,12 @@ enum error_code segment_walk_next(struct segment_walk *walk,
         if (!code)
             code = walk->view.is_open ? step(walk, header_out, &raw, error)
                                       : next_segment(walk, error);
+        if (code == ERROR_END) { /* the limit lies within a block: has it moved? */
+            uint64_t limit = walk->horizon.limit;
+            code = segment_horizon_refresh(&walk->horizon, error);
+            if (!code && walk->horizon.limit == limit)
+                return ERROR_END;
+        }
         if (code)
             return code;
     }

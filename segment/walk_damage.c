@@ -59,8 +59,6 @@ static enum error_code resume_behind_segment(struct segment_walk *walk, uint64_t
         resume = walk->set.segments[next].sequence_first;
     if (segment->sealed)
         resume = segment->trailer.sequence_last + 1;
-    if (resume < walk->expected)
-        resume = walk->expected;
     *resume_out = resume;
     return OK;
 }

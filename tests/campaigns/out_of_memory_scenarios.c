@@ -9,6 +9,7 @@
 #include "segment/producers.h"
 #include "segment/seal.h"
 #include "segment/block.h"
+#include "segment/pending.h"
 #include "tools/client/wire.h"
 
 /* An output that a failed call must leave as it was. */
@@ -257,6 +258,82 @@ static void build_footer(struct faults_case *c)
     buffer_release(&body);
 }
 
+static void read_array(struct faults_case *c)
+{
+    enum { VALUES = 255 }; /* with one byte of head they fill the buffer, and the head must grow */
+    static char text[2 * VALUES + 1];
+    struct json_reader *reader = NULL;
+    struct error error = {0};
+    struct buffer out = {0};
+
+    for (int i = 0; i < VALUES; i++)
+        memcpy(text + 2 * i, i ? ",0" : "[0", 2);
+    text[2 * VALUES] = ']';
+    if (!faults_case_took(c, json_reader_create(&reader, &error), &error))
+        return;
+    enum error_code code =
+        json_to_msgpack(reader, text, sizeof text, EVENT_PAYLOAD_DEPTH_MAX, &out, &error);
+    if (code)
+        check_untouched(c, &out, 0);
+    faults_case_took(c, code, &error);
+    json_reader_free(reader);
+    buffer_release(&out);
+}
+
+static void open_compressed(struct faults_case *c)
+{
+    static const uint8_t raw[8192]; /* zeros */
+    struct segment_format_block_header header = {
+        .kind = FORMAT_BLOCK_EVENTS, .offset = 4096, .sequence_first = 1, .event_count = 1};
+    struct buffer block = {0}, scratch = {0};
+    const uint8_t *found = NULL;
+    struct error error = {0};
+    enum error_code code =
+        segment_block_encode(7, &header, raw, sizeof raw, FORMAT_ALIGNMENT, &block, &error);
+
+    if (!code && header.codec != FORMAT_CODEC_LZ4 && atomic_load(&c->failed_hits) == 0)
+        faults_case_blame(c, "zeros are not compressed");
+    if (!code)
+        code = segment_block_open(&header, block.data, &scratch, &found, &error);
+    if (!code && memcmp(found, raw, sizeof raw) != 0)
+        faults_case_blame(c, "a block that was opened without memory is another one");
+    faults_case_took(c, code, &error);
+    buffer_release(&block);
+    buffer_release(&scratch);
+}
+
+/* An event is there with its sequence and its number, or not at all. */
+static void fill_blocks(struct faults_case *c)
+{
+    struct segment_producers *producers = NULL;
+    struct segment_pending *pending = NULL;
+    struct error error = {0};
+    uint64_t taken = 0, sequence;
+    enum segment_log_outcome outcome;
+    enum error_code code = segment_producers_create(&producers, &error);
+    struct segment_pending_start start = {
+        .bytes_max = 1 << 20, .block_bytes_max = 100, .sequence_next = 1, .producers = producers};
+
+    if (!code)
+        code = segment_pending_create(&start, &pending, &error);
+    for (uint64_t i = 1; !code && i <= 40; i++) {
+        char name[16];
+        struct event event = make_event(i);
+        event.producer = name;
+        event.producer_bytes = (size_t)snprintf(name, sizeof name, "p%u", (unsigned)i);
+        code = segment_pending_append(pending, &event, &outcome, &sequence, &error);
+        taken += !code;
+        if (code && segment_pending_producer_number(pending, name, event.producer_bytes) != 0)
+            faults_case_blame(c, "the number of an event that was refused counts as taken");
+    }
+    if (pending && segment_pending_appended(pending) != taken)
+        faults_case_blame(c, "%u events were taken, and the last sequence is %u", (unsigned)taken,
+                          (unsigned)segment_pending_appended(pending));
+    faults_case_took(c, code, &error);
+    segment_pending_free(pending);
+    segment_producers_free(producers);
+}
+
 const struct faults_scenario out_of_memory_scenarios[] = {
     {.title = "JSON is read", .no_log = true, .run = read_json},
     {.title = "a long JSON text is read", .no_log = true, .run = read_long_json},
@@ -265,6 +342,9 @@ const struct faults_scenario out_of_memory_scenarios[] = {
     {.title = "a client's frames are made and read", .no_log = true, .run = make_frames},
     {.title = "producers are remembered", .no_log = true, .run = remember_producers},
     {.title = "a footer is built", .no_log = true, .run = build_footer},
+    {.title = "a JSON array is read", .no_log = true, .run = read_array},
+    {.title = "a compressed block is opened", .no_log = true, .run = open_compressed},
+    {.title = "events fill one block after another", .no_log = true, .run = fill_blocks},
 };
 const size_t out_of_memory_scenario_count =
     sizeof out_of_memory_scenarios / sizeof out_of_memory_scenarios[0];

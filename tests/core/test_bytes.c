@@ -88,4 +88,7 @@ Test(buffer, refuses_a_size_that_cannot_be_and_keeps_its_content)
     cr_assert_eq(buffer_reserve(&buffer, SIZE_MAX - 1, &error), ERROR_MEMORY);
     expect_content(&buffer, "abc");
     buffer_release(&buffer);
+    struct buffer full = {.size = SIZE_MAX / 2, .capacity = SIZE_MAX / 2}; /* and no byte of it */
+    cr_assert_eq(buffer_printf(&full, &error, "%d", 12), ERROR_MEMORY);
+    cr_assert_eq(full.size, SIZE_MAX / 2);
 }

@@ -128,6 +128,8 @@ Test(json, is_refused_with_the_reason_and_the_place)
     } CASES[] = {
         {"", "not JSON: the text is empty"},
         {"  ", "not JSON: the text is empty"},
+        {"\r\n", "not JSON: the text is empty"},
+        {"[NaN\xc3\xa9]", "not JSON at byte 1 ('N'): invalid char in json text"},
         {"# comment", "not JSON at byte 0 ('#'): invalid char in json text"},
         {"// comment", "not JSON at byte 1 ('/'): probable comment found in input text, comments "
                        "are not enabled"},
@@ -509,5 +511,24 @@ Test(json, has_room_for_the_deepest_and_the_most_escaped_text)
                  ERROR_INVALID);
     json_reader_free(reader);
     buffer_release(&text);
+    buffer_release(&out);
+}
+
+Test(json, a_line_of_white_space_is_blank)
+{
+    cr_assert(json_is_blank("", 0));
+    cr_assert(json_is_blank(" \t\r", 3));
+    cr_assert_not(json_is_blank(" x", 2));
+    cr_assert_not(json_is_blank("\r0", 2));
+}
+
+Test(json, has_a_place_for_a_lone_number_wherever_its_text_lies)
+{
+    char text[] = "1e999";
+    struct buffer out = {0};
+    struct error error = {0};
+    cr_assert_eq(convert(text, strlen(text), &out, &error), ERROR_INVALID);
+    cr_assert_str_eq(error.text,
+                     "not usable JSON at byte 0: the number 1e999 is too large for a double");
     buffer_release(&out);
 }

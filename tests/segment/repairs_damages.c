@@ -270,6 +270,16 @@ static void spoilt_tail(void)
     loses("%d-%d", LAST - 1, LAST);
 }
 
+/* As a crash leaves it, but the page has seen it durable. */
+static void torn_tail(void)
+{
+    struct logs_place place = logs_find(repairs_path, LAST);
+    const char *name = repairs_segment(place.segment_first);
+    uint64_t from = (place.header.offset / 512 + 2) * 512;
+    scratch_fill(name, from, scratch_size(name) - from, 0);
+    loses("%d-%d", LAST, LAST);
+}
+
 static void only_the_index_knows(void)
 {
     repairs_witness = LAST + 20;
@@ -342,5 +352,6 @@ const struct repairs_damage repairs_damages[] = {
     {"the last file cut to nothing", empty_file_at_the_end, ASKS},
     {"an earlier repair that was interrupted", unfinished_repair, UNREAD},
     {"a block and the watermark page", page_of_zeros, UNREFUSED},
+    {"the end, which is torn", torn_tail, 0},
 };
 const size_t repairs_damage_count = sizeof repairs_damages / sizeof *repairs_damages;

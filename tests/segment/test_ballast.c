@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
+#include "core/file_calls.h"
 
 enum { MEBIBYTE = 1 << 20 };
 
@@ -79,13 +80,16 @@ Test(ballast_file, that_was_given_up_is_made_anew)
 
 Test(ballast_file, tells_why_it_cannot_be_looked_at)
 {
-    struct broken_plan plan = {.call = BROKEN_STATUS, .number = 1, .reason = EIO};
+    struct broken_plan plan = {
+        .call = BROKEN_STATUS, .number = 1, .reason = EIO, .name_part = BALLAST_FILE_NAME};
     broken_calls_begin(&plan);
     cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), ERROR_IO);
-    cr_assert_not_null(strstr(error.text, "ballast"), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "'ballast'"), "%s", error.text);
     broken_calls_end();
     broken_calls_begin(&plan);
     cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), ERROR_IO);
+    cr_assert_not_null(strstr(error.text, "'ballast'"), "%s", error.text);
+    cr_assert_eq(broken_calls_open(), 0);
     broken_calls_end();
 }
 
@@ -97,4 +101,46 @@ Test(ballast_file, that_finds_no_room_leaves_nothing_behind)
     cr_assert_eq(broken_calls_open(), 0);
     cr_assert_eq(broken_calls_end(), 1);
     cr_assert_eq(size(), 0);
+}
+
+Test(ballast_file, that_cannot_be_replaced_by_a_larger_one_stays)
+{
+    struct broken_plan plan = {.call = BROKEN_UNLINK, .number = 1, .reason = EIO};
+    keep(0);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_ballast_keep(log_fd, 8 * MEBIBYTE, &error), ERROR_IO);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(size(), MEBIBYTE / 2);
+}
+
+/* A disk of this size with so much room on it. */
+static uint64_t disk_bytes, disk_free;
+
+static int small_disk(int fd, struct statfs *status_out)
+{
+    int result = file_calls_kernel.file_system(fd, status_out);
+    status_out->f_frsize = status_out->f_bsize = 4096;
+    status_out->f_blocks = disk_bytes / 4096;
+    status_out->f_bfree = status_out->f_bavail = disk_free / 4096;
+    return result;
+}
+
+Test(ballast_file, is_small_on_a_small_disk_and_not_made_where_it_takes_half_of_the_room)
+{
+    static struct file_calls calls;
+    calls = file_calls_kernel;
+    calls.file_system = small_disk;
+    file_calls_use(&calls);
+    disk_bytes = disk_free = 16 * MEBIBYTE;
+    keep(8 * MEBIBYTE);
+    cr_assert_eq(size(), MEBIBYTE / 4, "a 64th");
+    cr_assert_eq(segment_ballast_give_all(log_fd, &error), OK);
+    disk_free = MEBIBYTE / 2 - 4096;
+    cr_assert_eq(segment_ballast_keep(log_fd, 8 * MEBIBYTE, &error), ERROR_NO_SPACE);
+    cr_assert_str_eq(error.text, "520192 bytes are free, too few for a ballast of 262144");
+    cr_assert_eq(size(), 0);
+    disk_bytes = 0; /* it does not tell */
+    keep(8 * MEBIBYTE);
+    cr_assert_eq(size(), 0);
+    file_calls_use(NULL);
 }

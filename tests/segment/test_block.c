@@ -205,3 +205,18 @@ Test(block, refuses_a_body_that_contradicts_its_count)
     cr_assert_eq(segment_block_cursor_next(&cursor, &event, NULL), OK);
     cr_assert_eq(segment_block_cursor_next(&cursor, &event, NULL), ERROR_DAMAGED);
 }
+
+Test(block, takes_no_more_events_than_a_header_may_name)
+{
+    struct event event = {.topic = "t", .topic_bytes = 1, .payload = "\x01", .payload_bytes = 1};
+    struct error error;
+
+    for (int i = 0; i < FORMAT_BLOCK_EVENTS_MAX; i++)
+        gather("t", "\x01", 1);
+    cr_assert_eq(segment_block_builder_add(&builder, &event, FORMAT_BLOCK_RAW_MAX, &error),
+                 ERROR_FULL);
+    cr_assert_eq(builder.event_count, FORMAT_BLOCK_EVENTS_MAX);
+    const uint8_t *raw;
+    encode_at(4096, 8);
+    cr_assert_eq(open_again(&raw, NULL), OK, "the header is one that readers take");
+}

@@ -105,3 +105,25 @@ Test(bound, is_not_overwritten_while_it_is_damaged)
     scratch_flip(scratch_path("lower-bound"), 20, 1u << 0);
     cr_assert_eq(segment_bound_store(log_fd, 10, &error), ERROR_DAMAGED);
 }
+
+Test(bound, of_zero_is_damage) /* else readers would begin before the first event there can be */
+{
+    uint64_t sequence = 42;
+    cr_assert_eq(segment_bound_restore(log_fd, 0, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "no event has the sequence 0"), "%s", error.text);
+    cr_assert_eq(sequence, 42);
+}
+
+Test(bound, that_no_number_of_64_bits_can_be_is_damage)
+{
+    static const char *const digits[] = {"18446744073709551616", "18446744073709551623",
+                                         "99999999999999999999"};
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    for (size_t i = 0; i < sizeof digits / sizeof *digits; i++) {
+        uint64_t sequence = 42;
+        scratch_write(scratch_path("lower-bound"), strlen("lower-bound "), digits[i], 20);
+        cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+        cr_assert_eq(sequence, 42);
+    }
+}

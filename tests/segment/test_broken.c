@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <inttypes.h>
 
 #include "core/file.h"
 #include "segment/lock.h"
@@ -19,6 +20,8 @@
 #include "tests/segment/repairs.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
+#include "segment/intent.h"
+#include "segment/bound.h"
 
 static char master[512], place[512];
 static struct error error;
@@ -433,4 +436,286 @@ Test(broken, losses_that_nobody_asks_for_do_not_pile_up)
     cr_assert_gt(losses, 0);
     cr_assert_leq(losses, spoilt);
     segment_reader_close(reader);
+}
+
+Test(broken, a_note_of_a_repair_that_somebody_has_removed_is_gone)
+{
+    int log_fd = -1;
+    cr_assert_eq(file_open_directory(scratch_directory(), false, &log_fd, &error), OK);
+    cr_assert_eq(segment_intent_store(log_fd, 7, &error), OK, "%s", error.text);
+    scratch_delete(scratch_path("repair"));
+    cr_assert_eq(segment_intent_remove(log_fd, &error), OK, "%s", error.text);
+    file_close(&log_fd);
+}
+
+static uint64_t victim_at;
+
+static void damage_victim(void)
+{
+    scratch_flip(victim, victim_at, 0x10);
+}
+
+/* Between the plan and the recovery the disk goes on to decay. The hook comes with the rename of
+ * DIR/repair: behind the plan, before anything is written. What later blocks vouch for is no loss
+ * that a repair may accept. */
+static void expect_no_silent_loss(bool page)
+{
+    struct repairs_told told;
+    char lost[64];
+    repairs_prepare_sound();
+    take_place();
+    if (!page)
+        scratch_delete(scratch_path("log/watermark"));
+    uint64_t last = repairs_last_segment();
+    struct logs_place early = logs_find(place, 2), late = logs_find(place, last);
+    scratch_flip(repairs_segment(early.segment_first), early.header.offset + 500, 0x10);
+    snprintf(victim, sizeof victim, "%s", repairs_segment(late.segment_first));
+    victim_at = late.header.offset + 500;
+    struct broken_plan plan = {
+        .call = BROKEN_RENAME, .number = 1, .before = damage_victim, .name_part = "repair"};
+    broken_calls_begin(&plan);
+    cr_assert_eq(repairs_run(place, false, true, &told), ERROR_DAMAGED);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_not_null(strstr(repairs_error.text, "a later block says that it was durable"), "%s",
+                       repairs_error.text);
+    cr_assert_eq(open_and_close(), ERROR_DAMAGED, "nobody writes before the repair is finished");
+    cr_assert_eq(repairs_run(place, false, true, &told), OK, "%s", repairs_error.text);
+    snprintf(lost, sizeof lost, "2-2 %" PRIu64 "-%" PRIu64, last, last);
+    cr_assert_str_eq(repairs_gaps_text(place, FORMAT_GAP_DAMAGE), lost);
+    repairs_expect_sound(place);
+}
+
+Test(broken, a_repair_accepts_no_loss_that_it_has_not_planned)
+{
+    expect_no_silent_loss(true);  /* the page is a witness, and a later block, too */
+    expect_no_silent_loss(false); /* no witness at all */
+}
+
+static void count_finding(void *context, const struct segment_verify_finding *finding)
+{
+    repairs_tell(context, finding->text);
+}
+
+static uint64_t bound_then;
+
+static void retire_victim(void)
+{
+    int fd = -1;
+    cr_assert_eq(file_open_directory(place, false, &fd, NULL), OK);
+    cr_assert_eq(segment_bound_store(fd, bound_then, NULL), OK);
+    file_close(&fd);
+    unlink(victim);
+}
+
+/* As delete_victim, and what would tell whether retention did it cannot be read. */
+static void delete_victim_and_spoil_bound(void)
+{
+    char path[700];
+    snprintf(path, sizeof path, "%s/lower-bound", place);
+    int fd = open(path, O_CREAT | O_RDWR | O_TRUNC, 0640);
+    cr_assert_eq(write(fd, "nonsense", 8), 8);
+    close(fd);
+    unlink(victim);
+}
+
+Test(broken, verify_does_not_miss_what_retention_takes_under_its_eyes)
+{
+    unsigned refused = 0, fired = 0;
+    repairs_prepare_sound();
+    take_place();
+    copy(place, master);
+    snprintf(victim, sizeof victim, "%s", repairs_segment(1));
+    bound_then = repairs_nth(1);
+    for (unsigned i = 0; i < 24; i++) {
+        struct broken_plan plan = {.call = BROKEN_OPEN,
+                                   .number = 1 + i / 2,
+                                   .before = i % 2 ? delete_victim_and_spoil_bound : retire_victim,
+                                   .name_part = strrchr(victim, '/') + 1};
+        struct repairs_told said = {0};
+        struct segment_verify_totals totals;
+        copy(master, place);
+        broken_calls_begin(&plan);
+        enum error_code code =
+            segment_verify_log(place, count_finding, NULL, &said, &totals, &error);
+        if (broken_calls_end() == 0)
+            break;
+        fired++;
+        if (i % 2 == 0)
+            cr_assert(code == OK && said.count == 0, "%s%s", error.text, said.texts[0]);
+        refused += i % 2 && code == ERROR_DAMAGED;
+    }
+    cr_assert_gt(fired, 0);
+    cr_assert_gt(refused, 0, "a bound that cannot be read was passed over");
+}
+
+static void cut_victim(void)
+{
+    cr_assert_eq(truncate(victim, 4096), 0);
+}
+
+Test(broken, verify_tells_of_a_last_segment_that_is_cut_under_its_eyes)
+{
+    unsigned told = 0;
+    snprintf(place, sizeof place, "%s", scratch_path("single"));
+    snprintf(master, sizeof master, "%s", scratch_path("single-master"));
+    logs_make(place, SMALL, 3, 0);
+    copy(place, master);
+    for (unsigned number = 1;; number++) {
+        struct broken_plan plan = {.call = BROKEN_READ, .number = number, .before = cut_victim};
+        copy(master, place);
+        snprintf(victim, sizeof victim, "%s", logs_segment_path(place, 1));
+        broken_calls_begin(&plan);
+        struct repairs_told said = repairs_verify(place);
+        if (broken_calls_end() == 0)
+            break;
+        told += said.count > 0;
+    }
+    cr_assert_gt(told, 0);
+}
+
+static void delete_all(void)
+{
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(logs_segment_path(place, first));
+}
+
+Test(broken, verify_tells_that_all_segments_have_vanished_under_its_eyes)
+{
+    unsigned fired = 0;
+    repairs_prepare_sound();
+    take_place();
+    copy(place, master);
+    for (unsigned number = 1; number < 12; number++, fired++) {
+        struct broken_plan plan = {.call = BROKEN_LIST, .number = number, .before = delete_all};
+        copy(master, place);
+        broken_calls_begin(&plan);
+        struct repairs_told said = repairs_verify(place);
+        if (broken_calls_end() == 0)
+            break;
+        cr_assert_gt(said.count, 0, "before the listing number %u", number);
+    }
+    cr_assert_geq(fired, 2);
+}
+
+Test(broken, a_lower_bound_that_says_nothing_is_told_where_nothing_else_is_left)
+{
+    repairs_prepare_sound();
+    take_place();
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    unlink(scratch_path("log/watermark"));
+    replace_by_link("lower-bound");
+    struct repairs_told said = repairs_verify(place);
+    cr_assert_eq(said.count, 1, "%s", said.texts[1]);
+    cr_assert_not_null(strstr(said.texts[0], "'lower-bound' is damaged"), "%s", said.texts[0]);
+}
+
+static void retire_more(void)
+{
+    int fd = -1;
+    cr_assert_eq(file_open_directory(place, false, &fd, NULL), OK);
+    cr_assert_eq(segment_bound_store(fd, bound_then, NULL), OK);
+    file_close(&fd);
+    for (uint64_t first = 1; first < bound_then; first++)
+        unlink(logs_segment_path(place, first));
+}
+
+Test(broken, retention_that_comes_twice_while_a_reader_looks_leaves_one_hole)
+{
+    unsigned fired = 0;
+    repairs_prepare_sound();
+    take_place();
+    copy(place, master);
+    uint64_t second = repairs_nth(1), third = repairs_nth(2);
+    for (unsigned number = 1; number <= 4; number++) {
+        struct event event;
+        uint64_t first = 0, last = 0;
+        char name[FORMAT_SEGMENT_NAME_BYTES + 1];
+        copy(master, place);
+        struct segment_reader *reader = logs_read(place);
+        cr_assert_eq(segment_reader_seek(reader, 2, &error), OK);
+        bound_then = second;
+        retire_more();
+        bound_then = third;
+        segment_format_segment_name(second, name);
+        struct broken_plan plan = {
+            .call = BROKEN_OPEN, .number = number, .before = retire_more, .name_part = name};
+        broken_calls_begin(&plan);
+        cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+        unsigned hits = broken_calls_end();
+        fired += hits;
+        cr_assert_eq(event.sequence, hits ? third : second);
+        cr_assert(segment_reader_hole(reader, &first, &last));
+        cr_assert_eq(first, 2);
+        cr_assert_eq(last, event.sequence - 1);
+        segment_reader_close(reader);
+    }
+    cr_assert_geq(fired, 3);
+}
+
+Test(broken, a_place_in_a_segment_that_is_gone_is_sought_in_a_directory_that_cannot_be_listed)
+{
+    struct broken_plan plan = {.call = BROKEN_LIST, .number = 1, .reason = EIO};
+    struct event event;
+    repairs_prepare_sound();
+    take_place();
+    struct segment_reader *reader = logs_read(place);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_reader_seek_block(reader, 7, 4096, 7, &error), ERROR_IO, "%s", error.text);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+    cr_assert_eq(event.sequence, 7);
+    segment_reader_close(reader);
+}
+
+Test(broken, losses_of_two_causes_in_a_row_are_told_apart)
+{
+    struct repairs_told told;
+    struct segment_format_gap gap;
+    struct event event;
+    snprintf(place, sizeof place, "%s", scratch_path("causes"));
+    logs_kill_writer(logs_start_writer(place, SMALL, 5, 0));
+    struct segment_format_block_header tail = logs_write_undurable(place, 3);
+    scratch_fill(logs_segment_path(place, 1), tail.offset + FORMAT_BLOCK_HEADER_BYTES,
+                 tail.stored_bytes, 0xee);
+    logs_make(place, SMALL, 20, 0); /* 6 to 8: a damaged tail */
+    struct logs_place fifth = logs_find(place, 5);
+    scratch_flip(logs_segment_path(place, 1), fifth.header.offset + FORMAT_BLOCK_HEADER_BYTES + 30,
+                 1);
+    repairs_witness = 0;
+    cr_assert_eq(repairs_run(place, false, true, &told), OK, "%s", repairs_error.text);
+    struct segment_reader *reader = logs_read(place);
+    while (segment_reader_next(reader, &event, &error) == OK)
+        continue;
+    cr_assert(segment_reader_loss(reader, &gap));
+    cr_assert(gap.sequence_first == 5 && gap.sequence_last == 5 && gap.cause == FORMAT_GAP_DAMAGE);
+    cr_assert(segment_reader_loss(reader, &gap));
+    cr_assert(gap.sequence_first == 6 && gap.sequence_last == 8 &&
+              gap.cause == FORMAT_GAP_DAMAGED_TAIL);
+    cr_assert_not(segment_reader_loss(reader, &gap));
+    segment_reader_close(reader);
+}
+
+Test(broken, a_segment_that_cannot_be_mapped_for_writing_ends_the_opening)
+{
+    struct segment_log_options options = {.segment_bytes = SMALL, .write_path = LOG_WRITE_MMAP};
+    unsigned refused = 0;
+    snprintf(place, sizeof place, "%s", scratch_path("unmapped"));
+    logs_make(place, SMALL, 3, 0);
+    for (unsigned number = 1; number < 20; number++) {
+        struct broken_plan plan = {.call = BROKEN_MAP, .number = number, .reason = EACCES};
+        struct segment_log *log = NULL;
+        broken_calls_begin(&plan);
+        enum error_code code = segment_log_open(place, &options, &log, NULL, &error);
+        if (!code)
+            logs_close(log);
+        int open_things = broken_calls_open();
+        if (broken_calls_end() == 0)
+            break;
+        refused += code != OK && strstr(error.text, ".seg") != NULL;
+        cr_assert_eq(open_things, 0, "map %u: %d descriptors or maps stay open", number,
+                     open_things);
+    }
+    cr_assert_gt(refused, 0);
+    cr_assert_eq(open_and_close(), OK, "%s", error.text);
 }

@@ -70,3 +70,62 @@ Test(failed_sync, that_was_interrupted_is_as_final_as_any_other)
 {
     expect_final(EINTR);
 }
+
+/* The writes of the active segment: the first fails, if asked for, and those that come after it are
+ * counted. */
+static atomic_int write_failures_left, writes_after;
+
+static ssize_t write_that_fails_once(int fd, const void *data, size_t size, off_t offset)
+{
+    if (is_segment(fd) && atomic_load(&write_failures_left) > 0) {
+        atomic_fetch_sub(&write_failures_left, 1);
+        errno = EIO;
+        return -1;
+    }
+    if (is_segment(fd))
+        atomic_fetch_add(&writes_after, 1);
+    return pwrite(fd, data, size, offset);
+}
+
+Test(failed_write, of_one_block_ends_the_group_that_it_is_in)
+{
+    struct file_calls broken = file_calls_kernel;
+    struct segment_log_options options = {.segment_bytes = FORMAT_SEGMENT_BYTES_MIN,
+                                          .block_bytes_max = 100};
+    struct segment_log *log = NULL;
+    struct error error;
+
+    broken.write = write_that_fails_once;
+    file_calls_use(&broken);
+    cr_assert_eq(segment_log_open(scratch_path("log"), &options, &log, NULL, &error), OK, "%s",
+                 error.text);
+    atomic_store(&writes_after, 0);
+    atomic_store(&write_failures_left, 1);
+    /* A block each. The committer takes them together: it wakes for the first when there is a
+     * second. */
+    logs_append_to(log, 2, 200);
+    cr_assert_eq(segment_log_wait(log, 2, &error), ERROR_IO);
+    cr_assert_not_null(strstr(error.text, "outcome of events 1 to 2 is unknown"), "%s", error.text);
+    cr_assert_eq(segment_log_written(log), 0);
+    cr_assert_eq(segment_log_close(log, &error), ERROR_IO);
+    cr_assert_eq(atomic_load(&writes_after), 0, "nothing is written behind what is missing");
+    file_calls_use(NULL);
+}
+
+Test(failed_sync, ends_the_wait_of_who_settles_the_log)
+{
+    struct file_calls broken = file_calls_kernel;
+    struct error error;
+
+    broken.sync_data = sync_that_fails_once;
+    file_calls_use(&broken);
+    struct segment_log *log = logs_open(scratch_path("log"), 0);
+    logs_append_to(log, 1, 20);
+    atomic_store(&reason, EIO);
+    atomic_store(&failures_left, 1);
+    segment_log_settle(log); /* a hang, if it waits for a committer that has ended */
+    cr_assert_eq(segment_log_failure(log, &error), ERROR_IO);
+    cr_assert_eq(segment_log_durable(log), 0);
+    cr_assert_eq(segment_log_close(log, &error), ERROR_IO);
+    file_calls_use(NULL);
+}

@@ -16,6 +16,7 @@
 #include "segment/reader.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "core/clock.h"
 
 enum { EVENT_BYTES = 3000 };
 
@@ -55,6 +56,20 @@ static int file_system(int fd, struct statfs *status_out)
     return result;
 }
 
+static void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static atomic_bool held; /* syncs do not return */
+
+static int sync_data(int fd)
+{
+    while (atomic_load(&held))
+        pause_briefly();
+    return file_calls_kernel.sync_data(fd);
+}
+
 static void use_calls(void)
 {
     static struct file_calls calls;
@@ -63,6 +78,7 @@ static void use_calls(void)
     calls.rename = rename_file;
     calls.write = write_bytes;
     calls.file_system = file_system;
+    calls.sync_data = sync_data;
     file_calls_use(&calls);
 }
 
@@ -96,11 +112,6 @@ static enum error_code append(uint64_t number)
         cr_assert_eq(sequence, number);
     }
     return code;
-}
-
-static void pause_briefly(void)
-{
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
 /* Append from `number` on until it is refused; every event that was taken before is withdrawn or
@@ -345,5 +356,94 @@ Test(full_disk, forbids_writing_through_a_map_where_changes_go_to_new_places)
     cr_assert(strstr(error.text, "btrfs") && strstr(error.text, "pwrite"), "%s", error.text);
     options.write_path = LOG_WRITE_PWRITE;
     open_log();
+    close_log();
+}
+
+Test(full_disk, that_has_withdrawn_what_nobody_has_heard_of_is_told_at_the_end)
+{
+    options.takes_withdrawals = true;
+    open_log();
+    atomic_store(&allocate_errno, ENOSPC);
+    fill_up(1);
+    cr_assert_eq(segment_log_close(log, &error), ERROR_NO_SPACE);
+    cr_assert(strstr(error.text, "no room for a new segment"), "%s", error.text);
+}
+
+/* The machine's clock, which the test puts forward. */
+static _Atomic int64_t ahead_ns;
+
+static int64_t clock_of(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + atomic_load(&ahead_ns);
+}
+
+static int64_t moved_realtime(void)
+{
+    return clock_of(CLOCK_REALTIME);
+}
+
+static int64_t moved_monotonic(void)
+{
+    return clock_of(CLOCK_MONOTONIC);
+}
+
+static void some_boot(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
+{
+    memset(boot_id_out, 'B', CLOCK_BOOT_ID_SIZE);
+}
+
+Test(full_disk, is_tried_again_and_again_until_there_is_room)
+{
+    static const struct clock_source source = {
+        .realtime_ns = moved_realtime, .monotonic_ns = moved_monotonic, .boot_id = some_boot};
+    clock_use(&source);
+    open_log();
+    atomic_store(&allocate_errno, ENOSPC);
+    fill_up(1);
+    uint64_t durable = segment_log_durable(log);
+    for (int i = 0; i < 3; i++) {
+        uint64_t failures = counters().prepare_failures;
+        atomic_fetch_add(&ahead_ns, 1000000000);
+        segment_log_settle(log);
+        cr_assert_gt(counters().prepare_failures, failures, "it was not tried again");
+        cr_assert(counters().disk_full);
+        cr_assert_eq(append(durable + 1), ERROR_NO_SPACE, "%s", error.text);
+    }
+    atomic_store(&allocate_errno, 0);
+    atomic_fetch_add(&ahead_ns, 1000000000);
+    segment_log_settle(log);
+    cr_assert_not(counters().disk_full);
+    cr_assert_eq(append(durable + 1), OK, "%s", error.text);
+    cr_assert_eq(segment_log_wait(log, durable + 1, &error), OK, "%s", error.text);
+    expect_sequences_up_to(durable + 1);
+    close_log();
+    clock_use(NULL);
+}
+
+Test(full_disk, without_room_for_a_name_in_the_middle_of_a_group_is_waited_out)
+{
+    options.block_bytes_max = 7000; /* two events; twenty of them fill a segment */
+    open_log();
+    atomic_store(&rename_errno, ENOSPC);
+    atomic_store(&held, true);
+    cr_assert_eq(append(1), OK, "%s", error.text);
+    segment_log_kick(log);
+    while (segment_log_written(log) < 1)
+        pause_briefly();
+    for (uint64_t number = 2; number <= 40; number++)
+        cr_assert_eq(append(number), OK, "%s", error.text);
+    atomic_store(&held, false);
+    cr_assert_eq(segment_log_wait(log, 40, &error), ERROR_NO_SPACE, "%s", error.text);
+    uint64_t durable = segment_log_durable(log);
+    cr_assert_geq(durable, 2, "some blocks of the group came before the seal");
+    for (int i = 0; i < 200; i++) /* longer than it takes for an idle watermark */
+        pause_briefly();
+    cr_assert_eq(segment_log_failure(log, NULL), OK);
+    atomic_store(&rename_errno, 0);
+    append_when_there_is_room(durable + 1);
+    cr_assert_eq(segment_log_wait(log, durable + 1, &error), OK, "%s", error.text);
+    expect_sequences_up_to(durable + 1);
     close_log();
 }

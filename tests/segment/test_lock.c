@@ -7,8 +7,11 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <errno.h>
 
 #include "tests/support/scratch.h"
+#include "core/file_calls.h"
+#include "core/file.h"
 
 static int log_fd = -1;
 static struct error error;
@@ -143,4 +146,26 @@ Test(lock, follows_no_symbolic_link)
     cr_assert_eq(symlinkat("elsewhere", log_fd, "LOCK"), 0);
     cr_assert_neq(segment_lock_take(log_fd, LOCK_WRITER, &fd, &error), OK);
     cr_assert_eq(faccessat(log_fd, "elsewhere", F_OK, 0), -1);
+}
+
+/* Gone whenever it is opened, there whenever it is made. */
+static int open_never_meeting(int directory_fd, const char *name, int flags, mode_t mode)
+{
+    if (strcmp(name, "LOCK") != 0)
+        return file_calls_kernel.open(directory_fd, name, flags, mode);
+    errno = flags & O_CREAT ? EEXIST : ENOENT;
+    return -1;
+}
+
+Test(lock, that_comes_and_goes_for_ever_is_given_up)
+{
+    static struct file_calls calls;
+    int fd = -1;
+    calls = file_calls_kernel;
+    calls.open = open_never_meeting;
+    file_calls_use(&calls);
+    cr_assert_eq(segment_lock_take(log_fd, LOCK_WRITER, &fd, &error), ERROR_NOT_FOUND);
+    cr_assert_not_null(strstr(error.text, "'LOCK'"), "%s", error.text);
+    cr_assert_eq(fd, -1);
+    file_calls_use(NULL);
 }

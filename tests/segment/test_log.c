@@ -346,3 +346,19 @@ Test(log, replaces_a_segment_that_is_too_small_under_the_eyes_of_a_reader)
     close_log();
     cr_assert_eq(count_segments(), 3);
 }
+
+Test(log, that_has_settled_has_committed_what_was_appended)
+{
+    struct event event = an_event("\x01", 1);
+    uint64_t sequence;
+
+    open_log();
+    for (uint64_t i = 1; i <= 200; i++) {
+        cr_assert_eq(append(&event, &sequence), OK, "%s", error.text);
+        if (i % 2) /* settle comes while the kicked committer still wakes up */
+            segment_log_kick(log);
+        segment_log_settle(log);
+        cr_assert_eq(segment_log_durable(log), i);
+    }
+    close_log();
+}

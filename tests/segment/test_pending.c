@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <string.h>
+#include <stdatomic.h>
+#include <unistd.h>
 
 static struct segment_producers *producers;
 static struct segment_pending *pending;
@@ -229,4 +231,37 @@ Test(pending, nobody_settles_what_has_failed)
     begin(1 << 20, false);
     segment_pending_fail(pending, &why);
     segment_pending_settle(pending); /* a hang, if it waits for a committer */
+}
+
+static atomic_bool has_room_again;
+
+static void *wait_for_room_and_tell(void *unused)
+{
+    wait_for_room(unused);
+    atomic_store(&has_room_again, true);
+    return NULL;
+}
+
+/* Not only when nothing is left: each block that becomes durable makes room. */
+Test(pending, who_waits_for_room_is_woken_by_the_first_release)
+{
+    enum { BLOCKS = 2000 };
+    struct segment_pending_start start = {
+        .bytes_max = SIZE_MAX / 2, .block_bytes_max = 1, .sequence_next = 1};
+    pthread_t thread;
+    size_t left = BLOCKS;
+    cr_assert_eq(segment_producers_create(&producers, NULL), OK);
+    start.producers = producers;
+    cr_assert_eq(segment_pending_create(&start, &pending, &error), OK, "%s", error.text);
+    for (int i = 0; i < BLOCKS; i++)
+        append_well("", 0);
+    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_room_and_tell, NULL), 0);
+    for (; left > 1 && !atomic_load(&has_room_again); left--) { /* it may come late */
+        list = segment_pending_release(pending, list, 1);
+        usleep(1000);
+    }
+    cr_assert_gt(left, 1, "it waited until everything was durable");
+    segment_pending_release(pending, list, left);
+    cr_assert_eq(pthread_join(thread, NULL), 0);
 }

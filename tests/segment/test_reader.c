@@ -15,6 +15,7 @@
 #include "segment/bound.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/forge.h"
 
 /* Long enough to be noticed as a hang, never waited for. */
 enum { FOREVER_MS = 600000, SMALL = FORMAT_SEGMENT_BYTES_MIN };
@@ -889,5 +890,200 @@ Test(reader, reads_beside_retention_and_a_writer_with_explicit_holes_only)
     cr_assert_eq(waitpid(child, &status, 0), child);
     cr_assert_eq(status, 0);
     cr_assert_gt(holes, 0);
+    segment_reader_close(reader);
+}
+
+Test(reader, goes_back_to_a_place_that_it_has_left_far_behind)
+{
+    enum { EVENTS = 1400 }; /* the last segment has about 7 MiB of them */
+    struct segment_log *log = logs_open(path(), 0);
+    for (uint64_t last = 100; last <= EVENTS; last += 100) {
+        logs_append_to(log, last, 10000);
+        logs_commit(log);
+    }
+    logs_close(log);
+    uint64_t first = segment_of(EVENTS);
+    cr_assert_lt(first, EVENTS - 600);
+    struct logs_place place = logs_find(path(), first);
+    struct segment_reader *reader = logs_read(path());
+    seek(reader, first);
+    for (int again = 0; again < 2; again++) {
+        logs_expect_events(reader, first, EVENTS);
+        cr_assert_eq(segment_reader_seek_block(reader, place.segment_first, place.header.offset,
+                                               place.header.sequence_first, &error),
+                     OK, "%s", error.text);
+    }
+    logs_expect_event(reader, first);
+    segment_reader_close(reader);
+}
+
+static void set_page(uint64_t sequence)
+{
+    uint8_t bytes[8];
+    bytes_store64(bytes, sequence);
+    scratch_write(scratch_path("watermark"), 64, bytes, sizeof bytes);
+}
+
+Test(reader, waits_before_a_gap_that_the_page_has_not_passed)
+{
+    logs_kill_writer(logs_start_writer(path(), 0, 5, 100));
+    struct segment_format_block_header header = logs_write_undurable(path(), 3);
+    scratch_flip(logs_segment_path(path(), 1), header.offset + FORMAT_BLOCK_HEADER_BYTES + 9, 1);
+    struct segment_log *log = logs_open(path(), 0);
+    logs_append_singly(log, 9, 100); /* behind a gap from 6 to 8 */
+    set_page(7);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 5);
+    logs_expect_end(reader);
+    set_page(9);
+    logs_expect_event(reader, 9);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+    logs_close(log);
+}
+
+Test(reader, waits_before_a_block_that_the_page_has_not_passed)
+{
+    struct segment_log *log = logs_open(path(), 0);
+    logs_append_singly(log, 5, 100);
+    logs_append_to(log, 8, 100);
+    logs_commit(log);
+    cr_assert_eq(logs_find(path(), 8).header.event_count, 3);
+    set_page(7);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 5);
+    logs_expect_end(reader);
+    set_page(8);
+    logs_expect_events(reader, 6, 8);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+    logs_close(log);
+}
+
+Test(reader, tells_a_spoilt_end_of_a_segment_as_far_as_the_page_goes_and_then_the_rest)
+{
+    char text[100];
+    struct segment_log *log = logs_open(path(), SMALL);
+    logs_append_singly(log, 40, 3000);
+    uint64_t second = 1;
+    while (segment_of(second) == 1)
+        second++;
+    uint64_t offset = logs_find(path(), second - 3).header.offset;
+    scratch_fill(logs_segment_path(path(), 1), offset, SMALL - FORMAT_TRAILER_BYTES - offset, 0xa5);
+    set_page(second - 2);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, second - 4);
+    snprintf(text, sizeof text, "events %" PRIu64 " to %" PRIu64 " cannot", second - 3, second - 2);
+    logs_expect_damage(reader, text);
+    logs_expect_end(reader);
+    set_page(40);
+    snprintf(text, sizeof text, "event %" PRIu64 " cannot be read", second - 1);
+    logs_expect_damage(reader, text);
+    logs_expect_events(reader, second, 40);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+    logs_close(log);
+}
+
+Test(reader, goes_on_with_a_segment_whose_header_is_damaged_while_it_reads)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    uint64_t second = segment_of(30);
+    cr_assert_neq(second, 1);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_event(reader, 1);
+    scratch_flip(logs_segment_path(path(), second), 17, 1);
+    logs_expect_events(reader, 2, 60);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
+Test(reader, does_not_tell_more_than_was_asked_for_when_the_bound_comes_into_a_lost_segment)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    uint64_t second = 1, third;
+    char text[100];
+    while (segment_of(second) == 1)
+        second++;
+    for (third = second; segment_of(third) == second;)
+        third++;
+    cr_assert_gt(third - second, 5);
+    scratch_delete(logs_segment_path(path(), second));
+    struct segment_reader *reader = logs_read(path());
+    seek(reader, third - 2);
+    store_bound(second + 2);
+    snprintf(text, sizeof text, "events %" PRIu64 " to %" PRIu64 " cannot be read", third - 2,
+             third - 1);
+    logs_expect_damage(reader, text);
+    logs_expect_events(reader, third, 60);
+    segment_reader_close(reader);
+}
+
+Test(reader, does_not_believe_the_trailer_of_a_segment_of_another_log)
+{
+    char foreign[1024];
+    logs_make(path(), SMALL, 60, 3000);
+    logs_make(scratch_path("other"), SMALL, 60, 3000);
+    uint64_t second = 1;
+    while (segment_of(second) == 1)
+        second++;
+    snprintf(foreign, sizeof foreign, "%s", logs_segment_path(scratch_path("other"), second));
+    cr_assert_eq(rename(foreign, logs_segment_path(path(), second)), 0);
+    struct segment_reader *reader = logs_read(path());
+    segment_reader_hint_times(reader, INT64_C(50) * 1000000000, INT64_MAX);
+    logs_expect_damage(reader, "belongs to another log");
+    logs_expect_events(reader, 50, 60);
+    segment_reader_close(reader);
+}
+
+Test(reader, tells_that_everything_behind_the_open_segment_is_gone)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    char text[100];
+    uint64_t second = 1;
+    while (segment_of(second) == 1)
+        second++;
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_event(reader, 1);
+    for (uint64_t first = 1; first <= 60; first++)
+        unlink(logs_segment_path(path(), first));
+    logs_expect_events(reader, 2, second - 1);
+    snprintf(text, sizeof text, "the log ends before its watermark; events %" PRIu64 " to 60",
+             second);
+    logs_expect_damage(reader, text);
+    logs_expect_end(reader);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
+Test(reader, passes_over_a_block_behind_damage_that_repeats_what_came_before)
+{
+    logs_make(path(), 0, 20, 100);
+    struct logs_place bad = logs_find(path(), 10), again = logs_find(path(), 11);
+    forge_block_alone((struct forge){path(), 1}, again.header.offset, 32, FORGE_64, 2);
+    scratch_flip(logs_segment_path(path(), 1), bad.header.offset + 4, 1);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 9);
+    logs_expect_damage(reader, "events 10 to 11 cannot be read");
+    logs_expect_events(reader, 12, 20);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
+Test(reader, goes_forward_when_a_trailer_names_an_end_that_lies_behind)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    uint64_t second = 1;
+    while (segment_of(second) == 1) /* before its trailer lies */
+        second++;
+    struct forge forge = {path(), 1};
+    uint64_t seal = forge_find_kind(forge, FORMAT_BLOCK_SEAL);
+    forge_trailer(forge, 24, FORGE_64, 2);
+    scratch_flip(logs_segment_path(path(), 1), seal + 4, 1);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, second - 1);
+    logs_expect_damage(reader, "no event is lost by it");
+    logs_expect_events(reader, second, 60);
+    logs_expect_end(reader);
     segment_reader_close(reader);
 }

@@ -12,6 +12,7 @@
 #include "segment/block.h"
 #include "segment/writer.h"
 #include "tests/support/scratch.h"
+#include "tests/support/logs.h"
 
 /* The decision, spelled out a second time, from docs/format.md and not from the table in the code.
  */
@@ -658,8 +659,8 @@ Test(recovery, goes_on_with_the_alignment_that_is_asked_for_in_the_same_segment)
     close_log();
 }
 
-/* Whatever a torn tail holds, the sequences do not run out. */
-Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_given)
+/* Two events, then the head of a block in a torn tail that names this sequence. */
+static void forge_tail(uint64_t sequence)
 {
     uint64_t offsets[16];
     uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES];
@@ -679,10 +680,26 @@ Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_
                                                     header.size_bytes, &forged),
                  FORMAT_VALID);
     forged.offset += 4096;
-    forged.sequence_first = EVENT_SEQUENCE_END - 10;
+    forged.sequence_first = sequence;
     forged.durable_offset = 0;
     segment_format_encode_block_header(seed, &forged, bytes);
     scratch_write(first_segment(), forged.offset, bytes, sizeof bytes);
+}
+
+Test(recovery, believes_the_last_sequence_in_a_torn_tail_that_can_have_been_given)
+{
+    forge_tail(2 + FORMAT_UNDURABLE_EVENTS_MAX);
+    open_log();
+    cr_assert_eq(report.gap_first, 3);
+    cr_assert_eq(report.gap_last, 2 + FORMAT_UNDURABLE_EVENTS_MAX);
+    cr_assert_eq(append("gamma"), 3 + FORMAT_UNDURABLE_EVENTS_MAX);
+    close_log();
+}
+
+/* Whatever a torn tail holds, the sequences do not run out. */
+Test(recovery, does_not_believe_a_sequence_in_a_torn_tail_that_cannot_have_been_given)
+{
+    forge_tail(EVENT_SEQUENCE_END - 10);
     open_log();
     cr_assert_lt(report.gap_last, 1 << 20);
     append("gamma");
@@ -788,4 +805,49 @@ Test(recovery, leaves_no_reader_without_a_word_when_all_of_a_segment_is_damaged)
     cr_assert_not_null(strstr(error.text, "its header is damaged"), "%s", error.text);
     cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_END);
     segment_reader_close(reader);
+}
+
+/* Somebody has copied a page, or a directory, together. */
+Test(recovery, asks_no_page_of_another_log)
+{
+    uint8_t page[4096];
+
+    logs_make(scratch_path("other"), 0, 40, 0);
+    open_log();
+    two_commits();
+    close_log();
+    scratch_read(scratch_path("other/watermark"), 0, page, sizeof page);
+    scratch_write(scratch_path("log/watermark"), 0, page, sizeof page);
+    open_log(); /* believed, it would be a witness of 38 events that are gone */
+    cr_assert_eq(report.verdict, RECOVERY_CLEAN);
+    cr_assert_eq(append("gamma"), 3);
+    close_log();
+    expect_events("alpha", "beta", "gamma", NULL);
+}
+
+static void many_producers(void)
+{
+    char name[16];
+    for (int i = 0; i < 1500; i++) {
+        snprintf(name, sizeof name, "producer-%04d", i);
+        append_of(name, 1, "x");
+    }
+    commit();
+}
+
+/* 17 + 64 bytes each are set aside: they do not fit in the smallest segment. */
+Test(recovery, makes_a_segment_large_enough_for_all_producers)
+{
+    char name[16];
+
+    segment_bytes = 64 << 10;
+    killed_after(many_producers);
+    open_log();
+    cr_assert_eq(report.sequence_next, 1501);
+    cr_assert_gt(scratch_size(scratch_path("log/segments/%020d.seg", 1501)), 64 << 10);
+    for (int i = 0; i < 1500; i += 7) {
+        snprintf(name, sizeof name, "producer-%04d", i);
+        cr_assert_eq(append_of(name, 1, "x"), 0, "a duplicate");
+    }
+    close_log();
 }

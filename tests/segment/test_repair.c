@@ -315,3 +315,26 @@ Test(repair, gives_way_to_the_lost_segment_when_it_is_found)
     struct repairs_content after = repairs_read_all(repairs_path);
     repairs_expect_same_events(&whole, &after, "a segment from a backup");
 }
+
+Test(repair, is_called_for_by_verify_where_the_device_refuses_the_unused_rest)
+{
+    static struct file_calls refusing;
+    struct segment_log *log = NULL;
+    struct stat status;
+    static char path[600];
+    snprintf(path, sizeof path, "%s", scratch_path("log"));
+    repairs_path = path;
+    logs_make(path, SMALL, 3, 0);
+    cr_assert_eq(stat(repairs_segment(1), &status), 0);
+    bad_inode = status.st_ino;
+    bad_offset = 8 * 4096; /* far behind the stop mark */
+    refusing = file_calls_kernel;
+    refusing.read = refusing_read;
+    file_calls_use(&refusing);
+    struct repairs_told told = repairs_verify(path);
+    enum error_code code = repairs_open_as_writer(path, &log);
+    file_calls_use(NULL);
+    cr_assert_eq(code, ERROR_IO, "%s", repairs_error.text);
+    cr_assert_eq(told.count, 1, "a writer is refused and verify finds nothing");
+    cr_assert_not_null(strstr(told.texts[0], "cannot be read to its end"), "%s", told.texts[0]);
+}

@@ -427,3 +427,115 @@ Test(repair_forged, a_lower_bound_that_only_the_index_knows_is_restored)
     cr_assert_eq(bound, third);
     repairs_expect_sound(repairs_path);
 }
+
+Test(repair_forged, no_more_sequences_are_given_up_than_there_are)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    struct event event = {.time_ns = EVENT_TIME_NONE,
+                          .topic = "t",
+                          .topic_bytes = 1,
+                          .payload = "\xc0",
+                          .payload_bytes = 1};
+    repairs_prepare_sound();
+    scratch_delete(scratch_path("log/watermark")); /* as after a power cut: it costs sequences */
+    repairs_witness = EVENT_SEQUENCE_END - 10;
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), "101-4611686018427387894");
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_POWER_LOSS),
+                     "4611686018427387895-4611686018427387903");
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), OK, "%s", repairs_error.text);
+    cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &repairs_error), ERROR_FULL);
+    logs_close(log);
+    repairs_witness = 0;
+    repairs_expect_sound(repairs_path);
+}
+
+Test(repair_forged, leads_a_reader_before_a_spoilt_gap_to_the_new_file)
+{
+    struct repairs_told told;
+    struct event event;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct logs_place place = logs_find(repairs_path, first + 2);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    uint64_t gap = forge_find_kind((struct forge){repairs_path, first}, FORMAT_BLOCK_GAP);
+    scratch_flip(repairs_segment(first), gap + FORMAT_BLOCK_HEADER_BYTES + 8, 1);
+    struct segment_reader *reader = logs_read(repairs_path);
+    cr_assert_eq(segment_reader_seek(reader, first, &repairs_error), OK);
+    for (uint64_t sequence = first; sequence < first + 6; sequence++) {
+        if (sequence == first + 2) {
+            cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK);
+            continue; /* on record as lost */
+        }
+        cr_assert_eq(segment_reader_next(reader, &event, &repairs_error), OK, "%s",
+                     repairs_error.text);
+        cr_assert_eq(event.sequence, sequence);
+    }
+    segment_reader_close(reader);
+}
+
+Test(repair_forged, a_header_of_another_log_under_another_name_promises_nothing)
+{
+    struct segment_format_segment_header header;
+    uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
+    uint32_t checksum;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(2);
+    scratch_read(repairs_segment(first), 0, bytes, sizeof bytes);
+    cr_assert_eq(segment_format_decode_segment_header(bytes, &header, &checksum), FORMAT_VALID);
+    header.log_id[3]++;
+    header.sequence_first++;
+    segment_format_encode_segment_header(&header, bytes, &checksum);
+    scratch_write(repairs_segment(first), 0, bytes, sizeof bytes);
+    struct repairs_told told = expect_repaired("another log's header");
+    cr_assert_eq(told.totals.events_lost, 0);
+}
+
+Test(repair_forged, damage_before_a_gap_on_record_is_put_on_record_beside_it)
+{
+    struct repairs_told told;
+    char lost[100];
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct logs_place place = logs_find(repairs_path, first + 2);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    place = logs_find(repairs_path, first + 1);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    expect_repaired("damage before a gap");
+    snprintf(lost, sizeof lost, "%" PRIu64 "-%" PRIu64 " %" PRIu64 "-%" PRIu64, first + 1,
+             first + 1, first + 2, first + 2);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), lost);
+}
+
+Test(repair_forged, the_times_of_a_block_whose_events_are_not_in_order_are_kept)
+{
+    struct segment_log *log = NULL;
+    struct repairs_told told;
+    enum segment_log_outcome outcome;
+    uint64_t sequence = 0;
+    repairs_prepare_sound();
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), OK, "%s", repairs_error.text);
+    for (int64_t second = 9; second > 7; second--) {
+        struct event event = {.time_ns = second * 1000000000,
+                              .topic = "t",
+                              .topic_bytes = 1,
+                              .payload = "\xc0",
+                              .payload_bytes = 1};
+        cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &repairs_error), OK);
+    }
+    cr_assert_eq(segment_log_wait(log, sequence, &repairs_error), OK);
+    logs_close(log);
+    struct logs_place place = logs_find(repairs_path, sequence);
+    cr_assert_eq(place.header.event_count, 2);
+    scratch_flip(repairs_segment(place.segment_first), 40, 2); /* so all of it is written anew */
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_expect_sound(repairs_path);
+    place = logs_find(repairs_path, sequence);
+    cr_assert_eq(place.header.time_min_ns, INT64_C(8) * 1000000000);
+    cr_assert_eq(place.header.time_max_ns, INT64_C(9) * 1000000000);
+}

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <errno.h>
 
 #include "core/file.h"
 #include "segment/bound.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/broken_calls.h"
 
 static int log_fd = -1;
 static int segments_fd = -1;
@@ -241,4 +243,68 @@ Test(set, does_not_wait_for_a_pipe_in_place_of_a_segment)
     cr_assert_eq(mkfifoat(segments_fd, set.segments[1].name, 0600), 0);
     segment_set_free(&set);
     cr_assert_eq(segment_set_load(log_fd, segments_fd, &set, &error), ERROR_FOREIGN);
+}
+
+static void write_header(size_t index, struct segment_format_segment_header header)
+{
+    uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
+    uint32_t checksum;
+    segment_format_encode_segment_header(&header, bytes, &checksum);
+    scratch_write(path_of(index), 0, bytes, sizeof bytes);
+}
+
+/* Repaired, its seal is another; then only what it says to replace can fit the segment behind it.
+ */
+Test(set, takes_a_segment_for_a_replacement_of_just_the_one_that_it_names)
+{
+    load();
+    struct segment_format_trailer trailer = set.segments[1].trailer;
+    struct segment_format_segment_header header = set.segments[1].header;
+    struct segment_format_predecessor told = set.segments[2].header.predecessor;
+    uint8_t bytes[FORMAT_TRAILER_BYTES];
+    trailer.seal_checksum++;
+    segment_format_encode_trailer(set.segments[1].seed, &trailer, bytes);
+    scratch_write(path_of(1), set.segments[1].size_bytes - sizeof bytes, bytes, sizeof bytes);
+    header.replaces = told;
+    write_header(1, header);
+    expect_check(OK, "");
+    header.replaces.sequence_last++;
+    write_header(1, header);
+    expect_check(ERROR_DAMAGED, "does not end as segment");
+    header.replaces = told;
+    header.replaces.end_offset++;
+    write_header(1, header);
+    expect_check(ERROR_DAMAGED, "does not end as segment");
+}
+
+Test(set, takes_the_fewer_segments_for_the_strangers_when_there_are_two)
+{
+    uint8_t ours[FORMAT_LOG_ID_BYTES], found[FORMAT_LOG_ID_BYTES];
+    char path[1024];
+    load();
+    cr_assert_geq(set.count, 5);
+    cr_assert_eq(segment_set_identify(&set, log_fd, ours, &error), OK);
+    logs_make(scratch_path("other"), FORMAT_SEGMENT_BYTES_MIN, 60, 5000);
+    for (size_t i = set.count - 2; i < set.count; i++) {
+        snprintf(path, sizeof path, "%s",
+                 logs_segment_path(scratch_path("other"), set.segments[i].sequence_first));
+        cr_assert_eq(rename(path, path_of(i)), 0); /* both logs have the same segments */
+    }
+    load();
+    cr_assert_eq(segment_set_identify(&set, log_fd, found, &error), OK);
+    cr_assert_eq(memcmp(ours, found, sizeof ours), 0, "the two newest are strangers");
+}
+
+Test(set, tells_the_first_of_several_segments_that_the_device_refuses)
+{
+    load();
+    struct broken_plan plan = {.call = BROKEN_READ, .number = 1, .for_ever = true, .reason = EIO};
+    segment_set_free(&set);
+    broken_calls_begin(&plan);
+    enum error_code code = segment_set_load(log_fd, segments_fd, &set, &error);
+    cr_assert_gt(broken_calls_end(), 1);
+    cr_assert_eq(code, OK, "%s", error.text);
+    cr_assert_not_null(strstr(set.unreadable.text, set.segments[0].name), "%s",
+                       set.unreadable.text);
+    cr_assert_eq(segment_set_check(&set, &error), ERROR_IO);
 }

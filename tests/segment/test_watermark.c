@@ -11,6 +11,7 @@
 #include "core/checksum.h"
 #include "core/file.h"
 #include "tests/support/scratch.h"
+#include "tests/support/broken_calls.h"
 
 /* Long enough to be noticed as a hang, never waited for. */
 enum { FOREVER_MS = 600000 };
@@ -237,6 +238,8 @@ Test(watermark, stops_waiting_when_a_signal_comes)
     struct itimerval timer = {.it_interval.tv_usec = 1000, .it_value.tv_usec = 1000};
     cr_assert_eq(setitimer(ITIMER_REAL, &timer, NULL), 0);
     cr_assert_not(segment_watermark_wait(writer, 0, FOREVER_MS));
+    scratch_cut(page_path(), 0);
+    cr_assert_not(segment_watermark_wait(writer, 0, FOREVER_MS), "nor on a page that is gone");
     timer = (struct itimerval){0};
     setitimer(ITIMER_REAL, &timer, NULL);
     segment_watermark_close(writer);
@@ -250,6 +253,24 @@ Test(watermark, that_is_cut_under_a_sleeper_kills_nobody)
     scratch_cut(page_path(), 0);
     cr_assert_eq(segment_watermark_sequence(reader), 0);
     cr_assert(segment_watermark_wait(reader, 5, 30), "it sleeps until the timeout");
+    segment_watermark_close(reader);
+    segment_watermark_close(writer);
+}
+
+static void cut_page(void)
+{
+    scratch_cut(page_path(), 0);
+}
+
+/* Reads 1 and 2 are of the counter; 3 and 4 of the sequence. */
+Test(watermark, that_is_cut_between_the_look_and_the_sleep_kills_nobody)
+{
+    struct segment_watermark *writer = create(log_a, 1), *reader = open_page();
+    struct broken_plan plan = {.call = BROKEN_READ, .number = 3, .before = cut_page};
+    segment_watermark_publish(writer, 5);
+    broken_calls_begin(&plan);
+    cr_assert(segment_watermark_wait(reader, 5, 30));
+    cr_assert_eq(broken_calls_end(), 1);
     segment_watermark_close(reader);
     segment_watermark_close(writer);
 }

@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include <sys/stat.h>
 
 #include "core/clock.h"
 #include "core/file.h"
 #include "segment/watermark.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
+#include "core/file_calls.h"
 
 static const uint8_t log_id[FORMAT_LOG_ID_BYTES] = "a log";
 static int log_fd = -1;
@@ -133,4 +135,85 @@ Test(watermark_lost, a_page_that_cannot_be_synced_is_not_begun_with)
     cr_assert_not_null(strstr(error.text, "watermark"), "%s", error.text);
     cr_assert_eq(broken_calls_open(), 0);
     broken_calls_end();
+}
+
+static ssize_t restless_read(int fd, void *data, size_t size, off_t offset)
+{
+    static uint8_t count;
+    ssize_t n = file_calls_kernel.read(fd, data, size, offset);
+    if (n > 0)
+        *(uint8_t *)data ^= ++count;
+    return n;
+}
+
+Test(watermark_lost, a_page_that_is_never_twice_the_same_says_nothing)
+{
+    static struct file_calls restless;
+    struct segment_watermark *page = create();
+    struct segment_watermark_state state;
+    segment_watermark_publish(page, 5);
+    restless = file_calls_kernel;
+    restless.read = restless_read;
+    file_calls_use(&restless);
+    cr_assert_not(segment_watermark_read(page, &state));
+    cr_assert_eq(segment_watermark_sequence(page), 0);
+    file_calls_use(NULL);
+    cr_assert_eq(segment_watermark_sequence(page), 5);
+    segment_watermark_close(page);
+}
+
+static void take_live_away(void)
+{
+    static const uint8_t zeros[4];
+    scratch_write(scratch_path("watermark"), 56, zeros, sizeof zeros);
+}
+
+Test(watermark_lost, a_page_that_is_made_anew_between_two_looks_is_not_live)
+{
+    struct segment_watermark *page = create();
+    struct segment_watermark_state state;
+    struct broken_plan plan = {.call = BROKEN_READ, .number = 7, .before = take_live_away};
+    segment_watermark_publish(page, 5);
+    cr_assert(segment_watermark_read(page, &state) && state.live);
+    broken_calls_begin(&plan);
+    cr_assert(segment_watermark_read(page, &state));
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_not(state.live);
+    segment_watermark_close(page);
+}
+
+Test(watermark_lost, a_new_page_that_cannot_be_mapped_is_made_again_later)
+{
+    struct segment_watermark *page = create();
+    struct broken_plan plan = {.call = BROKEN_MAP, .number = 1, .reason = EACCES};
+    cut();
+    broken_calls_begin(&plan);
+    segment_watermark_publish(page, 5);
+    cr_assert_eq(broken_calls_open(), 0);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(durable_by_name(), 5);
+    now_ns += INT64_C(3600) * 1000000000;
+    segment_watermark_publish(page, 8);
+    cr_assert_eq(durable_by_name(), 8);
+    segment_watermark_close(page);
+}
+
+static int other_device(int directory_fd, const char *name, struct stat *status_out)
+{
+    int result = file_calls_kernel.status_at(directory_fd, name, status_out);
+    status_out->st_dev++;
+    return result;
+}
+
+Test(watermark_lost, a_page_on_another_device_is_not_current)
+{
+    static struct file_calls elsewhere;
+    struct segment_watermark *page = create();
+    elsewhere = file_calls_kernel;
+    elsewhere.status_at = other_device;
+    file_calls_use(&elsewhere);
+    cr_assert_not(segment_watermark_is_current(page, log_fd));
+    file_calls_use(NULL);
+    cr_assert(segment_watermark_is_current(page, log_fd));
+    segment_watermark_close(page);
 }

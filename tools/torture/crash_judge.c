@@ -114,6 +114,16 @@ static bool judge_loss(struct crash_campaign *campaign, const struct crash_cause
     return blame(campaign, cause, "commit_align is 4096, and a torn page cost acknowledged events");
 }
 
+/*
+ * Acknowledged events are missing from the middle, or all of them, and no word of it. Of the last
+ * ones a disk that tears may leave no trace at all.
+ */
+static bool is_silent(const struct torture_reading *reading)
+{
+    return reading->missing_acked > 0 && reading->damage == 0 &&
+           (reading->events == 0 || reading->missing_first < reading->sequence_last);
+}
+
 /* Recovery refused: right only on a disk that tears, and then readers hear of it as well. */
 static bool judge_refusal(struct crash_campaign *campaign, const struct crash_cause *cause,
                           const struct torture_reading *before, const struct error *why)
@@ -123,7 +133,7 @@ static bool judge_refusal(struct crash_campaign *campaign, const struct crash_ca
         return crash_blame(campaign, cause);
     }
     campaign->counts.refused++;
-    if (before->missing_acked > 0 && before->damage == 0) {
+    if (is_silent(before)) {
         error_set(campaign->failure, ERROR_DAMAGED,
                   "reading is silent about %" PRIu64
                   " acknowledged events that are lost, while writing is refused: %s",

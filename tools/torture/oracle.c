@@ -154,7 +154,8 @@ static bool miss(struct comparison *c, const struct entry *entry)
         return true;
     c->reading.missing++;
     if (sequence <= c->mark->acknowledged) {
-        c->reading.missing_acked++;
+        if (c->reading.missing_acked++ == 0)
+            c->reading.missing_first = sequence;
         if (!c->may_be_damaged)
             return fail(c, "was acknowledged and is not in the log (D1)", sequence);
     }

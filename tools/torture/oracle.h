@@ -51,6 +51,7 @@ struct torture_reading {
     uint64_t hash;          /* of all events in order */
     uint64_t damage;        /* reports of damage */
     uint64_t missing_acked; /* acknowledged events that were not read */
+    uint64_t missing_first; /* the first of them; 0: none */
     uint64_t missing;       /* events that were appended and not read */
     bool empty;             /* there is no log at all */
 };
