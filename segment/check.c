@@ -173,6 +173,14 @@ static void step_over(struct segment_check *check, const struct segment_format_b
     tell_progress(check, check->offset);
 }
 
+/* Without memory nothing is known of the bytes: that is no finding, and the check ends. */
+static bool starves(struct segment_check *check, enum error_code code, const struct error *reason)
+{
+    if (code == ERROR_MEMORY)
+        check->starved = *reason;
+    return code == ERROR_MEMORY;
+}
+
 /*
  * No block can be taken at the offset at hand. Name what is lost up to the next one that is valid,
  * and go there. False: there is none.
@@ -181,9 +189,12 @@ static bool resynchronise(struct segment_check *check, const char *reason)
 {
     uint64_t bad = check->offset;
     struct segment_format_block_header found;
-    enum error_code code = segment_view_find(check->view, bad + FORMAT_ALIGNMENT, &found, NULL);
+    struct error why;
+    enum error_code code = segment_view_find(check->view, bad + FORMAT_ALIGNMENT, &found, &why);
     while (!code && found.sequence_first < check->expected)
-        code = segment_view_find(check->view, found.offset + FORMAT_ALIGNMENT, &found, NULL);
+        code = segment_view_find(check->view, found.offset + FORMAT_ALIGNMENT, &found, &why);
+    if (starves(check, code, &why))
+        return false;
     uint64_t lost_last = code ? check->must_last : found.sequence_first - 1;
     find_at_block(check, bad, check->expected, lost_last, reason);
     if (lost_last >= check->expected)
@@ -202,7 +213,10 @@ static bool check_block(struct segment_check *check)
     struct error reason;
     bool judged =
         check->must_seal || check->expected <= check->must_last || check->offset < check->must_end;
-    if (segment_view_header(check->view, check->offset, &header, &reason))
+    enum error_code code = segment_view_header(check->view, check->offset, &header, &reason);
+    if (starves(check, code, &reason))
+        return false;
+    if (code)
         return judged && resynchronise(check, reason.text);
 
     uint64_t next = header.sequence_first + header.event_count;
@@ -213,7 +227,10 @@ static bool check_block(struct segment_check *check)
         find_at_block(check, check->offset, check->expected, lost_last, reason.text);
         check->expected = header.sequence_first;
     }
-    if (check_body(check, &header, &next, &reason)) {
+    code = check_body(check, &header, &next, &reason);
+    if (starves(check, code, &reason))
+        return false;
+    if (code) {
         if (!judged)
             return false;
         find_at_block(check, check->offset, header.sequence_first,
@@ -225,13 +242,16 @@ static bool check_block(struct segment_check *check)
     return header.kind != FORMAT_BLOCK_SEAL;
 }
 
-static void check_zeros(const struct segment_check *check, uint64_t from, uint64_t to)
+static void check_zeros(struct segment_check *check, uint64_t from, uint64_t to)
 {
     for (uint64_t at = from; at < to;) {
         size_t size = to - at < ZERO_STEP ? (size_t)(to - at) : ZERO_STEP;
         const uint8_t *bytes = NULL;
         struct error reason;
-        if (segment_view_bytes(check->view, at, size, &bytes, &reason)) {
+        enum error_code code = segment_view_bytes(check->view, at, size, &bytes, &reason);
+        if (starves(check, code, &reason))
+            return;
+        if (code) {
             find(check, at, 0, 0, "segment %s: byte %" PRIu64 ": %s", check->view->segment.name, at,
                  reason.text);
             return;
@@ -303,11 +323,15 @@ void segment_check_init(struct segment_check *check, struct segment_view *view,
     };
 }
 
-void segment_check_run(struct segment_check *check)
+enum error_code segment_check_run(struct segment_check *check, struct error *error)
 {
     bool more = true;
     while (more && !(check->live && check->expected > check->must_last))
         more = check_block(check);
-    if (check->must_seal)
+    if (check->must_seal && !check->starved.code)
         check_end(check);
+    if (check->starved.code)
+        return error_set(error, check->starved.code, "check segment %s: %s",
+                         check->view->segment.name, check->starved.text);
+    return OK;
 }

@@ -44,12 +44,14 @@ struct segment_check {
     struct segment_format_block_header seal; /* offset 0: not met */
     uint64_t block_count;                    /* of any kind */
     uint64_t event_count;                    /* that can be read */
+    struct error starved;                    /* there was no memory to go on */
 };
 
 /* For the segment that `view` has open; then set callbacks and what must be there. */
 void segment_check_init(struct segment_check *check, struct segment_view *view,
                         const uint8_t log_id[FORMAT_LOG_ID_BYTES]);
-void segment_check_run(struct segment_check *check);
+/* ERROR_MEMORY: the rest was not looked at. Whatever is wrong with the segment is a finding. */
+enum error_code segment_check_run(struct segment_check *check, struct error *error);
 
 /* "; events 3 to 5 are lost", or nothing when first > last. Returns `text`. */
 const char *segment_check_loss_text(uint64_t first, uint64_t last, char *text, size_t size);

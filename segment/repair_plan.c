@@ -284,9 +284,7 @@ static enum error_code examine(struct planning *planning, size_t index, struct e
     check.must_last = part->sequence_last;
     if (!check.must_seal)
         code = judge_last(planning, part, &check, error);
-    if (!code)
-        segment_check_run(&check);
-    return code;
+    return code ? code : segment_check_run(&check, error);
 }
 
 static enum error_code examine_all(struct planning *planning, struct error *error)

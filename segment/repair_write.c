@@ -216,8 +216,10 @@ static enum error_code prove(const struct writing *writing,
     check.context = &proof;
     check.must_seal = true;
     check.must_last = written->trailer.sequence_last;
-    segment_check_run(&check);
+    code = segment_check_run(&check, error);
     segment_view_release(&view);
+    if (code)
+        return code;
 
     struct segment_repair_part whole = {.segment = *written,
                                         .sequence_last = written->trailer.sequence_last,

@@ -207,7 +207,9 @@ static enum error_code verify_segment(struct verify *verify, size_t index, struc
     /* A stranger among the segments does not hold what those before it were seen to hold. */
     if (segment->header_verdict != FORMAT_VALID && verify->expected > check.expected)
         check.expected = verify->expected;
-    segment_check_run(&check);
+    code = segment_check_run(&check, error);
+    if (code)
+        return code;
     verify->expected = check.expected;
     /* Nobody writes there before the segment is sealed. */
     if (!check.must_seal && !check.live && segment->trailer_verdict == FORMAT_BAD &&

@@ -10,4 +10,7 @@
 extern const struct faults_scenario out_of_memory_scenarios[];
 extern const size_t out_of_memory_scenario_count;
 
+/* One of them, which needs files of its own: a log with damage of several kinds is repaired. */
+void out_of_memory_repair(struct faults_case *c);
+
 #endif

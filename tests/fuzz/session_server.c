@@ -111,6 +111,14 @@ bool segment_log_has_room(struct segment_log *unused, size_t events, size_t byte
     return log->room == 0 || waiting == 0 || waiting + events <= log->room;
 }
 
+enum error_code segment_log_failure(const struct segment_log *unused, struct error *error)
+{
+    const struct session_log *log = &the_server.log;
+    (void)unused;
+    bool failed = log->fails_at > 0 && log->appends >= log->fails_at && log->fails_with == ERROR_IO;
+    return failed ? error_set(error, ERROR_IO, "the append that was to fail") : OK;
+}
+
 void segment_log_kick(struct segment_log *unused)
 {
     (void)unused;
