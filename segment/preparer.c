@@ -26,7 +26,7 @@ struct segment_preparer {
     uint64_t size_bytes; /* asked for last */
     int fd;              /* when READY */
     int64_t try_ns;      /* not before */
-    int64_t ballast_ns;  /* when to look after it; INT64_MAX: never */
+    int64_t ballast_ns;  /* when to look after it */
     uint64_t failures;
     struct error trouble;
 };
@@ -171,7 +171,7 @@ enum error_code segment_preparer_create(const struct segment_preparer_start *sta
         return error_set(error, ERROR_MEMORY, "no memory for the preparer of segments");
     p->start = *start;
     p->fd = -1;
-    p->ballast_ns = start->log_fd < 0 ? INT64_MAX : clock_monotonic_ns() + BALLAST_FIRST_NS;
+    p->ballast_ns = clock_monotonic_ns() + BALLAST_FIRST_NS;
     init_locks(p);
     int failed = pthread_create(&p->thread, NULL, work, p);
     if (failed) {

@@ -20,7 +20,7 @@
 struct segment_preparer;
 
 struct segment_preparer_start {
-    int log_fd;      /* borrowed; -1: no ballast */
+    int log_fd;      /* borrowed */
     int segments_fd; /* borrowed */
     /* Called on the preparer's thread when it begins to fail and when that is over. May be NULL. */
     void (*on_change)(void *context);

@@ -144,3 +144,8 @@ Test(ballast_file, is_small_on_a_small_disk_and_not_made_where_it_takes_half_of_
     cr_assert_eq(size(), 0);
     file_calls_use(NULL);
 }
+
+Test(ballast_file, of_a_directory_that_is_gone_gives_nothing)
+{
+    cr_assert_eq(segment_ballast_give_most(scratch_path("nowhere"), &error), ERROR_NOT_FOUND);
+}

@@ -1,6 +1,7 @@
 #include "segment/reader.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "segment/bound.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/forge.h"
 
 /* Long enough to be noticed as a hang, never waited for. */
@@ -1084,6 +1086,21 @@ Test(reader, goes_forward_when_a_trailer_names_an_end_that_lies_behind)
     logs_expect_events(reader, 1, second - 1);
     logs_expect_damage(reader, "no event is lost by it");
     logs_expect_events(reader, second, 60);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
+Test(reader, waits_its_time_where_it_cannot_look)
+{
+    struct broken_plan plan = {.call = BROKEN_LOCK, .number = 1, .for_ever = true, .reason = EIO};
+    logs_make(path(), 0, 3, 20);
+    struct segment_reader *reader = logs_read(path());
+    logs_expect_events(reader, 1, 3);
+    broken_calls_begin(&plan);
+    segment_reader_wait(reader, 1);
+    struct event event;
+    cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_IO, "and then it says why");
+    cr_assert_gt(broken_calls_end(), 1);
     logs_expect_end(reader);
     segment_reader_close(reader);
 }

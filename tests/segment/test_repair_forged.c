@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "segment/bound.h"
+#include "segment/intent.h"
 #include "tests/segment/repairs.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/forge.h"
@@ -538,4 +540,164 @@ Test(repair_forged, the_times_of_a_block_whose_events_are_not_in_order_are_kept)
     place = logs_find(repairs_path, sequence);
     cr_assert_eq(place.header.time_min_ns, INT64_C(8) * 1000000000);
     cr_assert_eq(place.header.time_max_ns, INT64_C(9) * 1000000000);
+}
+
+Test(repair_forged, a_cut_file_with_a_damaged_header_asks_before_anything_is_lost)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    scratch_flip(repairs_segment(first), 40, 2);
+    scratch_cut(repairs_segment(first), scratch_size(repairs_segment(first)) / 2 + 123);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED);
+    cr_assert_gt(told.totals.refused_lost, 0);
+    told = expect_repaired("a cut file without its header");
+    cr_assert_gt(told.totals.events_lost, 0);
+}
+
+Test(repair_forged, a_damaged_segment_before_a_lost_end_is_written_as_far_as_it_goes)
+{
+    repairs_prepare_sound();
+    uint64_t last = repairs_last_segment();
+    struct logs_place place = logs_find(repairs_path, last - 2);
+    unlink(repairs_segment(last));
+    scratch_flip(repairs_segment(place.segment_first), place.header.offset + 300, 1);
+    struct repairs_told told = expect_repaired("a damaged segment, and the one behind it lost");
+    cr_assert_eq(told.totals.events_lost, 1 + LAST - last + 1);
+}
+
+Test(repair_forged, the_page_of_another_log_is_no_witness)
+{
+    uint8_t page[4096];
+    struct repairs_told told;
+    repairs_prepare_sound();
+    logs_make(scratch_path("other"), 0, 2 * LAST, 0);
+    scratch_read(scratch_path("other/watermark"), 0, page, sizeof page);
+    scratch_write(scratch_path("log/watermark"), 0, page, sizeof page);
+    struct logs_place place = logs_find(repairs_path, 7);
+    scratch_flip(repairs_segment(place.segment_first), place.header.offset + 300, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, 1);
+    repairs_expect_sound(repairs_path);
+}
+
+static void spoil_all_headers(void)
+{
+    for (uint64_t first = 1; first <= LAST; first++)
+        if (access(repairs_segment(first), F_OK) == 0)
+            scratch_fill(repairs_segment(first), 0, 4096, 0);
+}
+
+Test(repair_forged, without_any_header_the_page_still_knows_the_log)
+{
+    repairs_prepare_sound();
+    spoil_all_headers();
+    struct repairs_told told = expect_repaired("no header");
+    cr_assert_eq(told.totals.events_lost, 0);
+}
+
+/* Nobody knows the log; only names and sizes tell how far it may have gone. */
+Test(repair_forged, without_any_header_and_page_sequences_end_where_they_must)
+{
+    char old[600];
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    struct event event = {.time_ns = EVENT_TIME_NONE,
+                          .topic = "t",
+                          .topic_bytes = 1,
+                          .payload = "\xc0",
+                          .payload_bytes = 1};
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    repairs_prepare_sound();
+    snprintf(old, sizeof old, "%s", repairs_segment(repairs_last_segment()));
+    spoil_all_headers();
+    scratch_delete(scratch_path("log/watermark"));
+    cr_assert_eq(rename(old, repairs_segment(EVENT_SEQUENCE_END - 3)), 0);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_expect_sound(repairs_path);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), OK, "%s", repairs_error.text);
+    cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &repairs_error), ERROR_FULL);
+    logs_close(log);
+}
+
+Test(repair_forged, junk_between_segments_and_before_them_is_set_aside)
+{
+    repairs_prepare_sound();
+    scratch_copy(scratch_path("log/LOCK"), repairs_segment(repairs_nth(1) + 1));
+    scratch_write(repairs_segment(repairs_nth(1) + 1), 0, "junk", 4);
+    struct repairs_told told = expect_repaired("junk between segments");
+    cr_assert_eq(told.totals.events_lost, 0);
+
+    uint64_t second = repairs_nth(1);
+    unlink(repairs_segment(1));
+    scratch_copy(scratch_path("log/LOCK"), repairs_segment(2));
+    scratch_write(repairs_segment(2), 0, "junk", 4);
+    told = expect_repaired("junk before the first segment");
+    cr_assert_eq(told.totals.events_lost, second - 1);
+}
+
+Test(repair_forged, a_missing_segment_before_a_damaged_header_is_filled)
+{
+    repairs_prepare_sound();
+    uint64_t second = repairs_nth(1), third = repairs_nth(2);
+    unlink(repairs_segment(second));
+    scratch_flip(repairs_segment(third), 40, 2);
+    struct repairs_told told = expect_repaired("a header behind a hole");
+    cr_assert_eq(told.totals.events_lost, third - second);
+}
+
+static void spoil_bound(uint64_t sequence)
+{
+    int fd = -1;
+    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+    cr_assert_eq(segment_bound_restore(fd, sequence, &repairs_error), OK);
+    file_close(&fd);
+    scratch_flip(scratch_path("log/lower-bound"), 15, 1);
+}
+
+Test(repair_forged, a_spoilt_bound_where_the_first_header_is_spoilt_as_well)
+{
+    repairs_prepare_sound();
+    spoil_bound(1);
+    scratch_flip(repairs_segment(1), 40, 2);
+    struct repairs_told told = expect_repaired("the bound and the first header");
+    cr_assert_eq(told.totals.events_lost, 0);
+}
+
+Test(repair_forged, a_spoilt_bound_where_no_segment_is_left)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    spoil_bound(1);
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_expect_sound(repairs_path);
+}
+
+/* A directory of which only one small file is left was a log nevertheless. */
+Test(repair_forged, a_bound_alone_is_the_rest_of_a_log_and_so_is_a_note_of_a_repair)
+{
+    int fd = -1;
+    for (int i = 0; i < 2; i++) {
+        struct repairs_told told;
+        repairs_prepare_sound();
+        for (uint64_t first = 1; first <= LAST; first++)
+            unlink(repairs_segment(first));
+        scratch_delete(scratch_path("log/watermark"));
+        cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+        if (i == 0)
+            cr_assert_eq(segment_bound_store(fd, 40, &repairs_error), OK);
+        else
+            cr_assert_eq(segment_intent_store(fd, 0, &repairs_error), OK);
+        file_close(&fd);
+        cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+        repairs_expect_sound(repairs_path);
+        if (i == 0) {
+            char command[700];
+            snprintf(command, sizeof command, "rm -r '%s'", repairs_path);
+            cr_assert_eq(system(command), 0);
+        }
+    }
 }
