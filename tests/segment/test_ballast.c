@@ -86,6 +86,10 @@ Test(ballast_file, tells_why_it_cannot_be_looked_at)
     cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), ERROR_IO);
     cr_assert_not_null(strstr(error.text, "'ballast'"), "%s", error.text);
     broken_calls_end();
+    struct broken_plan space = {.call = BROKEN_STATUS, .number = 1, .reason = EIO};
+    broken_calls_begin(&space);
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), ERROR_IO);
+    broken_calls_end();
     broken_calls_begin(&plan);
     cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), ERROR_IO);
     cr_assert_not_null(strstr(error.text, "'ballast'"), "%s", error.text);

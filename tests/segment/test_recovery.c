@@ -827,7 +827,7 @@ Test(recovery, asks_no_page_of_another_log)
 
 static void many_producers(void)
 {
-    char name[16];
+    char name[24];
     for (int i = 0; i < 1500; i++) {
         snprintf(name, sizeof name, "producer-%04d", i);
         append_of(name, 1, "x");
@@ -838,7 +838,7 @@ static void many_producers(void)
 /* 17 + 64 bytes each are set aside: they do not fit in the smallest segment. */
 Test(recovery, makes_a_segment_large_enough_for_all_producers)
 {
-    char name[16];
+    char name[24];
 
     segment_bytes = 64 << 10;
     killed_after(many_producers);

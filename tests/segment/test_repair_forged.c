@@ -553,6 +553,14 @@ Test(repair_forged, a_cut_file_with_a_damaged_header_asks_before_anything_is_los
     cr_assert_gt(told.totals.refused_lost, 0);
     told = expect_repaired("a cut file without its header");
     cr_assert_gt(told.totals.events_lost, 0);
+
+    /* A length that no segment has. */
+    struct logs_place place = logs_find(repairs_path, first);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    scratch_flip(repairs_segment(first), 40, 2);
+    scratch_cut(repairs_segment(first), scratch_size(repairs_segment(first)) + 123);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED);
+    expect_repaired("a file of an odd length without its header");
 }
 
 Test(repair_forged, a_damaged_segment_before_a_lost_end_is_written_as_far_as_it_goes)
