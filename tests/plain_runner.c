@@ -28,6 +28,7 @@ static const char *const not_here[] = {
     "a_page_that_is_cut_is_replaced_at_the_next_publication",
     "a_page_that_cannot_be_replaced_is_tried_again_later_and_not_at_once",
     "a_reader_of_a_cut_page_sees_nothing_in_it",
+    "a_new_page_that_cannot_be_mapped_is_made_again_later",
     "of_a_page_that_was_cut_makes_waiting_a_sleep_too",
     "a_page_that_is_cut_while_it_is_taken_over_ends_the_opening",
     "a_segment_that_is_cut_under_a_map_fails_the_log_and_not_the_process",
