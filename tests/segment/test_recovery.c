@@ -789,6 +789,7 @@ Test(recovery, leaves_no_reader_without_a_word_when_only_a_header_names_what_is_
     for (int i = 0; i < 3; i++)
         cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
     cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "event 4 cannot be read"), "%s", error.text);
     segment_reader_close(reader);
 }
 
