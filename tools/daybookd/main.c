@@ -123,10 +123,8 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     options.on_progress = progress_notify;
     options.context = &daemon->progress;
     code = segment_log_open(daemon->config.directory, &options, &daemon->log, &recovery, error);
-    if (code) {
-        error_prefix(error, "open the log '%s'", daemon->config.directory);
+    if (code)
         return code;
-    }
     atomic_store(&daemon->progress.log, daemon->log);
     report_recovery(daemon, &recovery);
     strangers_report(daemon->config.directory, &daemon->report);
