@@ -171,7 +171,7 @@ static void accept(struct walk *walk, const struct segment_format_block_header *
 
 /*
  * Take the block at the end of what is accepted. *taken_out tells whether there was one; a read
- * error or a visitor's error is the only failure.
+ * error, no memory or a visitor's error is the only failure.
  */
 static enum error_code take_block(struct walk *walk, segment_recovery_visit visit, void *context,
                                   bool *taken_out, struct error *error)
@@ -193,8 +193,12 @@ static enum error_code take_block(struct walk *walk, segment_recovery_visit visi
     code = segment_window_get(walk->window, header.offset, header.size_bytes, &block, error);
     if (code)
         return code;
-    if (segment_block_open(&header, block, &walk->scratch, &raw, NULL) != OK ||
-        next_sequence(&header, raw, &next, NULL) != OK)
+    struct error reason;
+    code = segment_block_open(&header, block, &walk->scratch, &raw, &reason);
+    if (code == ERROR_MEMORY) /* nothing is known of the block: it is not the end of the log */
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         walk->segment->name, header.offset, reason.text);
+    if (code || next_sequence(&header, raw, &next, NULL) != OK)
         return OK;
     if (visit) {
         code = visit(context, &header, raw, error);

@@ -10,7 +10,9 @@
 extern const struct faults_scenario out_of_memory_scenarios[];
 extern const size_t out_of_memory_scenario_count;
 
-/* One of them, which needs files of its own: a log with damage of several kinds is repaired. */
+/* Two of them, which need files of their own: a log with damage of several kinds is repaired, and a
+ * log with compressed events is recovered. */
 void out_of_memory_repair(struct faults_case *c);
+void out_of_memory_recovery(struct faults_case *c);
 
 #endif

@@ -346,6 +346,7 @@ const struct faults_scenario out_of_memory_scenarios[] = {
     {.title = "a compressed block is opened", .no_log = true, .run = open_compressed},
     {.title = "events fill one block after another", .no_log = true, .run = fill_blocks},
     {.title = "a damaged log is repaired", .no_log = true, .run = out_of_memory_repair},
+    {.title = "a compressed log is recovered", .no_log = true, .run = out_of_memory_recovery},
 };
 const size_t out_of_memory_scenario_count =
     sizeof out_of_memory_scenarios / sizeof out_of_memory_scenarios[0];
