@@ -17,12 +17,12 @@ static enum error_code visit_hole(const struct segment_repair_part *part,
     enum error_code code = OK;
     if (first <= promised) {
         struct segment_format_gap gap = {first, promised, FORMAT_GAP_DAMAGE};
-        code = visitor->gap(visitor->context, &gap, error);
+        code = visitor->gap(visitor->context, &gap, false, error);
         first = promised + 1;
     }
     if (!code && first <= last) {
         struct segment_format_gap gap = {first, last, FORMAT_GAP_TORN_TAIL};
-        code = visitor->gap(visitor->context, &gap, error);
+        code = visitor->gap(visitor->context, &gap, false, error);
     }
     return code;
 }
@@ -34,7 +34,7 @@ static enum error_code visit_gap(const struct segment_repair_part_visitor *visit
     struct segment_format_gap gap;
     enum error_code code = segment_format_decode_gap(block->raw, block->raw_bytes, &gap, error);
     gap.sequence_last = block->sequence_last;
-    return code ? code : visitor->gap(visitor->context, &gap, error);
+    return code ? code : visitor->gap(visitor->context, &gap, true, error);
 }
 
 static enum error_code walk_salvage(struct segment_salvage *salvage,
@@ -98,7 +98,7 @@ static enum error_code measure_block(void *context, const struct segment_salvage
 }
 
 static enum error_code measure_gap(void *context, const struct segment_format_gap *gap,
-                                   struct error *error)
+                                   bool on_record, struct error *error)
 {
     enum { RANGES_TOLD = 4, RANGE_BYTES = 48 };
     struct measuring *measuring = context;
@@ -106,11 +106,16 @@ static enum error_code measure_gap(void *context, const struct segment_format_ga
     char *at = part->lost + measuring->told;
     size_t left = sizeof part->lost - measuring->told;
     (void)error;
-    if (gap->cause != FORMAT_GAP_DAMAGE)
+    if (on_record || gap->cause != FORMAT_GAP_DAMAGE)
         return OK;
     part->events_lost += gap->sequence_last - gap->sequence_first + 1;
-    if (measuring->ranges++ >= RANGES_TOLD || left < RANGE_BYTES)
+    if (measuring->ranges > RANGES_TOLD)
         return OK;
+    if (++measuring->ranges > RANGES_TOLD || left < RANGE_BYTES) {
+        measuring->ranges = RANGES_TOLD + 1; /* the rest is told by its number alone */
+        snprintf(at, left, ", …");
+        return OK;
+    }
     const char *comma = measuring->told ? ", " : "";
     if (gap->sequence_first == gap->sequence_last)
         snprintf(at, left, "%s%" PRIu64, comma, gap->sequence_first);
@@ -118,8 +123,6 @@ static enum error_code measure_gap(void *context, const struct segment_format_ga
         snprintf(at, left, "%s%" PRIu64 " to %" PRIu64, comma, gap->sequence_first,
                  gap->sequence_last);
     measuring->told += strlen(at);
-    if (measuring->ranges == RANGES_TOLD)
-        snprintf(part->lost + measuring->told, sizeof part->lost - measuring->told, ", …");
     return OK;
 }
 

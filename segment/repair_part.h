@@ -13,7 +13,8 @@ struct segment_repair_part_visitor {
     /* EVENTS, or PRODUCERS before anything else. */
     enum error_code (*block)(void *context, const struct segment_salvage_block *block,
                              struct error *error);
-    enum error_code (*gap)(void *context, const struct segment_format_gap *gap,
+    /* on_record: an earlier repair or recovery has written it down; else it is a loss of now. */
+    enum error_code (*gap)(void *context, const struct segment_format_gap *gap, bool on_record,
                            struct error *error);
     void *context;
 };

@@ -366,8 +366,6 @@ static enum error_code link_pair(struct planning *planning, struct segment_repai
         /* Where it reaches as far as the next one, nothing can be missing, whatever that says. */
         if (own_last < target)
             *end_out = own_last ? own_last : told->sequence_first - 1;
-        if (*end_out > target)
-            *end_out = target;
     }
     part->sequence_last = part->sequence_promised = *end_out;
     if (told && *end_out == target)
@@ -460,7 +458,7 @@ static void plan_bound(struct planning *planning)
     const struct segment_set_segment *first = set->count > 0 ? &set->segments[0] : NULL;
     uint64_t known = planning->options->witness_bound;
     /* The index follows the bound, so one that is ahead says that the file is gone. */
-    if (!set->bound_damaged && known > set->bound && first && first->sequence_first >= known) {
+    if (!set->bound_damaged && known > set->bound && (!first || first->sequence_first >= known)) {
         set->bound_damaged = true;
         set->bound = known;
     }

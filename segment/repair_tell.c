@@ -34,12 +34,11 @@ static void tell_part(const struct segment_repair_part *part,
              part->why, part->events_kept, lost);
 }
 
-/* How many events are lost at the end, as far as witnesses know. */
+/* How many events are lost at the end, as far as witnesses know: the plan ends it at the witness.
+ */
 static uint64_t lost_at_end(const struct segment_repair_plan *plan)
 {
-    if (!plan->tail || plan->witness < plan->tail_first || plan->witness != plan->tail_last)
-        return 0;
-    return plan->tail_last - plan->tail_first + 1;
+    return plan->witness < plan->tail_first ? 0 : plan->tail_last - plan->tail_first + 1;
 }
 
 static void tell_end(const struct segment_repair_plan *plan,

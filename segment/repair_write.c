@@ -46,8 +46,9 @@ static enum error_code write_block(void *context, const struct segment_salvage_b
 }
 
 static enum error_code write_gap(void *context, const struct segment_format_gap *gap,
-                                 struct error *error)
+                                 bool on_record, struct error *error)
 {
+    (void)on_record;
     struct writing *writing = context;
     return segment_replacement_put_gap(writing->replacement, gap, error);
 }
@@ -93,8 +94,9 @@ static enum error_code note_block(void *context, const struct segment_salvage_bl
 }
 
 static enum error_code ignore_gap(void *context, const struct segment_format_gap *gap,
-                                  struct error *error)
+                                  bool on_record, struct error *error)
 {
+    (void)on_record;
     (void)context;
     (void)gap;
     (void)error;

@@ -719,3 +719,30 @@ Test(broken, a_segment_that_cannot_be_mapped_for_writing_ends_the_opening)
     cr_assert_gt(refused, 0);
     cr_assert_eq(open_and_close(), OK, "%s", error.text);
 }
+
+Test(broken, a_repair_of_which_any_write_fails_can_be_done_again)
+{
+    enum { WRITES = 40 };
+    unsigned refused = 0;
+    repairs_prepare(0); /* a block's body in the middle: a gap between two blocks is written */
+    take_place();
+    struct repairs_content before = repairs_read_all(place);
+    copy(place, master);
+    for (unsigned number = 1; number <= WRITES; number++) {
+        struct broken_plan plan = {.call = BROKEN_WRITE, .number = number, .reason = ENOSPC};
+        copy(master, place);
+        error = (struct error){0};
+        broken_calls_begin(&plan);
+        enum error_code code = repair_everything();
+        int open_things = broken_calls_open();
+        if (broken_calls_end() == 0)
+            break;
+        cr_assert(code == OK || error.text[0], "write %u: no reason", number);
+        cr_assert_eq(open_things, 0, "write %u: %d stay open", number, open_things);
+        refused += code != OK;
+        expect_kept(&before, "repair", number);
+        cr_assert_eq(repair_everything(), OK, "after write %u: %s", number, error.text);
+        repairs_expect_sound(place);
+    }
+    cr_assert_gt(refused, 10);
+}

@@ -12,6 +12,7 @@
 #include "segment/block.h"
 #include "segment/writer.h"
 #include "tests/support/scratch.h"
+#include "tests/support/forge.h"
 #include "tests/support/logs.h"
 
 /* The decision, spelled out a second time, from docs/format.md and not from the table in the code.
@@ -851,4 +852,21 @@ Test(recovery, makes_a_segment_large_enough_for_all_producers)
         cr_assert_eq(append_of(name, 1, "x"), 0, "a duplicate");
     }
     close_log();
+}
+
+Test(recovery, refuses_a_promised_gap_that_makes_no_sense)
+{
+    char path[600];
+    killed_after(two_commits);
+    lose_power();
+    open_log(); /* another segment, which begins with a gap */
+    append("gamma");
+    close_log();
+    snprintf(path, sizeof path, "%s", scratch_path("log"));
+    struct forge forge = {path, 3};
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_GAP), 8, FORGE_64,
+               1); /* before it begins */
+    cr_assert_eq(try_open(), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "the segment's header says that it was durable"), "%s",
+                       error.text);
 }

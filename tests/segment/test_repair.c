@@ -338,3 +338,83 @@ Test(repair, is_called_for_by_verify_where_the_device_refuses_the_unused_rest)
     cr_assert_eq(told.count, 1, "a writer is refused and verify finds nothing");
     cr_assert_not_null(strstr(told.texts[0], "cannot be read to its end"), "%s", told.texts[0]);
 }
+
+/* Larger than a window of the scan: segments of 1, 2 and 4 MiB, of which the last holds the events
+ * 4 to 6. */
+static void make_large(void)
+{
+    static char path[600];
+    snprintf(path, sizeof path, "%s", scratch_path("log"));
+    repairs_path = path;
+    logs_make(path, UINT64_C(8) << 20, 6, 900000);
+    cr_assert_eq(logs_find(path, 6).segment_first, 4);
+    cr_assert_eq(scratch_size(repairs_segment(4)), 4 << 20);
+}
+
+static void refuse_page(uint64_t segment_first, off_t offset)
+{
+    static struct file_calls refusing;
+    struct stat status;
+    cr_assert_eq(stat(repairs_segment(segment_first), &status), 0);
+    bad_inode = status.st_ino;
+    bad_offset = offset & ~(off_t)4095;
+    refusing = file_calls_kernel;
+    refusing.read = refusing_read;
+    file_calls_use(&refusing);
+}
+
+Test(repair, asks_before_it_gives_up_a_block_in_the_middle_of_a_large_segment)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    make_large();
+    refuse_page(4, 2500000);
+    struct repairs_content before = repairs_read_all(repairs_path);
+    cr_assert_eq(before.digests[6], 0);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_IO, "%s", repairs_error.text);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED, "%s",
+                 repairs_error.text);
+    cr_assert_eq(told.totals.refused_lost, 1, "good bytes behind the bad ones make it no better");
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    file_calls_use(NULL);
+    repairs_expect_sound(repairs_path);
+    struct repairs_content after = repairs_read_all(repairs_path);
+    repairs_expect_same_events(&before, &after, "a large segment");
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), "6-6");
+}
+
+Test(repair, loses_nothing_where_the_device_refuses_the_unused_rest_of_a_large_segment)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    make_large();
+    struct repairs_content before = repairs_read_all(repairs_path);
+    refuse_page(4, 4100000);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_IO, "%s", repairs_error.text);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, 0);
+    file_calls_use(NULL);
+    repairs_expect_sound(repairs_path);
+    struct repairs_content after = repairs_read_all(repairs_path);
+    repairs_expect_same_events(&before, &after, "the unused rest");
+}
+
+Test(repair, asks_before_it_gives_up_an_end_that_the_device_refuses)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    struct logs_place end = logs_find(repairs_path, LAST);
+    off_t behind =
+        (off_t)(end.header.offset + end.header.size_bytes) + 8191; /* and the stop mark */
+    cr_assert_lt(behind, SMALL - 8192);
+    repairs_witness = LAST + 5; /* says the index */
+    refuse_page(end.segment_first, behind);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED, "%s",
+                 repairs_error.text);
+    cr_assert_eq(told.totals.refused_lost, 5);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    file_calls_use(NULL);
+    repairs_expect_sound(repairs_path);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), "101-105");
+    repairs_witness = 0;
+}

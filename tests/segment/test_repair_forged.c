@@ -508,7 +508,8 @@ Test(repair_forged, damage_before_a_gap_on_record_is_put_on_record_beside_it)
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
     place = logs_find(repairs_path, first + 1);
     scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
-    expect_repaired("damage before a gap");
+    told = expect_repaired("damage before a gap");
+    cr_assert_eq(told.totals.events_lost, 1, "the other one was on record before");
     snprintf(lost, sizeof lost, "%" PRIu64 "-%" PRIu64 " %" PRIu64 "-%" PRIu64, first + 1,
              first + 1, first + 2, first + 2);
     cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), lost);
@@ -708,4 +709,131 @@ Test(repair_forged, a_bound_alone_is_the_rest_of_a_log_and_so_is_a_note_of_a_rep
             cr_assert_eq(system(command), 0);
         }
     }
+}
+
+Test(repair_forged, a_newer_block_before_a_missing_segment_is_left_to_a_newer_daybook)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1), missing = repairs_nth(2);
+    struct logs_place place = logs_find(repairs_path, first + 1);
+    struct logs_place later = logs_find(repairs_path, first + 3);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    forge_block_alone((struct forge){repairs_path, first}, later.header.offset, 8, FORGE_8, 99);
+    scratch_delete(repairs_segment(missing));
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
+Test(repair_forged, a_header_that_knows_no_predecessor_behind_a_missing_segment)
+{
+    repairs_prepare_sound();
+    uint64_t missing = repairs_nth(2), next = repairs_nth(3);
+    forge_header((struct forge){repairs_path, next}, 64, FORGE_64, 0);
+    scratch_delete(repairs_segment(missing));
+    struct repairs_told told = expect_repaired("no predecessor, and it is missing");
+    cr_assert_eq(told.totals.events_lost, next - missing);
+}
+
+Test(repair_forged, a_sound_segment_that_ends_before_the_next_one_says)
+{
+    char lost[64];
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1), missing = repairs_nth(2), next = repairs_nth(3);
+    forge_header((struct forge){repairs_path, next}, 64, FORGE_64, first);
+    scratch_delete(repairs_segment(missing));
+    struct repairs_told told = expect_repaired("an end that is told otherwise");
+    cr_assert_eq(told.totals.events_lost, next - missing);
+    snprintf(lost, sizeof lost, "%" PRIu64 "-%" PRIu64, missing, next - 1);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), lost);
+}
+
+Test(repair_forged, where_only_junk_is_left_of_a_known_log_its_name_is_not_believed)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    scratch_copy(scratch_path("log/LOCK"), repairs_segment(700000)); /* the page knows the log */
+    scratch_write(repairs_segment(700000), 0, "junk", 4);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, FORMAT_UNDURABLE_EVENTS_MAX);
+    repairs_expect_sound(repairs_path);
+}
+
+Test(repair_forged, a_lower_bound_that_only_the_index_knows_counts_where_no_segment_is_left)
+{
+    struct segment_repair_totals totals;
+    uint64_t bound = 0;
+    char lost[64];
+    int fd = -1;
+    repairs_prepare_sound();
+    uint64_t third = repairs_nth(2);
+    for (uint64_t first = 1; first <= LAST; first++)
+        unlink(repairs_segment(first));
+    cr_assert_eq(run_with(NULL, third, &totals), OK, "%s", repairs_error.text);
+    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+    cr_assert_eq(segment_bound_load(fd, &bound, &repairs_error), OK);
+    file_close(&fd);
+    cr_assert_eq(bound, third);
+    repairs_expect_sound(repairs_path);
+    snprintf(lost, sizeof lost, "%" PRIu64 "-%" PRIu64, third,
+             third + FORMAT_UNDURABLE_EVENTS_MAX - 1);
+    cr_assert_str_eq(repairs_gaps_text(repairs_path, FORMAT_GAP_DAMAGE), lost);
+}
+
+Test(repair_forged, a_list_of_producers_that_makes_no_sense_before_a_missing_segment)
+{
+    repairs_prepare_sound();
+    struct forge forge = forge_nth(1);
+    uint64_t missing = repairs_nth(2), next = repairs_nth(3);
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_PRODUCERS), 16, FORGE_8, 255);
+    scratch_delete(repairs_segment(missing));
+    struct repairs_told told = expect_repaired("producers before a hole");
+    cr_assert_eq(told.totals.events_lost, next - missing);
+}
+
+Test(repair_forged, lists_of_producers_where_no_writer_puts_them_are_left_out)
+{
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct forge forge = {repairs_path, first};
+    /* In the middle: a block of events becomes one. */
+    struct logs_place place = logs_find(repairs_path, first + 3);
+    forge_block(forge, place.header.offset, 40, FORGE_32, 0);
+    forge_block(forge, place.header.offset, 8, FORGE_8, FORMAT_BLOCK_PRODUCERS);
+    struct repairs_told told = expect_repaired("producers in the middle");
+    cr_assert_eq(told.totals.events_lost, 1);
+
+    /* At the beginning, for a sequence that comes later: readers give up what is before it, too. */
+    repairs_prepare_sound();
+    forge_block(forge, forge_find_kind(forge, FORMAT_BLOCK_PRODUCERS), 32, FORGE_64, first + 2);
+    told = expect_repaired("producers of later");
+    cr_assert_eq(told.totals.events_lost, 2);
+}
+
+Test(repair_forged, ranges_of_long_numbers_are_told_as_far_as_there_is_room)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    struct logs_place places[12];
+    repairs_prepare_sound();
+    repairs_witness = EVENT_SEQUENCE_END / 2; /* 19 digits */
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), OK, "%s", repairs_error.text);
+    repairs_witness = 0;
+    uint64_t first = segment_log_appended(log) + 1;
+    for (uint64_t i = 0; i < 12; i++)
+        repairs_append(log, 1001 + i);
+    logs_close(log);
+    for (uint64_t i = 0; i < 12; i++)
+        places[i] = logs_find(repairs_path, first + i);
+    for (uint64_t i = 0; i < 12; i++)
+        if (i % 3 < 2) /* four ranges of two */
+            scratch_flip(repairs_segment(places[i].segment_first), places[i].header.offset + 300,
+                         1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.events_lost, 8);
+    cr_assert_not_null(strstr(told.texts[0], ", …, 8 in all"), "%s", told.texts[0]);
+    repairs_expect_sound(repairs_path);
 }
