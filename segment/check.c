@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "segment/block.h"
+#include "segment/producers.h"
 #include "segment/seal.h"
 
 enum { ZERO_STEP = 64 * 1024 };
@@ -126,9 +127,10 @@ static enum error_code check_body(struct segment_check *check,
         return check_gap(check, header, raw, next_out, error);
     case FORMAT_BLOCK_SEAL:
         return check_seal(check, header, raw, error);
+    case FORMAT_BLOCK_PRODUCERS:
+        return segment_producers_decode(NULL, raw, header->raw_bytes, error);
     case FORMAT_BLOCK_WATERMARK:
     case FORMAT_BLOCK_STOP:
-    case FORMAT_BLOCK_PRODUCERS:
         break;
     }
     return OK;

@@ -234,9 +234,10 @@ enum error_code segment_producers_decode(struct segment_producers *producers, co
         if (bytes_load64(at + 8) >= EVENT_SEQUENCE_END)
             return error_set(error, ERROR_DAMAGED,
                              "the list of producers names a sequence that no event can have");
-        enum error_code code =
-            segment_producers_note(producers, (const char *)at + ENTRY_HEAD_BYTES, at[16],
-                                   bytes_load64(at), bytes_load64(at + 8), error);
+        enum error_code code = OK;
+        if (producers)
+            code = segment_producers_note(producers, (const char *)at + ENTRY_HEAD_BYTES, at[16],
+                                          bytes_load64(at), bytes_load64(at + 8), error);
         if (code)
             return code;
         at += ENTRY_HEAD_BYTES + at[16];

@@ -45,7 +45,7 @@ size_t segment_producers_count(const struct segment_producers *producers);
  */
 enum error_code segment_producers_encode(const struct segment_producers *producers,
                                          size_t *position, struct buffer *out, struct error *error);
-/* Note every entry of a body. ERROR_DAMAGED when it is malformed. */
+/* Note every entry of a body; with NULL only look at it. ERROR_DAMAGED when it is malformed. */
 enum error_code segment_producers_decode(struct segment_producers *producers, const void *body,
                                          size_t size, struct error *error);
 

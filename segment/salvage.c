@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "segment/block.h"
+#include "segment/producers.h"
 
 static void note_bad(struct segment_salvage *salvage, uint64_t offset, enum error_code code)
 {
@@ -134,6 +135,16 @@ static void learn(struct segment_salvage *salvage, const struct segment_format_b
         salvage->arrival_ns = header->arrival_ns;
 }
 
+/* A list that makes no sense keeps writers away: another one takes its place. */
+static bool take_producers(struct segment_salvage *salvage,
+                           const struct segment_format_block_header *header, const uint8_t *raw)
+{
+    enum error_code code = segment_producers_decode(NULL, raw, header->raw_bytes, NULL);
+    if (code)
+        note_bad(salvage, header->offset, code);
+    return code == OK;
+}
+
 /* *taken_out: the block at hand is one to give. Otherwise go on behind it. */
 static enum error_code take_block(struct segment_salvage *salvage,
                                   const struct segment_format_block_header *header,
@@ -170,7 +181,7 @@ static enum error_code take_block(struct segment_salvage *salvage,
     else if (header->kind == FORMAT_BLOCK_GAP)
         *taken_out = take_gap(salvage, header, raw, block);
     else if (header->kind == FORMAT_BLOCK_PRODUCERS)
-        *taken_out = true;
+        *taken_out = take_producers(salvage, header, raw);
     else if (header->kind == FORMAT_BLOCK_SEAL)
         note_promised(salvage, header->sequence_first - 1);
     if (*taken_out && block->sequence_last >= salvage->expected)

@@ -837,3 +837,14 @@ Test(repair_forged, ranges_of_long_numbers_are_told_as_far_as_there_is_room)
     cr_assert_not_null(strstr(told.texts[0], ", …, 8 in all"), "%s", told.texts[0]);
     repairs_expect_sound(repairs_path);
 }
+
+Test(repair_forged, a_list_of_producers_that_keeps_writers_away_is_made_anew)
+{
+    struct segment_log *log = NULL;
+    repairs_prepare_sound();
+    struct forge forge = {repairs_path, repairs_last_segment()};
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_PRODUCERS), 16, FORGE_8, 255);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_DAMAGED);
+    struct repairs_told told = expect_repaired("the producers of the last segment");
+    cr_assert_eq(told.totals.events_lost, 0);
+}
