@@ -70,7 +70,7 @@ void segment_walk_seek(struct segment_walk *walk, uint64_t sequence)
     walk->from = walk->expected;
     walk->hole_first = walk->hole_last = 0;
     walk->loss_count = 0;
-    walk->lost_told = 0;
+    walk->lost_told = walk->break_told = 0;
 }
 
 enum error_code segment_walk_reload_set(struct segment_walk *walk, struct error *error)
@@ -433,10 +433,10 @@ static bool tell_broken_end(struct segment_walk *walk, struct error *error)
 {
     const struct segment_horizon_break *broken = &walk->horizon.broken;
     char name[FORMAT_SEGMENT_NAME_BYTES + 1];
-    if (broken->segment_first == 0 || broken->segment_first == walk->lost_told ||
+    if (broken->segment_first == 0 || broken->segment_first == walk->break_told ||
         broken->sequence_next <= walk->horizon.limit)
         return false;
-    walk->lost_told = broken->segment_first;
+    walk->break_told = broken->segment_first;
     segment_format_segment_name(broken->segment_first, name);
     error_set(error, ERROR_DAMAGED,
               "segment %s: no valid block at byte %" PRIu64

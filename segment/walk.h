@@ -30,7 +30,8 @@ struct segment_walk {
     bool chain_known;
     bool bound_untold;     /* DIR/lower-bound is damaged, which is to be told once */
     bool at_start;         /* nothing was asked for by number: what retention took is no hole */
-    uint64_t lost_told;    /* name of the last segment, when its loss was told: once is enough */
+    uint64_t lost_told;    /* name of the last segment, when its loss was told: once is enough … */
+    uint64_t break_told;   /* … and of the one whose end is lost */
     bool reported;         /* the damage at `offset` was told; what follows was not visible yet */
     uint64_t limit_looked; /* the horizon when the bytes in `view` were copied */
 

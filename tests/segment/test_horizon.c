@@ -107,6 +107,32 @@ Test(horizon, tells_of_a_lost_end_that_only_the_header_vouches_for)
               error.text);
 }
 
+/* Each of the two was told again because the other had been told since: reading had no end. */
+Test(horizon, tells_of_a_lost_end_and_of_a_lost_segment_behind_it_once)
+{
+    const char *path = scratch_path("log");
+    struct forge forge = {path, 1};
+
+    logs_kill_writer(logs_start_writer(path, 0, 3, 20));
+    struct segment_format_block_header last = logs_find(path, 3).header;
+    scratch_delete(scratch_path("log/watermark"));
+    scratch_fill(logs_segment_path(path, 1), last.offset, 4096, 0);
+    forge_header(forge, 96, FORGE_64, last.offset + last.size_bytes);
+    const char *behind = scratch_path("log/segments/%020d.seg", 3);
+    scratch_copy(logs_segment_path(path, 1), behind);
+    scratch_flip(behind, 17, 1);
+    scratch_fill(behind, FORMAT_SEGMENT_HEADER_BYTES,
+                 scratch_size(behind) - FORMAT_SEGMENT_HEADER_BYTES, 0);
+
+    struct segment_reader *reader = logs_read(path);
+    logs_expect_events(reader, 1, 2);
+    logs_expect_damage(reader, "its header is damaged, and no event in it can be found");
+    logs_expect_damage(reader, "events from 3 on, if there were any, are lost");
+    logs_expect_end(reader);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
+
 /* ---- The horizon alone, as a reader has it ---- */
 
 static char log_path[512];
