@@ -235,17 +235,19 @@ static void add_gap(struct opening_work *work, uint64_t first, uint64_t last,
  * and its report was never told; what it has put into quarantine still tells. Zeros behind a stop
  * mark would even look like a clean stop, and the sequences behind it would be given again.
  */
-static void recall_damage(struct opening_work *work)
+static enum error_code recall_damage(struct opening_work *work, struct error *error)
 {
     const struct segment_recovery_scan *scan = &work->scan;
     uint64_t offset = scan->end_offset;
 
     if (scan->verdict == RECOVERY_SEALED)
         offset -= scan->last_size_bytes;
-    work->damaged_tail =
-        scan->verdict == RECOVERY_DAMAGED_TAIL ||
-        segment_quarantine_find(work->out.log_fd, work->last->name, offset,
-                                work->report->quarantined, sizeof work->report->quarantined);
+    work->damaged_tail = scan->verdict == RECOVERY_DAMAGED_TAIL;
+    if (work->damaged_tail)
+        return OK;
+    return segment_quarantine_find(work->out.log_fd, work->last->name, offset, &work->damaged_tail,
+                                   work->report->quarantined, sizeof work->report->quarantined,
+                                   error);
 }
 
 /*
@@ -435,7 +437,9 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
 
     if (scan->verdict == RECOVERY_CORRUPT)
         return refuse_corrupt(work, error);
-    recall_damage(work);
+    code = recall_damage(work, error);
+    if (code)
+        return code;
     /* A seal may be the work of a recovery that was interrupted, so only a stop mark is clean. */
     if (scan->verdict == RECOVERY_CLEAN && !work->damaged_tail)
         return resume_last(work, &work->out.writer, error);

@@ -45,20 +45,24 @@ static enum error_code copy(int from, const char *from_name, uint64_t offset, ui
     return code;
 }
 
-bool segment_quarantine_find(int log_fd, const char *segment_name, uint64_t offset_first,
-                             char *name_out, size_t name_size)
+enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
+                                        uint64_t offset_first, bool *found_out, char *name_out,
+                                        size_t name_size, struct error *error)
 {
     char name[64];
     struct stat status;
     int directory_fd = -1;
 
     snprintf(name, sizeof name, "%.20s-%" PRIu64 ".bytes", segment_name, offset_first);
-    bool found = !file_open_directory_to_read_at(log_fd, "quarantine", &directory_fd, NULL) &&
-                 !file_status_at(directory_fd, name, &status, NULL);
+    enum error_code code =
+        file_open_directory_to_read_at(log_fd, "quarantine", &directory_fd, error);
+    if (!code)
+        code = file_status_at(directory_fd, name, &status, error);
     file_close(&directory_fd);
-    if (found)
+    *found_out = code == OK;
+    if (!code)
         snprintf(name_out, name_size, "%s", name);
-    return found;
+    return code == ERROR_NOT_FOUND ? OK : code;
 }
 
 enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_name,
@@ -157,7 +161,10 @@ static enum error_code choose_name(int directory_fd, int fd, const char *name, u
             snprintf(name_out, name_size, "%s", name);
         else
             snprintf(name_out, name_size, "%.*s-%d%s", stem, name, i, ending ? ending : "");
-        *there_out = file_status_at(directory_fd, name_out, &status, NULL) == OK;
+        enum error_code code = file_status_at(directory_fd, name_out, &status, error);
+        if (code && code != ERROR_NOT_FOUND) /* it may be there, and is not to be replaced */
+            return code;
+        *there_out = code == OK;
         if (!*there_out || is_copy(directory_fd, name_out, fd, name, size))
             return OK;
     }

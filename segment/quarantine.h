@@ -19,10 +19,13 @@
 enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_name,
                                         uint64_t offset_first, uint64_t offset_end, char *name_out,
                                         size_t name_size, struct error *error);
-/* Was this done before for bytes from this offset on? Then `name_out` gets the first copy's name.
+/*
+ * Was this done before for bytes from this offset on (*found_out)? Then `name_out` gets the first
+ * copy's name. An error: nobody can tell.
  */
-bool segment_quarantine_find(int log_fd, const char *segment_name, uint64_t offset_first,
-                             char *name_out, size_t name_size);
+enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
+                                        uint64_t offset_first, bool *found_out, char *name_out,
+                                        size_t name_size, struct error *error);
 /*
  * Copy the whole open file `fd`, called `name`, and make the copy durable. Bytes that the device
  * refuses are zeros in the copy. A copy that is there already and is the same is used again.

@@ -150,16 +150,17 @@ static bool is_cut(const struct segment_set_segment *segment)
            segment->size_bytes % FORMAT_SEGMENT_HEADER_BYTES != 0;
 }
 
-/* Does the device refuse any byte of the file? One refusal may pass: look again. */
-static bool is_unreadable(const struct segment_repair_plan *plan,
-                          const struct segment_repair_part *part)
+/* One refusal may pass: look again. */
+enum error_code segment_repair_part_is_unreadable(const struct segment_repair_plan *plan,
+                                                  const struct segment_set_segment *segment,
+                                                  bool *unreadable_out, struct error *error)
 {
     uint8_t bytes[READ_BYTES]; /* nobody looks at them */
-    const struct segment_set_segment *segment = &part->segment;
     bool unreadable = false;
     int fd = -1;
-    if (file_open(plan->segments_fd, segment->name, FILE_READ, &fd, NULL))
-        return true;
+    enum error_code code = file_open(plan->segments_fd, segment->name, FILE_READ, &fd, error);
+    if (code)
+        return code;
     for (uint64_t at = 0; at < segment->size_bytes && !unreadable; at += sizeof bytes) {
         uint64_t left = segment->size_bytes - at;
         size_t size = left < sizeof bytes ? (size_t)left : sizeof bytes;
@@ -167,7 +168,8 @@ static bool is_unreadable(const struct segment_repair_plan *plan,
                      file_read(fd, segment->name, bytes, size, at, NULL);
     }
     file_close(&fd);
-    return unreadable;
+    *unreadable_out = unreadable;
+    return OK;
 }
 
 /* Run through all of it, to learn what it names. */
@@ -221,9 +223,10 @@ enum error_code segment_repair_part_measure(const struct segment_repair_plan *pl
     struct segment_repair_part_visitor visitor = {measure_block, measure_gap, &measuring};
     part->events_kept = part->events_lost = 0;
     code = segment_repair_part_walk(plan, part, &visitor, error);
-    part->needs_acceptance =
-        part->events_lost > 0 && (is_cut(&part->segment) || is_unreadable(plan, part));
-    return code;
+    part->needs_acceptance = part->events_lost > 0 && is_cut(&part->segment);
+    if (code || part->events_lost == 0 || part->needs_acceptance)
+        return code;
+    return segment_repair_part_is_unreadable(plan, &part->segment, &part->needs_acceptance, error);
 }
 
 enum error_code segment_repair_part_end(const struct segment_repair_plan *plan,

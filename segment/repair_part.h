@@ -35,6 +35,10 @@ enum error_code segment_repair_part_walk(const struct segment_repair_plan *plan,
 enum error_code segment_repair_part_measure(const struct segment_repair_plan *plan,
                                             struct segment_repair_part *part, bool last,
                                             struct error *error);
+/* Does the device refuse any byte of the file? */
+enum error_code segment_repair_part_is_unreadable(const struct segment_repair_plan *plan,
+                                                  const struct segment_set_segment *segment,
+                                                  bool *unreadable_out, struct error *error);
 /* The last sequence that the segment itself says to have; 0: it does not tell. */
 enum error_code segment_repair_part_end(const struct segment_repair_plan *plan,
                                         const struct segment_repair_part *part, uint64_t *last_out,

@@ -106,15 +106,22 @@ static enum error_code add_part(struct planning *planning, const struct segment_
     return OK;
 }
 
-static bool holds_a_block(const struct segment_repair_plan *plan,
-                          const struct segment_set_segment *segment)
+/* Bytes that the device refuses may be a block: who has not seen them cannot say that none is. */
+static enum error_code holds_a_block(const struct segment_repair_plan *plan,
+                                     const struct segment_set_segment *segment, bool *holds_out,
+                                     struct error *error)
 {
     struct segment_view view = {0};
     struct segment_format_block_header header;
-    bool found = !segment_view_open(&view, plan->segments_fd, segment, plan->log_id, NULL) &&
-                 !segment_view_find(&view, FORMAT_SEGMENT_HEADER_BYTES, &header, NULL);
+    enum error_code code =
+        segment_view_open(&view, plan->segments_fd, segment, plan->log_id, error);
+    if (!code) {
+        code = segment_view_find(&view, FORMAT_SEGMENT_HEADER_BYTES, &header, error);
+        *holds_out = code == OK;
+    }
     segment_view_release(&view);
-    return found;
+    return code == ERROR_END ? segment_repair_part_is_unreadable(plan, segment, holds_out, error)
+                             : code;
 }
 
 /* Does a neighbour, or the lower bound, say that a segment must stand here? */
@@ -135,14 +142,23 @@ static bool is_expected(const struct segment_repair_plan *plan, size_t index)
  * Of another log; or a file of which nothing but the name says that it belongs here: to believe the
  * name would be to call everything up to it lost.
  */
-static bool is_stranger(const struct segment_repair_plan *plan, size_t index)
+static enum error_code is_stranger(const struct segment_repair_plan *plan, size_t index,
+                                   bool *stranger_out, struct error *error)
 {
     const struct segment_set_segment *segment = &plan->set.segments[index];
+    *stranger_out = plan->unknown_log;
     if (plan->unknown_log)
-        return true;
-    if (segment->header_verdict == FORMAT_VALID)
-        return memcmp(segment->header.log_id, plan->log_id, FORMAT_LOG_ID_BYTES) != 0;
-    return !is_expected(plan, index) && !holds_a_block(plan, segment);
+        return OK;
+    if (segment->header_verdict == FORMAT_VALID) {
+        *stranger_out = memcmp(segment->header.log_id, plan->log_id, FORMAT_LOG_ID_BYTES) != 0;
+        return OK;
+    }
+    if (is_expected(plan, index))
+        return OK;
+    bool holds = false;
+    enum error_code code = holds_a_block(plan, segment, &holds, error);
+    *stranger_out = !holds;
+    return code;
 }
 
 /* What is below the bound is retention's business. */
@@ -156,8 +172,11 @@ static enum error_code sort_files(struct planning *planning, struct error *error
     enum error_code code = OK;
     for (size_t i = plan->set.dead_count; !code && i < plan->set.count; i++) {
         const struct segment_set_segment *segment = &plan->set.segments[i];
+        bool stranger = false;
         code = check_name(plan, segment, error);
-        if (!code && is_stranger(plan, i)) {
+        if (!code)
+            code = is_stranger(plan, i, &stranger, error);
+        if (!code && stranger) {
             plan->strangers[plan->stranger_count++] = *segment;
             continue;
         }
@@ -244,12 +263,6 @@ static enum error_code judge_last(struct planning *planning, struct segment_repa
     return OK;
 }
 
-static void tell_progress(void *context, uint64_t bytes)
-{
-    (void)context;
-    (void)bytes;
-}
-
 /* Check every byte of one segment. */
 static enum error_code examine(struct planning *planning, size_t index, struct error *error)
 {
@@ -278,7 +291,6 @@ static enum error_code examine(struct planning *planning, size_t index, struct e
     struct segment_check check;
     segment_check_init(&check, &planning->view, plan->log_id);
     check.found = note_finding;
-    check.progress = tell_progress;
     check.context = part;
     check.must_seal = segment->sealed || !last;
     check.must_last = part->sequence_last;
@@ -413,13 +425,17 @@ static enum error_code fill_all(struct planning *planning, struct error *error)
     if (plan->witness > last)
         last = plan->witness;
     for (size_t i = 0; i < plan->stranger_count && plan->unknown_log; i++) {
-        uint64_t most =
-            plan->strangers[i].sequence_first + plan->strangers[i].size_bytes * EVENTS_PER_BYTE_MAX;
+        uint64_t bytes = plan->strangers[i].size_bytes;
+        if (bytes > FORMAT_SEGMENT_BYTES_MAX)
+            bytes = FORMAT_SEGMENT_BYTES_MAX;
+        uint64_t most = plan->strangers[i].sequence_first + bytes * EVENTS_PER_BYTE_MAX;
         if (most > last)
             last = most;
     }
     if (last >= EVENT_SEQUENCE_END)
         last = EVENT_SEQUENCE_END - 1;
+    /* The repair's note must know: when it is interrupted, the strangers may be gone by then. */
+    plan->witness = last;
     struct segment_repair_part fill = filling(first, last, NULL);
     return add_part(planning, &fill, error);
 }

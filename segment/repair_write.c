@@ -129,23 +129,27 @@ static enum error_code gather_producers(const struct segment_repair_plan *plan,
     return code;
 }
 
-/* Where the seal block of a sealed segment ends; 0 when it cannot be read. */
-static uint64_t seal_end(const struct segment_repair_plan *plan,
-                         const struct segment_set_segment *segment)
+/* Where the seal block of a sealed segment ends, which has been found sound or just written. */
+static enum error_code find_seal_end(const struct segment_repair_plan *plan,
+                                     const struct segment_set_segment *segment, uint64_t *end_out,
+                                     struct error *error)
 {
     struct segment_view view = {0};
     struct segment_format_block_header seal;
-    uint64_t end = 0;
-    if (!segment_view_open(&view, plan->segments_fd, segment, plan->log_id, NULL) &&
-        !segment_view_header(&view, segment->trailer.seal_offset, &seal, NULL))
-        end = seal.offset + seal.size_bytes;
+    enum error_code code =
+        segment_view_open(&view, plan->segments_fd, segment, plan->log_id, error);
+    if (!code)
+        code = segment_view_header(&view, segment->trailer.seal_offset, &seal, error);
+    if (!code)
+        *end_out = seal.offset + seal.size_bytes;
     segment_view_release(&view);
-    return end;
+    return code ? error_prefix(error, "segment %s: its seal", segment->name) : OK;
 }
 
 static struct segment_format_segment_header make_header(const struct segment_repair_plan *plan,
                                                         const struct segment_repair_part *part,
-                                                        const struct segment_set_segment *before)
+                                                        const struct segment_set_segment *before,
+                                                        uint64_t before_end)
 {
     const struct segment_format_segment_header *old = &part->segment.header;
     bool known = part->fate == REPAIR_RENEW && part->segment.header_verdict == FORMAT_VALID;
@@ -163,7 +167,7 @@ static struct segment_format_segment_header make_header(const struct segment_rep
         header.predecessor = (struct segment_format_predecessor){
             .sequence_first = before->sequence_first,
             .sequence_last = before->trailer.sequence_last,
-            .end_offset = seal_end(plan, before),
+            .end_offset = before_end,
             .chain = before->trailer.seal_checksum,
         };
         if (header.epoch < before->header.epoch)
@@ -271,12 +275,15 @@ enum error_code segment_repair_write(const struct segment_repair_plan *plan,
         code = segment_producers_create(&writing.producers, error);
     if (!code && writing.producers)
         code = gather_producers(plan, part, before, writing.producers, error);
+    uint64_t before_end = 0;
+    if (!code && before)
+        code = find_seal_end(plan, before, &before_end, error);
     if (!code)
         code = keep_old(plan, part, error);
     if (!code) {
         struct segment_replacement_start start = {
             .segments_fd = plan->segments_fd,
-            .header = make_header(plan, part, before),
+            .header = make_header(plan, part, before, before_end),
             .arrival_ns = before ? before->trailer.arrival_last_ns : 0,
             .feed = feed,
             .context = &writing,

@@ -97,6 +97,58 @@ Test(quarantine, a_copy_that_cannot_be_compared_is_no_copy)
     file_close(&log_fd);
 }
 
+Test(quarantine, a_name_of_which_nobody_can_say_that_it_is_free_is_not_used)
+{
+    char name[64];
+    uint8_t kept[13];
+    int log_fd = -1;
+    snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
+    int fd = open_victim(&log_fd);
+    cr_assert_eq(segment_quarantine_keep_file(log_fd, fd, "a.seg", name, sizeof name, &error), OK);
+    cr_assert_eq(pwrite(fd, "another", 7, 0), 7);
+    unsigned refused = 0;
+    for (unsigned number = 1; number < 5; number++) {
+        struct broken_plan plan = {.call = BROKEN_STATUS, .number = number, .reason = EIO};
+        broken_calls_begin(&plan);
+        refused += segment_quarantine_keep_file(log_fd, fd, "a.seg", name, sizeof name, &error) ==
+                   ERROR_IO;
+        broken_calls_end();
+        scratch_read(scratch_path("quarantine/a.seg"), 0, kept, sizeof kept);
+        cr_assert_eq(memcmp(kept, "damaged bytes", sizeof kept), 0);
+    }
+    cr_assert_gt(refused, 1);
+    close(fd);
+    file_close(&log_fd);
+}
+
+Test(quarantine, that_cannot_be_looked_into_has_not_said_no)
+{
+    static const enum broken_call calls[] = {BROKEN_OPEN, BROKEN_STATUS};
+    char name[64];
+    bool found = true;
+    int log_fd = -1;
+    snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
+    int fd = open_victim(&log_fd);
+    cr_assert_eq(segment_quarantine_find(log_fd, "a.seg", 0, &found, name, sizeof name, &error),
+                 OK);
+    cr_assert_not(found);
+    cr_assert_eq(segment_quarantine_keep(log_fd, fd, "a.seg", 0, 13, name, sizeof name, &error),
+                 OK);
+    for (int i = 0; i < 2; i++) {
+        struct broken_plan plan = {
+            .call = calls[i], .number = 1, .for_ever = true, .reason = i ? EIO : EMFILE};
+        broken_calls_begin(&plan);
+        cr_assert_neq(
+            segment_quarantine_find(log_fd, "a.seg", 0, &found, name, sizeof name, &error), OK);
+        cr_assert_gt(broken_calls_end(), 0);
+    }
+    cr_assert_eq(segment_quarantine_find(log_fd, "a.seg", 0, &found, name, sizeof name, &error),
+                 OK);
+    cr_assert(found);
+    close(fd);
+    file_close(&log_fd);
+}
+
 Test(quarantine, a_copy_of_a_name_without_an_ending_gets_its_number_behind)
 {
     char name[64];

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -11,6 +12,7 @@
 #include "segment/watermark.h"
 #include "segment/block.h"
 #include "segment/writer.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
 #include "tests/support/forge.h"
 #include "tests/support/logs.h"
@@ -732,6 +734,14 @@ Test(recovery, gives_no_number_again_when_it_was_interrupted_behind_a_stop_mark)
     cr_assert_eq(rename(scratch_path("log"), scratch_path("after")), 0);
     cr_assert_eq(rename(scratch_path("before"), scratch_path("log")), 0);
     scratch_fill(first_segment(), offsets[blocks], 1024, 0);
+    struct broken_plan plan = {.call = BROKEN_OPEN,
+                               .number = 1,
+                               .for_ever = true,
+                               .reason = EMFILE,
+                               .name_part = "quarantine"};
+    broken_calls_begin(&plan);
+    cr_assert_neq(try_open(), OK, "nobody can tell whether a tail was cut");
+    cr_assert_gt(broken_calls_end(), 0);
     open_log();
     cr_assert_eq(report.verdict, RECOVERY_DAMAGED_TAIL);
     cr_assert_neq(report.quarantined[0], 0);

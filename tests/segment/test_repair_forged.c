@@ -630,6 +630,69 @@ Test(repair_forged, without_any_header_and_page_sequences_end_where_they_must)
     logs_close(log);
 }
 
+/*
+ * Interrupted when the files that nobody knows were set aside: names and sizes are gone then, and
+ * the note must have kept what they told.
+ */
+Test(repair_forged, without_any_header_and_page_an_interrupted_repair_forgets_no_sequence)
+{
+    enum { FAR = 10000000 };
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    struct broken_plan full = {
+        .call = BROKEN_ALLOCATE, .number = 1, .for_ever = true, .reason = ENOSPC};
+    char old[600];
+    repairs_prepare_sound();
+    snprintf(old, sizeof old, "%s", repairs_segment(repairs_last_segment()));
+    spoil_all_headers();
+    scratch_delete(scratch_path("log/watermark"));
+    cr_assert_eq(rename(old, repairs_segment(FAR)), 0);
+    broken_calls_begin(&full);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_NO_SPACE, "%s",
+                 repairs_error.text);
+    cr_assert_gt(broken_calls_end(), 0);
+    cr_assert_neq(access(repairs_segment(FAR), F_OK), 0);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), OK, "%s", repairs_error.text);
+    cr_assert_geq(segment_log_appended(log), FAR);
+    logs_close(log);
+}
+
+/*
+ * "It holds no block" is only said of a file that was looked at. Nothing but its blocks says that
+ * this segment belongs here; without them it would be set aside, and its events lost.
+ */
+Test(repair_forged, a_segment_that_cannot_be_opened_is_not_called_empty)
+{
+    struct repairs_told told;
+    char name[FORMAT_SEGMENT_NAME_BYTES + 1];
+    unsigned refused = 0;
+    repairs_prepare_sound();
+    uint64_t before_it = repairs_nth(1), first = repairs_nth(2), behind_it = repairs_nth(3);
+    segment_format_segment_name(first, name);
+    scratch_flip(repairs_segment(first), 0, 1);
+    scratch_flip(repairs_segment(behind_it), 0, 1);
+    scratch_fill(repairs_segment(before_it),
+                 scratch_size(repairs_segment(before_it)) - FORMAT_TRAILER_BYTES,
+                 FORMAT_TRAILER_BYTES, 0xff);
+    scratch_copy(scratch_path("log"), scratch_path("damaged"));
+    struct repairs_content before = repairs_read_all(repairs_path);
+    for (unsigned i = 1;; i++) {
+        struct broken_plan plan = {
+            .call = BROKEN_OPEN, .number = i, .reason = EMFILE, .name_part = name};
+        broken_calls_begin(&plan);
+        enum error_code code = repairs_run(repairs_path, false, true, &told);
+        if (broken_calls_end() == 0)
+            break;
+        refused += code != OK;
+        struct repairs_content after = repairs_read_all(repairs_path);
+        cr_assert_eq(memcmp(before.digests, after.digests, sizeof before.digests), 0, "open %u", i);
+        cr_assert_eq(rename(scratch_path("log"), scratch_path("used-%u", i)), 0);
+        scratch_copy(scratch_path("damaged"), scratch_path("log"));
+    }
+    cr_assert_gt(refused, 1);
+}
+
 Test(repair_forged, junk_between_segments_and_before_them_is_set_aside)
 {
     repairs_prepare_sound();
