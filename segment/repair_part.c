@@ -172,16 +172,21 @@ enum error_code segment_repair_part_is_unreadable(const struct segment_repair_pl
     return OK;
 }
 
-/* Run through all of it, to learn what it names. */
+/* Run through all of it, to learn what it names, and the last event that is there to be given. */
 static enum error_code explore(const struct segment_repair_plan *plan,
                                const struct segment_repair_part *part,
-                               struct segment_salvage *salvage, struct error *error)
+                               struct segment_salvage *salvage, uint64_t *events_last_out,
+                               struct error *error)
 {
     struct segment_salvage_block block;
+    *events_last_out = 0;
     enum error_code code = segment_salvage_open(salvage, plan->segments_fd, &part->segment,
                                                 plan->log_id, UINT64_MAX, error);
-    while (!code)
+    while (!code) {
         code = segment_salvage_next(salvage, &block, error);
+        if (!code && block.kind == FORMAT_BLOCK_EVENTS)
+            *events_last_out = block.sequence_last;
+    }
     return code == ERROR_END ? OK : code;
 }
 
@@ -210,7 +215,8 @@ enum error_code segment_repair_part_measure(const struct segment_repair_plan *pl
                                             struct error *error)
 {
     struct segment_salvage salvage = {0};
-    enum error_code code = explore(plan, part, &salvage, error);
+    uint64_t events_last;
+    enum error_code code = explore(plan, part, &salvage, &events_last, error);
     if (!code && last)
         end_last(plan, part, &salvage);
     part->lacks_producers = salvage.begins_bad;
@@ -223,7 +229,10 @@ enum error_code segment_repair_part_measure(const struct segment_repair_plan *pl
     struct segment_repair_part_visitor visitor = {measure_block, measure_gap, &measuring};
     part->events_kept = part->events_lost = 0;
     code = segment_repair_part_walk(plan, part, &visitor, error);
-    part->needs_acceptance = part->events_lost > 0 && is_cut(&part->segment);
+    part->needs_acceptance |=
+        part->events_lost > 0 &&
+        (is_cut(&part->segment) ||
+         part->events_lost / REPAIR_EVENTS_PER_BYTE_MAX > part->segment.size_bytes);
     if (code || part->events_lost == 0 || part->needs_acceptance)
         return code;
     return segment_repair_part_is_unreadable(plan, &part->segment, &part->needs_acceptance, error);
@@ -231,10 +240,10 @@ enum error_code segment_repair_part_measure(const struct segment_repair_plan *pl
 
 enum error_code segment_repair_part_end(const struct segment_repair_plan *plan,
                                         const struct segment_repair_part *part, uint64_t *last_out,
-                                        struct error *error)
+                                        uint64_t *events_last_out, struct error *error)
 {
     struct segment_salvage salvage = {0};
-    enum error_code code = explore(plan, part, &salvage, error);
+    enum error_code code = explore(plan, part, &salvage, events_last_out, error);
     if (!code)
         *last_out = salvage.sealed ? salvage.trailer.sequence_last : 0;
     segment_salvage_release(&salvage);

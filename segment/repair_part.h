@@ -39,9 +39,12 @@ enum error_code segment_repair_part_measure(const struct segment_repair_plan *pl
 enum error_code segment_repair_part_is_unreadable(const struct segment_repair_plan *plan,
                                                   const struct segment_set_segment *segment,
                                                   bool *unreadable_out, struct error *error);
-/* The last sequence that the segment itself says to have; 0: it does not tell. */
+/*
+ * The last sequence that the segment itself says to have; 0: it does not tell. And the last event
+ * that can be read of it; 0: none.
+ */
 enum error_code segment_repair_part_end(const struct segment_repair_plan *plan,
                                         const struct segment_repair_part *part, uint64_t *last_out,
-                                        struct error *error);
+                                        uint64_t *events_last_out, struct error *error);
 
 #endif

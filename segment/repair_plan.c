@@ -370,15 +370,24 @@ static enum error_code link_pair(struct planning *planning, struct segment_repai
         renew(part, "segment %s does not end as segment %s, which follows it, says",
               part->segment.name, next->segment.name);
     }
+    uint64_t events_last = 0;
+    enum error_code code = segment_repair_part_end(plan, part, &own_last, &events_last, error);
+    if (code)
+        return code;
+    if (events_last > target)
+        return error_set(error, ERROR_DAMAGED,
+                         "segment %s has events up to %" PRIu64 ", but segment %s begins with %"
+                         PRIu64 ": one of the two is of another history, and nothing was changed; "
+                         "move that one away, then verify again",
+                         part->segment.name, events_last, next->segment.name, target + 1);
     *end_out = target;
-    if (between) { /* where it ended itself only its trailer can tell */
-        enum error_code code = segment_repair_part_end(plan, part, &own_last, error);
-        if (code)
-            return code;
-        /* Where it reaches as far as the next one, nothing can be missing, whatever that says. */
-        if (own_last < target)
-            *end_out = own_last ? own_last : told->sequence_first - 1;
-    }
+    /* Where it reaches as far as the next one, nothing can be missing, whatever that says. */
+    if (between && own_last < target)
+        *end_out = own_last ? own_last : told->sequence_first - 1;
+    if (*end_out < events_last)
+        *end_out = events_last;
+    /* It is sealed, and ends before: what is to be lost then, no byte but that word speaks of. */
+    part->needs_acceptance = own_last > 0 && own_last < *end_out;
     part->sequence_last = part->sequence_promised = *end_out;
     if (told && *end_out == target)
         part->replaces = *told;
@@ -419,7 +428,6 @@ static enum error_code link_all(struct planning *planning, struct error *error)
 static enum error_code fill_all(struct planning *planning, struct error *error)
 {
     struct segment_repair_plan *plan = planning->plan;
-    enum { EVENTS_PER_BYTE_MAX = 10 }; /* 26 bytes at least, compressed 255 to 1 at most */
     uint64_t first = plan->set.bound;
     uint64_t last = first + FORMAT_UNDURABLE_EVENTS_MAX - 1;
     if (plan->witness > last)
@@ -428,7 +436,7 @@ static enum error_code fill_all(struct planning *planning, struct error *error)
         uint64_t bytes = plan->strangers[i].size_bytes;
         if (bytes > FORMAT_SEGMENT_BYTES_MAX)
             bytes = FORMAT_SEGMENT_BYTES_MAX;
-        uint64_t most = plan->strangers[i].sequence_first + bytes * EVENTS_PER_BYTE_MAX;
+        uint64_t most = plan->strangers[i].sequence_first + bytes * REPAIR_EVENTS_PER_BYTE_MAX;
         if (most > last)
             last = most;
     }

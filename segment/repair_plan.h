@@ -10,6 +10,9 @@
 #include "segment/repair.h"
 #include "segment/salvage.h"
 
+/* An event has 26 bytes at least, and a body is compressed 255 to 1 at most. */
+enum { REPAIR_EVENTS_PER_BYTE_MAX = 10 };
+
 /* One segment of the log as it will be, in the order of the sequences. */
 struct segment_repair_part {
     enum segment_repair_fate {

@@ -337,7 +337,7 @@ const struct repairs_damage repairs_damages[] = {
     {"a file that grew", file_extended, UNREAD},
     {"a segment missing in the middle", missing_in_the_middle, ASKS},
     {"two segments missing in a row", two_missing_in_a_row, ASKS},
-    {"a segment missing between two damaged headers", missing_beside_damage, 0},
+    {"a segment missing between two damaged headers", missing_beside_damage, ASKS},
     {"the first segment missing", missing_at_the_front, ASKS},
     {"the last segment missing", missing_at_the_end, ASKS},
     {"all segments missing", all_missing, ASKS | UNREAD | EMPTIES},

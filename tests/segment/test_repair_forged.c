@@ -630,6 +630,44 @@ Test(repair_forged, without_any_header_and_page_sequences_end_where_they_must)
     logs_close(log);
 }
 
+/* Put a segment beside the others that claims to follow the n-th one, as far as the one before. */
+static void claim(unsigned n, uint64_t first)
+{
+    const char *path = scratch_path("log/segments/%020" PRIu64 ".seg", first);
+    scratch_copy(repairs_segment(repairs_nth(n)), path);
+    struct forge forge = {repairs_path, first};
+    forge_header(forge, 32, FORGE_64, first);
+    forge_header(forge, 64, FORGE_64, repairs_nth(n));
+    forge_header(forge, 72, FORGE_64, first - 1);
+}
+
+/* Two histories of one log in one directory: which of them is right, no checksum can tell. */
+Test(repair_forged, a_header_that_claims_the_place_of_events_that_are_there_is_left_to_a_person)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    uint64_t inside = repairs_nth(1) + 3;
+    struct repairs_content before = repairs_read_all(repairs_path);
+    claim(1, inside);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(repairs_error.text, "is of another history"), "%s",
+                       repairs_error.text);
+    scratch_delete(repairs_segment(inside));
+    struct repairs_content after = repairs_read_all(repairs_path);
+    repairs_expect_same_events(&before, &after, "a claim inside of a segment");
+}
+
+/* Only its own word says that there were so many events. */
+Test(repair_forged, a_header_that_claims_to_follow_what_is_nowhere_asks_first)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    claim(2, (uint64_t)1 << 61);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED);
+    cr_assert_gt(told.totals.refused_lost, 0);
+    cr_assert_eq(access(repairs_segment((uint64_t)1 << 61), F_OK), 0, "%s", repairs_error.text);
+}
+
 /*
  * Interrupted when the files that nobody knows were set aside: names and sizes are gone then, and
  * the note must have kept what they told.
