@@ -175,12 +175,16 @@ static void step_over(struct segment_check *check, const struct segment_format_b
     tell_progress(check, check->offset);
 }
 
-/* Without memory nothing is known of the bytes: that is no finding, and the check ends. */
-static bool starves(struct segment_check *check, enum error_code code, const struct error *reason)
+/*
+ * Without memory nothing is known of the bytes, and what a newer Daybook has written is not ours to
+ * judge: that is no finding, and the check ends.
+ */
+static bool ends(struct segment_check *check, enum error_code code, const struct error *reason)
 {
-    if (code == ERROR_MEMORY)
-        check->starved = *reason;
-    return code == ERROR_MEMORY;
+    bool over = code == ERROR_MEMORY || code == ERROR_VERSION;
+    if (over)
+        check->ended = *reason;
+    return over;
 }
 
 /*
@@ -195,7 +199,7 @@ static bool resynchronise(struct segment_check *check, const char *reason)
     enum error_code code = segment_view_find(check->view, bad + FORMAT_ALIGNMENT, &found, &why);
     while (!code && found.sequence_first < check->expected)
         code = segment_view_find(check->view, found.offset + FORMAT_ALIGNMENT, &found, &why);
-    if (starves(check, code, &why))
+    if (ends(check, code, &why))
         return false;
     uint64_t lost_last = code ? check->must_last : found.sequence_first - 1;
     find_at_block(check, bad, check->expected, lost_last, reason);
@@ -216,7 +220,7 @@ static bool check_block(struct segment_check *check)
     bool judged =
         check->must_seal || check->expected <= check->must_last || check->offset < check->must_end;
     enum error_code code = segment_view_header(check->view, check->offset, &header, &reason);
-    if (starves(check, code, &reason))
+    if (ends(check, code, &reason))
         return false;
     if (code)
         return judged && resynchronise(check, reason.text);
@@ -230,7 +234,7 @@ static bool check_block(struct segment_check *check)
         check->expected = header.sequence_first;
     }
     code = check_body(check, &header, &next, &reason);
-    if (starves(check, code, &reason))
+    if (ends(check, code, &reason))
         return false;
     if (code) {
         if (!judged)
@@ -251,7 +255,7 @@ static void check_zeros(struct segment_check *check, uint64_t from, uint64_t to)
         const uint8_t *bytes = NULL;
         struct error reason;
         enum error_code code = segment_view_bytes(check->view, at, size, &bytes, &reason);
-        if (starves(check, code, &reason))
+        if (ends(check, code, &reason))
             return;
         if (code) {
             find(check, at, 0, 0, "segment %s: byte %" PRIu64 ": %s", check->view->segment.name, at,
@@ -330,10 +334,10 @@ enum error_code segment_check_run(struct segment_check *check, struct error *err
     bool more = true;
     while (more && !(check->live && check->expected > check->must_last))
         more = check_block(check);
-    if (check->must_seal && !check->starved.code)
+    if (check->must_seal && !check->ended.code)
         check_end(check);
-    if (check->starved.code)
-        return error_set(error, check->starved.code, "check segment %s: %s",
-                         check->view->segment.name, check->starved.text);
+    if (check->ended.code)
+        return error_set(error, check->ended.code, "check segment %s: %s",
+                         check->view->segment.name, check->ended.text);
     return OK;
 }

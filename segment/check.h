@@ -44,7 +44,7 @@ struct segment_check {
     struct segment_format_block_header seal; /* offset 0: not met */
     uint64_t block_count;                    /* of any kind */
     uint64_t event_count;                    /* that can be read */
-    struct error starved;                    /* there was no memory to go on */
+    struct error ended;                    /* why it could not go on; code OK: it could */
 };
 
 /* For the segment that `view` has open; then set callbacks and what must be there. */

@@ -198,7 +198,12 @@ static enum error_code take_block(struct walk *walk, segment_recovery_visit visi
     if (code == ERROR_MEMORY) /* nothing is known of the block: it is not the end of the log */
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          walk->segment->name, header.offset, reason.text);
-    if (code || next_sequence(&header, raw, &next, NULL) != OK)
+    if (!code)
+        code = next_sequence(&header, raw, &next, &reason);
+    if (code == ERROR_VERSION)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s; use a newer one",
+                         walk->segment->name, header.offset, reason.text);
+    if (code)
         return OK;
     if (visit) {
         code = visit(context, &header, raw, error);

@@ -105,20 +105,26 @@ static bool take_events(struct segment_salvage *salvage,
     return block->event_count > 0;
 }
 
-static bool take_gap(struct segment_salvage *salvage,
-                     const struct segment_format_block_header *header, const uint8_t *raw,
-                     struct segment_salvage_block *block)
+static enum error_code take_gap(struct segment_salvage *salvage,
+                                const struct segment_format_block_header *header,
+                                const uint8_t *raw, struct segment_salvage_block *block,
+                                bool *taken_out, struct error *error)
 {
     struct segment_format_gap gap;
-    enum error_code code = segment_format_decode_gap(raw, header->raw_bytes, &gap, NULL);
+    struct error reason;
+    enum error_code code = segment_format_decode_gap(raw, header->raw_bytes, &gap, &reason);
+    if (code == ERROR_VERSION)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         salvage->view.segment.name, header->offset, reason.text);
     if (code || gap.sequence_first != header->sequence_first) {
         note_bad(salvage, header->offset, code);
-        return false;
+        return OK;
     }
     note_seen(salvage, gap.sequence_last);
     block->sequence_last =
         gap.sequence_last < salvage->sequence_last ? gap.sequence_last : salvage->sequence_last;
-    return block->sequence_last >= block->sequence_first;
+    *taken_out = block->sequence_last >= block->sequence_first;
+    return OK;
 }
 
 static void learn(struct segment_salvage *salvage, const struct segment_format_block_header *header)
@@ -179,14 +185,14 @@ static enum error_code take_block(struct segment_salvage *salvage,
     if (header->kind == FORMAT_BLOCK_EVENTS)
         *taken_out = take_events(salvage, header, raw, block);
     else if (header->kind == FORMAT_BLOCK_GAP)
-        *taken_out = take_gap(salvage, header, raw, block);
+        code = take_gap(salvage, header, raw, block, taken_out, error);
     else if (header->kind == FORMAT_BLOCK_PRODUCERS)
         *taken_out = take_producers(salvage, header, raw);
     else if (header->kind == FORMAT_BLOCK_SEAL)
         note_promised(salvage, header->sequence_first - 1);
     if (*taken_out && block->sequence_last >= salvage->expected)
         salvage->expected = block->sequence_last + 1;
-    return OK;
+    return code;
 }
 
 /*

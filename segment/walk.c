@@ -151,6 +151,9 @@ static enum error_code take_gap(struct segment_walk *walk,
         code = segment_format_decode_gap(raw, header->raw_bytes, &gap, &reason);
     if (code == ERROR_MEMORY)
         return error_set(error, code, "%s", reason.text);
+    if (code == ERROR_VERSION)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         walk->view.segment.name, header->offset, reason.text);
     if (code && segment_walk_was_replaced(walk))
         return segment_walk_reload_set(walk, error);
     if (code)

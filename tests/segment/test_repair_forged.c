@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "segment/bound.h"
 #include "segment/intent.h"
+#include "segment/verify.h"
 #include "tests/segment/repairs.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/forge.h"
@@ -185,6 +186,50 @@ Test(repair_forged, a_newer_block_behind_damage_is_left_to_a_newer_daybook)
     scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
     forge_block_alone(forge_nth(1), later.header.offset, 8, FORGE_8, 99);
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
+/* To call it damage would be to write a newer log anew, without what it says. */
+Test(repair_forged, a_gap_of_a_newer_cause_is_left_to_a_newer_daybook)
+{
+    struct repairs_told told;
+    struct error error;
+    struct event event;
+    struct segment_verify_totals totals;
+    repairs_prepare_sound();
+    uint64_t first = repairs_nth(1);
+    struct logs_place place = logs_find(repairs_path, first + 2);
+    scratch_flip(repairs_segment(first), place.header.offset + 300, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK);
+    struct forge forge = {repairs_path, first};
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_GAP), 16, FORGE_32, 9);
+
+    struct segment_reader *reader = logs_read(repairs_path);
+    enum error_code code = OK;
+    while (!code)
+        code = segment_reader_next(reader, &event, &error);
+    segment_reader_close(reader);
+    cr_assert_eq(code, ERROR_VERSION, "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "a cause that this Daybook does not know"), "%s",
+                       error.text);
+    cr_assert_eq(segment_verify_log(repairs_path, NULL, NULL, NULL, &totals, &error),
+                 ERROR_VERSION);
+    cr_assert_eq(totals.findings, 0);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
+Test(repair_forged, a_newer_gap_at_the_end_keeps_an_older_writer_away)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    repairs_prepare_sound();
+    repairs_witness = LAST + 20; /* a gap goes on record at the end */
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    repairs_witness = 0;
+    struct forge forge = {repairs_path, LAST + 1};
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_GAP), 16, FORGE_32, 9);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_VERSION, "%s",
                  repairs_error.text);
 }
 
