@@ -199,6 +199,20 @@ static enum error_code unlink_before(struct run *run, size_t keep, struct error 
     return file_sync_directory(run->segments_fd, "segments", error);
 }
 
+/* The ballast is gone as well. What can always be made anew may go. */
+static enum error_code store_bound(const struct run *run, struct error *error)
+{
+    enum error_code code = segment_bound_store(run->log_fd, run->totals.bound, error);
+    struct error why = *error;
+    if (code != ERROR_NO_SPACE)
+        return code;
+    return error_set(error, code,
+                     "%s: deleting needs a little room itself; free some elsewhere, or stop the "
+                     "daemon and delete '" INDEXER_DATABASE_NAME "' and what begins with that "
+                     "name, which is made anew from the log",
+                     why.text);
+}
+
 static enum error_code delete_segments(struct run *run, struct error *error)
 {
     struct segment_set *set = &run->set;
@@ -211,7 +225,7 @@ static enum error_code delete_segments(struct run *run, struct error *error)
     if (keep > set->dead_count) {
         run->totals.bound = set->segments[keep].sequence_first;
         if (!run->options->dry_run)
-            code = segment_bound_store(run->log_fd, run->totals.bound, error);
+            code = store_bound(run, error);
     }
     if (!code)
         code = unlink_before(run, keep, error);

@@ -55,6 +55,8 @@ static bool note(struct segment_preparer *p, enum error_code code, const struct 
     p->failures += code != OK;
     if (code)
         p->try_ns = clock_monotonic_ns() + RETRY_NS;
+    else if (failed_before) /* the ballast is gone too, and the room may be, soon */
+        p->ballast_ns = INT64_MIN;
     return failed_before != (code != OK);
 }
 

@@ -11,6 +11,7 @@ import re
 import resource
 import select
 import shutil
+import signal
 import socket
 import sqlite3
 import stat
@@ -101,6 +102,17 @@ def raw_pub(number, *payloads, topic=b"t"):
     for payload in payloads:
         body += b"\x93" + framed.pack(topic.decode()) + b"\xc0" + payload
     return struct.pack(">I", len(body)) + body
+
+
+# ---- Room ----
+
+@promise("who is ready has the room already that retention needs on a full disk")
+def _(directory):
+    with running(directory) as daemon:
+        # Stopped at once: nobody else has had the time to make it.
+        daemon.process.send_signal(signal.SIGSTOP)
+        assert os.path.getsize(os.path.join(directory, "log", "ballast")) >= 64 * 1024
+        daemon.process.send_signal(signal.SIGCONT)
 
 
 # ---- Refusals ----

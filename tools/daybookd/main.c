@@ -141,6 +141,18 @@ static enum error_code open_listener(struct daemon *daemon, struct error *error)
     return code;
 }
 
+/*
+ * Before anybody can fill the disk: without a ballast retention finds no room for a new lower bound
+ * there. The log's preparer makes it larger as segments grow. Where there is no room, there is none.
+ */
+static void keep_ballast(const struct daemon *daemon)
+{
+    int log_fd = -1;
+    if (!file_open_directory(daemon->config.directory, false, &log_fd, NULL))
+        segment_ballast_keep(log_fd, 0, NULL);
+    file_close(&log_fd);
+}
+
 static enum error_code start(struct daemon *daemon, struct error *error)
 {
     struct config *config = &daemon->config;
@@ -159,6 +171,8 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         code = progress_init(&daemon->progress, error);
     if (!code)
         code = open_log(daemon, error);
+    if (!code)
+        keep_ballast(daemon);
     if (!code)
         code = index_thread_start(config->directory, &daemon->report, &daemon->index, error);
     if (!code)
