@@ -310,14 +310,6 @@ enum error_code file_lock_directory(int fd, const char *name, struct error *erro
     return error_set_errno(error, errno, "cannot lock '%s'", name);
 }
 
-enum error_code file_unlock(int fd, const char *name, uint64_t byte, struct error *error)
-{
-    struct flock lock = one_byte(F_UNLCK, byte);
-    if (file_calls()->lock(fd, F_OFD_SETLK, &lock))
-        return error_set_errno(error, errno, "cannot unlock '%s'", name);
-    return OK;
-}
-
 enum error_code file_is_locked(int fd, const char *name, uint64_t byte, bool *locked_out,
                                struct error *error)
 {

@@ -138,10 +138,9 @@ enum error_code file_load(int directory_fd, const char *name, size_t size_max,
 /*
  * Lock one byte of an open file against every other process and every other descriptor (open file
  * description lock: not lost when somebody else in this process closes the file; fcntl(2)).
- * Never waits: ERROR_BUSY. Held until unlock or until the descriptor is closed.
+ * Never waits: ERROR_BUSY. Held until the descriptor is closed.
  */
 enum error_code file_lock(int fd, const char *name, uint64_t byte, struct error *error);
-enum error_code file_unlock(int fd, const char *name, uint64_t byte, struct error *error);
 /*
  * Lock an open directory against everybody who does the same through a descriptor of his own; held
  * until it is closed. Nobody can replace it, as he can a lock file, without taking everything in it

@@ -23,11 +23,6 @@ struct segment_replacement {
     struct buffer encoded;
 };
 
-uint64_t segment_replacement_expected(const struct segment_replacement *replacement)
-{
-    return replacement->expected;
-}
-
 /* Begin the first or the second pass. */
 static void rewind_to_beginning(struct segment_replacement *replacement, uint32_t chain)
 {

@@ -56,7 +56,5 @@ enum error_code segment_replacement_put_gap(struct segment_replacement *replacem
 enum error_code segment_replacement_put_producers(struct segment_replacement *replacement,
                                                   const struct segment_producers *producers,
                                                   struct error *error);
-/* The sequence that must come next. */
-uint64_t segment_replacement_expected(const struct segment_replacement *replacement);
 
 #endif

@@ -6,11 +6,8 @@
 #include "segment/block.h"
 #include "segment/producers.h"
 
-static void note_bad(struct segment_salvage *salvage, uint64_t offset, enum error_code code)
+static void note_bad(struct segment_salvage *salvage)
 {
-    if (salvage->bad_places++ == 0)
-        salvage->bad_offset = offset;
-    salvage->unreadable |= code == ERROR_IO;
     salvage->begins_bad |= !salvage->has_events;
 }
 
@@ -61,7 +58,7 @@ enum error_code segment_salvage_open(struct segment_salvage *salvage, int segmen
     if (segment->header_verdict == FORMAT_VALID)
         salvage->epoch = segment->header.epoch;
     else
-        note_bad(salvage, 0, ERROR_DAMAGED);
+        note_bad(salvage);
     look_at_trailer(salvage);
     return OK;
 }
@@ -100,7 +97,7 @@ static bool take_events(struct segment_salvage *salvage,
     if (!code && cursor.events_left == 0) /* the end may be wrong where all events are right */
         code = segment_block_cursor_next(&cursor, &event, NULL);
     if (code && code != ERROR_END)
-        note_bad(salvage, header->offset, code);
+        note_bad(salvage);
     block->sequence_last = block->sequence_first + block->event_count - 1;
     return block->event_count > 0;
 }
@@ -117,7 +114,7 @@ static enum error_code take_gap(struct segment_salvage *salvage,
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          salvage->view.segment.name, header->offset, reason.text);
     if (code || gap.sequence_first != header->sequence_first) {
-        note_bad(salvage, header->offset, code);
+        note_bad(salvage);
         return OK;
     }
     note_seen(salvage, gap.sequence_last);
@@ -147,7 +144,7 @@ static bool take_producers(struct segment_salvage *salvage,
 {
     enum error_code code = segment_producers_decode(NULL, raw, header->raw_bytes, NULL);
     if (code)
-        note_bad(salvage, header->offset, code);
+        note_bad(salvage);
     return code == OK;
 }
 
@@ -169,7 +166,7 @@ static enum error_code take_block(struct segment_salvage *salvage,
     if (code == ERROR_MEMORY)
         return error_set(error, code, "%s", reason.text);
     if (code) {
-        note_bad(salvage, header->offset, code);
+        note_bad(salvage);
         return OK;
     }
     *block = (struct segment_salvage_block){
@@ -214,7 +211,7 @@ static enum error_code find_header(struct segment_salvage *salvage,
     enum error_code found =
         segment_view_find(&salvage->view, salvage->offset + FORMAT_ALIGNMENT, header_out, error);
     if (found == OK || code == ERROR_IO)
-        note_bad(salvage, salvage->offset, code);
+        note_bad(salvage);
     if (!found)
         salvage->offset = header_out->offset;
     return found;
@@ -231,7 +228,7 @@ enum error_code segment_salvage_next(struct segment_salvage *salvage,
             return code;
         salvage->offset += header.size_bytes;
         if (header.sequence_first < salvage->expected || header.log_id != salvage->log_id) {
-            note_bad(salvage, header.offset, ERROR_DAMAGED); /* it repeats what came before */
+            note_bad(salvage); /* it repeats what came before */
             continue;
         }
         code = take_block(salvage, &header, block_out, &taken, error);

@@ -35,12 +35,9 @@ struct segment_salvage {
     uint64_t sequence_promised; /* the highest that something valid says to be durable */
     uint32_t epoch;
     int64_t arrival_ns; /* INT64_MIN: none */
-    uint64_t bad_places;
-    uint64_t bad_offset; /* of the first of them */
-    bool unreadable;     /* the device refused to give some bytes */
-    bool begins_bad;     /* … before any block of events: producers may be missing */
-    bool has_events;     /* a block of events was met */
-    bool sealed;         /* the trailer is valid */
+    bool begins_bad; /* something is bad before any block of events: producers may be missing */
+    bool has_events; /* a block of events was met */
+    bool sealed;     /* the trailer is valid */
     struct segment_format_trailer trailer;
 };
 
