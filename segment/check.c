@@ -288,6 +288,8 @@ static bool trailer_matches(const struct segment_check *check,
 static void check_end(struct segment_check *check)
 {
     const struct segment_set_segment *segment = &check->view->segment;
+    if (check->view->segment_bytes < FORMAT_SEGMENT_BYTES_MIN)
+        return; /* a stump, whose header is damaged, and told: there is no place for a trailer */
     uint64_t offset = check->view->segment_bytes - FORMAT_TRAILER_BYTES;
     struct segment_format_trailer trailer;
     const uint8_t *bytes = NULL;

@@ -182,8 +182,7 @@ static enum error_code note_producers(struct segment_committer *c,
 }
 
 static enum error_code write_block(struct segment_committer *c,
-                                   const struct segment_block_builder *builder, bool ends_group,
-                                   struct error *error)
+                                   const struct segment_block_builder *builder, struct error *error)
 {
     assert(builder->event_count > 0 && builder->sequence_first == c->sequence_last + 1);
     struct segment_writer_block block = {
@@ -195,7 +194,8 @@ static enum error_code write_block(struct segment_committer *c,
         .arrival_ns = builder->arrival_ns,
         .raw = builder->raw.data,
         .raw_bytes = builder->raw.size,
-        .ends_group = ends_group,
+        /* Each may turn out to be the last of its group, when the one behind it finds no room. */
+        .ends_group = true,
     };
     uint64_t before = segment_writer_offset(c->writer);
     enum error_code code = segment_writer_put(c->writer, &block, error);
@@ -264,20 +264,6 @@ static enum error_code refuse(struct segment_committer *c, struct segment_pendin
     return OK;
 }
 
-/*
- * Is it the last block of its group? Each may turn out to be, when nobody knows where the next one
- * could go; then each ends on a commit boundary.
- */
-static bool is_last(const struct segment_committer *c, const struct segment_pending_block *block)
-{
-    struct segment_preparer_state next;
-
-    if (!block->next)
-        return true;
-    segment_preparer_read(c->preparer, &next);
-    return next.trouble.code != OK;
-}
-
 /* A block without events: a watermark when idle or behind a stop mark, a stop mark at the end. */
 static enum error_code mark(struct segment_committer *c, enum segment_format_block_kind kind,
                             struct error *error)
@@ -320,7 +306,7 @@ static enum error_code commit(struct segment_committer *c, struct segment_pendin
         if (!code)
             code = leave_stop(c, error);
         if (!code)
-            code = write_block(c, &block->builder, is_last(c, block), error);
+            code = write_block(c, &block->builder, error);
         count++;
     }
     if (code)

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -779,6 +780,23 @@ Test(recovery, names_every_event_of_a_promised_block_whose_body_is_bad)
     cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK, "%s", error.text);
     cr_assert_eq(segment_reader_next(reader, &event, &error), ERROR_DAMAGED);
     segment_reader_close(reader);
+}
+
+/*
+ * The block behind may find no room, and then the one before it is the end of the commit: whatever
+ * comes next must not share its page.
+ */
+Test(recovery, finds_every_block_of_a_group_on_a_boundary_of_its_own)
+{
+    uint64_t offsets[16];
+
+    commit_align = 4096;
+    block_bytes = 96;
+    killed_after(two_blocks_in_one_commit);
+    size_t count = find_blocks(offsets);
+    cr_assert_eq(count, 3);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(offsets[i] % 4096, 0, "block %zu at %" PRIu64, i, offsets[i]);
 }
 
 /* What vouches for a snapshot of producers is a block of events, and both are damaged. */
