@@ -152,6 +152,20 @@ def reading_verbs(directory):
     assert json.loads(status.text)["damaged"] is True
 
 
+@promise("sql, topics and segments do not call intact what only the index still counts")
+def index_counts_more(directory):
+    last = fill(directory, 6)
+    os.unlink(os.path.join(directory, "segments", segment_files(directory)[2]))
+    there = len(read(directory, DAMAGE).events)
+    counted = daybook("sql", "-D", directory, "-o", "csv", "SELECT count(*) FROM events",
+                      expect=DAMAGE)
+    assert int(counted.lines[1]) == last > there, (counted.text, last, there)
+    for words in (["sql", "SELECT count(*) FROM events"], ["topics"], ["segments"]):
+        err = daybook(words[0], "-D", directory, *words[1:], expect=DAMAGE).err
+        assert "the index may count events that can no longer be read" in err, err
+        assert f"daybook verify -D {directory}" in err and "intact" not in err, err
+
+
 @promise("what has no byte left needs --accept-loss; a file that is found again needs nothing")
 def accept_loss(directory):
     last = fill(directory, 6)

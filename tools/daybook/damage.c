@@ -94,8 +94,8 @@ int damage_tell(const char *verb, const char *directory)
     if (!damage_is_seen(directory, durable))
         return STATUS_OK;
     verb_say(verb,
-             "the log is damaged, and this is what is intact: 'daybook verify -D %s' names what "
-             "is not",
+             "the log is damaged: the index may count events that can no longer be read; 'daybook "
+             "verify -D %s' names what is damaged",
              directory);
     return STATUS_DAMAGE;
 }

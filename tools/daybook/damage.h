@@ -18,7 +18,8 @@
 bool damage_is_seen(const char *directory, uint64_t durable);
 
 /*
- * For a verb that has shown what is intact: if damage is seen, say so and return STATUS_DAMAGE,
+ * For a verb that has answered from the index, which keeps its rows of events that the log has lost
+ * (they are the last that is known of them): if damage is seen, say so and return STATUS_DAMAGE,
  * else STATUS_OK. What is on record as lost is no damage any more.
  */
 int damage_tell(const char *verb, const char *directory);
