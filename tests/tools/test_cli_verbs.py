@@ -2,17 +2,21 @@
 """help, status, topics, segments, sql and reindex, with a daemon and without."""
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
 import re
+import resource
 import shutil
 import sqlite3
+import subprocess
 import time
 from collections import Counter
 
-from cli_support import (DAMAGE, FAILURE, OK, USAGE, daemon, daybook, event_lines, fill, jsonl, main,
-                         promise, same, segment_files, signals)
+from cli_support import (DAMAGE, DAYBOOK, FAILURE, INCOMPLETE, OK, USAGE, daemon, daybook,
+                         environment, event_lines, fill, jsonl, main, promise, same,
+                         segment_files, signals)
 
 VERBS = ["pub", "read", "replay", "sql", "topics", "segments", "status", "retention", "verify",
          "reindex", "bench"]
@@ -166,6 +170,49 @@ def freshens(directory):
     assert json.loads(daybook("topics", "-D", directory, "-o", "json").text)[0]["events"] == 15
     shutil.move(f"{directory}/old", f"{directory}/events.db")
     assert daybook("sql", "-D", directory, "-o", "csv", "SELECT count(*) FROM events").lines[1] == "15"
+
+
+def index_behind(directory):
+    """A log of 2010 events whose index has 10."""
+    daybook("pub", "-D", directory, stdin=event_lines(10))
+    shutil.copy(f"{directory}/events.db", f"{directory}/old")
+    daybook("pub", "-D", directory, stdin=event_lines(2000))
+    shutil.move(f"{directory}/old", f"{directory}/events.db")
+
+
+QUESTIONS = (["sql", "SELECT count(*) FROM events"], ["topics"], ["segments"])
+
+
+@promise("an index that its follower does not complete in time: what there is, exit status 5")
+def behind_a_follower(directory):
+    index_behind(directory)
+    with open(f"{directory}/LOCK", "r+b") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2)  # as a follower that does nothing
+        for words in QUESTIONS:
+            result = daybook(words[0], "-D", directory, *words[1:], expect=INCOMPLETE)
+            assert "the index is not complete yet" in result.err and "at 10 of 2010" in result.err
+            assert result.out, words
+        daybook("sql", "-D", directory, "SELECT nothing FROM events", expect=FAILURE)
+    assert sql(directory, "-o", "csv", "SELECT count(*) FROM events").lines[1] == "2010"
+
+
+@promise("an index that cannot be written: exit status 5 when it is behind, 0 when it has everything")
+def behind_on_full_disk(directory):
+    index_behind(directory)
+
+    def ask(words):
+        """The disk is full where RLIMIT_FSIZE says so: nothing can be written."""
+        return subprocess.run(
+            [DAYBOOK, words[0], "-D", directory, *words[1:]], capture_output=True, text=True,
+            env=environment(), restore_signals=False, check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000)))
+    for words in QUESTIONS:
+        done = ask(words)
+        assert done.returncode == INCOMPLETE and done.stdout, done
+        assert "the index could not be brought up to date" in done.stderr, done
+    daybook("topics", "-D", directory)
+    for words in QUESTIONS:
+        assert ask(words).returncode == OK, ask(words)
 
 
 @promise("segments: every file, with its events, size and state")

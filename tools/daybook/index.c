@@ -7,6 +7,7 @@
 #include "indexer/query.h"
 #include "indexer/witness.h"
 #include "segment/reader.h"
+#include "tools/daybook/damage.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
@@ -37,61 +38,101 @@ static enum error_code follow_to_end(const char *verb, struct indexer_follower *
     return code;
 }
 
-/* Somebody else fills the index: give them a moment. */
-static void wait_for_follower(const char *verb, const char *directory)
+static enum error_code find_watermark(const char *directory, uint64_t *watermark_out,
+                                      struct error *error)
 {
-    struct error error;
     struct segment_reader *reader = NULL;
-    if (segment_reader_open(directory, &reader, &error))
-        return;
-    uint64_t watermark = segment_reader_watermark(reader);
+    enum error_code code = segment_reader_open(directory, &reader, error);
+    if (code)
+        return code;
+    *watermark_out = segment_reader_watermark(reader);
     segment_reader_close(reader);
-    if (indexer_wait_for_sequence(directory, watermark, WAIT_MS, &error))
-        verb_say(verb, "note: the index is not complete yet: %s", error.text);
+    return OK;
 }
 
-enum error_code index_freshen(const char *verb, const char *directory, struct error *error)
+/* Somebody else fills the index: give them a moment. */
+static void wait_for_follower(struct index_trouble *trouble, const char *directory)
 {
-    struct error local;
-    if (!error)
-        error = &local;
+    struct error error;
+    uint64_t watermark = 0;
+    if (find_watermark(directory, &watermark, &error))
+        return;
+    if (!indexer_wait_for_sequence(directory, watermark, WAIT_MS, &error))
+        return;
+    trouble->behind = true;
+    verb_say(trouble->verb, "note: the index is not complete yet: %s", error.text);
+}
+
+/*
+ * An index that cannot be written need not be behind: that of a log which was closed cleanly and
+ * then mounted read-only has everything.
+ */
+static bool is_behind(const char *directory)
+{
+    uint64_t watermark = 0;
+    return find_watermark(directory, &watermark, NULL) ||
+           indexer_wait_for_sequence(directory, watermark, 0, NULL) ||
+           indexer_wait_for_bound(directory, 0, NULL);
+}
+
+static enum error_code freshen(struct index_trouble *trouble, const char *directory,
+                               struct error *error)
+{
     struct indexer_follower *follower = NULL;
     enum error_code code = indexer_follower_open(directory, &follower, error);
     if (code == ERROR_NOT_FOUND)
         return code;
     if (code == ERROR_BUSY) {
-        wait_for_follower(verb, directory);
+        wait_for_follower(trouble, directory);
         return OK;
     }
     if (!code)
-        code = follow_to_end(verb, follower, error);
+        code = follow_to_end(trouble->verb, follower, error);
     indexer_follower_close(follower);
-    if (code)
-        verb_say(verb, "note: the index could not be brought up to date: %s", error->text);
+    if (!code)
+        return OK;
+    verb_say(trouble->verb, "note: the index could not be brought up to date: %s", error->text);
+    if (code == ERROR_DAMAGED)
+        trouble->damaged = true;
+    else
+        trouble->behind = is_behind(directory);
     return OK;
+}
+
+enum error_code index_freshen(const char *verb, const char *directory, struct error *error)
+{
+    struct error local;
+    struct index_trouble trouble = {.verb = verb};
+    return freshen(&trouble, directory, error ? error : &local);
 }
 
 static void note_damage(void *context, const char *text)
 {
-    struct index_damage *damage = context;
-    damage->met = true;
-    verb_say(damage->verb, "%s", text);
+    struct index_trouble *trouble = context;
+    trouble->damaged = true;
+    verb_say(trouble->verb, "%s", text);
 }
 
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
-                           struct index_damage *damage_out, struct error *error)
+                           struct index_trouble *trouble_out, struct error *error)
 {
     struct error reason;
-    enum error_code code = index_freshen(verb, directory, error);
+    *trouble_out = (struct index_trouble){.verb = verb};
+    enum error_code code = freshen(trouble_out, directory, error);
     if (code)
         return code;
-    struct indexer_query_watcher watcher = {damage_out ? note_damage : NULL, damage_out};
-    if (damage_out)
-        *damage_out = (struct index_damage){.verb = verb};
+    struct indexer_query_watcher watcher = {note_damage, trouble_out};
     code = indexer_query_open_watched(directory, &watcher, database_out, &reason);
     if (code) /* never ERROR_NOT_FOUND, which is the log's */
         return error_set(error, code == ERROR_NOT_FOUND ? ERROR_INVALID : code, "%s", reason.text);
     return OK;
+}
+
+int index_status(const struct index_trouble *trouble, const char *directory)
+{
+    if (damage_tell(trouble->verb, directory) || trouble->damaged)
+        return STATUS_DAMAGE;
+    return trouble->behind ? STATUS_INCOMPLETE : STATUS_OK;
 }
 
 enum error_code index_sql_error(sqlite3 *database, struct error *error)

@@ -2,8 +2,10 @@
  * tools/daybook/index.h - the index, brought up to the log before it is asked.
  *
  * Whoever holds the indexer's lock fills the index. When nobody does, we do it ourselves now;
- * otherwise we wait a moment for the other. Where neither helps, the user is told how far the index
- * has got, and gets answers from what there is.
+ * otherwise we wait a moment for the other, until it has what was durable when we came, so the
+ * ordinary distance between a busy daemon and its index is never seen. Where neither helps, the
+ * user is told how far the index has got, and gets answers from what there is, and an exit status
+ * that says so.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOK_INDEX_H
 #define DAYBOOK_TOOLS_DAYBOOK_INDEX_H
@@ -14,10 +16,11 @@
 
 #include "core/error.h"
 
-/* What a connection has met; `verb` is named in messages. */
-struct index_damage {
+/* What a verb has met on its way to an answer; `verb` is named in messages. */
+struct index_trouble {
     const char *verb;
-    bool met;
+    bool damaged; /* something could not be read */
+    bool behind;  /* the index lacks events that were durable, or has some that retention deleted */
 };
 
 /*
@@ -27,11 +30,17 @@ struct index_damage {
 enum error_code index_freshen(const char *verb, const char *directory, struct error *error);
 
 /*
- * Freshen, then open for reading; close with sqlite3_close_v2. `damage_out` (may be NULL: then a
- * payload that cannot be read is an SQL error) must live as long as the connection.
+ * Freshen, then open for reading; close with sqlite3_close_v2. A payload that cannot be read is
+ * told, noted, and NULL. `trouble_out` must live as long as the connection.
  */
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
-                           struct index_damage *damage_out, struct error *error);
+                           struct index_trouble *trouble_out, struct error *error);
+
+/*
+ * The exit status of a verb that has answered: STATUS_DAMAGE (also where damage.h sees damage, and
+ * says so), else STATUS_INCOMPLETE for an index that is behind, else STATUS_OK.
+ */
+int index_status(const struct index_trouble *trouble, const char *directory);
 
 /* Set `error` to what SQLite says of the last call on `database`. */
 enum error_code index_sql_error(sqlite3 *database, struct error *error);

@@ -10,7 +10,6 @@
 #include "core/file.h"
 #include "segment/reader.h"
 #include "segment/set.h"
-#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -127,11 +126,13 @@ static enum error_code print_segments(const struct segment_set *set, uint64_t wa
 }
 
 /* Without an index the columns from it stay empty. */
-static sqlite3_stmt *open_query(const char *directory, sqlite3 **database_out)
+static sqlite3_stmt *open_query(const char *directory, sqlite3 **database_out,
+                                struct index_trouble *trouble_out)
 {
     struct error error;
     sqlite3_stmt *statement = NULL;
-    if (index_open(segments_verb.name, directory, database_out, NULL, &error)) {
+    if (index_open(segments_verb.name, directory, database_out, trouble_out, &error)) {
+        trouble_out->behind = true;
         verb_say(segments_verb.name, "note: %s", error.text);
         return NULL;
     }
@@ -146,7 +147,8 @@ static int run(const char *directory, enum rows_format format)
     if (segment_reader_open(directory, &reader, &error))
         return verb_fail_open(segments_verb.name, directory, &error);
     sqlite3 *database = NULL;
-    sqlite3_stmt *statement = open_query(directory, &database);
+    struct index_trouble trouble;
+    sqlite3_stmt *statement = open_query(directory, &database, &trouble);
 
     struct segment_set set = {0};
     enum error_code code = load_set(directory, &set, &error);
@@ -158,7 +160,7 @@ static int run(const char *directory, enum rows_format format)
     segment_reader_close(reader);
     if (code && code != ERROR_CLOSED)
         return verb_fail(segments_verb.name, &error);
-    return damage_tell(segments_verb.name, directory);
+    return index_status(&trouble, directory);
 }
 
 int verb_segments(int argc, char **argv)

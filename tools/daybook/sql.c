@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
-#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -38,7 +37,7 @@ struct sql_run {
     const char *directory;
     enum rows_format format;
     sqlite3 *database;
-    struct index_damage damage;
+    struct index_trouble trouble;
 };
 
 static void add_value(struct rows *rows, sqlite3_stmt *statement, int column)
@@ -210,13 +209,11 @@ int verb_sql(int argc, char **argv)
     struct error error;
     struct sql_run run = {.directory = options_directory(&options),
                           .format = (enum rows_format)format};
-    if (index_open(sql_verb.name, run.directory, &run.database, &run.damage, &error))
+    if (index_open(sql_verb.name, run.directory, &run.database, &run.trouble, &error))
         return verb_fail_open(sql_verb.name, run.directory, &error);
     int status = options_operand_count(&options) == 1
                      ? run_query(&run, options_operands(&options)[0])
                      : run_shell(&run);
     sqlite3_close_v2(run.database);
-    if (status == STATUS_OK && run.damage.met)
-        status = STATUS_DAMAGE;
-    return status == STATUS_OK ? damage_tell(sql_verb.name, run.directory) : status;
+    return status == STATUS_OK ? index_status(&run.trouble, run.directory) : status;
 }

@@ -3,7 +3,6 @@
  */
 #include <stdio.h>
 
-#include "tools/daybook/damage.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -75,12 +74,13 @@ int verb_topics(int argc, char **argv)
 
     struct error error;
     sqlite3 *database = NULL;
+    struct index_trouble trouble;
     const char *directory = options_directory(&options);
-    if (index_open(topics_verb.name, directory, &database, NULL, &error))
+    if (index_open(topics_verb.name, directory, &database, &trouble, &error))
         return verb_fail_open(topics_verb.name, directory, &error);
     enum error_code code = print_topics(database, (enum rows_format)format, &error);
     sqlite3_close_v2(database);
     if (code && code != ERROR_CLOSED)
         return verb_fail(topics_verb.name, &error);
-    return damage_tell(topics_verb.name, directory);
+    return index_status(&trouble, directory);
 }
