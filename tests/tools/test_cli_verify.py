@@ -94,5 +94,20 @@ def refusals(directory):
     daybook("verify", "-D", directory, "--no-such-flag", expect=USAGE)
 
 
+@promise("a repair leaves a directory that is no log as it is, and a dry run, too")
+def no_log(directory):
+    os.mkdir(f"{directory}/segments")
+    for name in ("segments/notes.txt", "passwd", "events.db"):
+        with open(f"{directory}/{name}", "w", encoding="ascii") as file:
+            file.write("somebody else's\n")
+    os.mkdir(f"{directory}/empty")
+    for where in (directory, f"{directory}/empty"):
+        before = sorted(os.walk(where))
+        for flags in ([], ["--dry-run"], ["--accept-loss"]):
+            result = daybook("verify", "-D", where, "--repair", *flags, expect=FAILURE)
+            assert "no log" in result.err, result.err
+            assert sorted(os.walk(where)) == before, sorted(os.walk(where))
+
+
 if __name__ == "__main__":
     main()

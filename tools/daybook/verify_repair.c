@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "core/file.h"
 #include "core/units.h"
@@ -9,6 +10,7 @@
 #include "indexer/witness.h"
 #include "segment/lock.h"
 #include "segment/repair.h"
+#include "segment/set.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
@@ -46,6 +48,50 @@ static enum error_code retire_index(void *context, struct error *error)
                              repairing->old_index, sizeof repairing->old_index, error);
 }
 
+/* Where they cannot be looked at, there may be some: the repair will say what is in the way. */
+static bool may_have_segments(int log_fd)
+{
+    int segments_fd = -1;
+    struct segment_set set = {0};
+    enum error_code code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, NULL);
+    if (code)
+        return code != ERROR_NOT_FOUND;
+    bool found = segment_set_load(log_fd, segments_fd, &set, NULL) || set.count > 0;
+    segment_set_free(&set);
+    file_close(&segments_fd);
+    return found;
+}
+
+static bool has_file(int log_fd, const char *name)
+{
+    struct stat status;
+    return !file_status_at(log_fd, name, &status, NULL) && S_ISREG(status.st_mode);
+}
+
+/*
+ * A lock is a file, and taking it makes it: a directory in which nothing tells of a log must stay
+ * as it is. What is there may be as damaged as it likes, that is for the repair to judge.
+ */
+static enum error_code check_is_log(const char *directory, struct error *error)
+{
+    static const char *const traces[] = {"watermark", "lower-bound", "repair"};
+    int log_fd = -1;
+    struct indexer_testimony testimony;
+    enum error_code code = file_open_directory_to_read(directory, &log_fd, error);
+    if (code)
+        return code;
+    bool found = may_have_segments(log_fd);
+    for (size_t i = 0; !found && i < sizeof traces / sizeof traces[0]; i++)
+        found = has_file(log_fd, traces[i]);
+    file_close(&log_fd);
+    if (found)
+        return OK;
+    code = indexer_testify(directory, &testimony, error);
+    if (!code && !testimony.there)
+        code = error_set(error, ERROR_NOT_FOUND, "there is no log in '%s'", directory);
+    return code;
+}
+
 static enum error_code take_index(struct repairing *repairing, struct error *error)
 {
     const char *directory = repairing->request->directory;
@@ -63,7 +109,9 @@ static enum error_code repair(struct repairing *repairing, struct error *error)
 {
     const struct verify_repair_request *request = repairing->request;
     struct indexer_testimony testimony;
-    enum error_code code = take_index(repairing, error);
+    enum error_code code = check_is_log(request->directory, error);
+    if (!code)
+        code = take_index(repairing, error);
     if (!code)
         code = indexer_testify(request->directory, &testimony, error);
     if (code)
