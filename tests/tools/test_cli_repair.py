@@ -166,6 +166,25 @@ def index_counts_more(directory):
         assert f"daybook verify -D {directory}" in err and "intact" not in err, err
 
 
+@promise("sql names a damaged place once, also where it meets it once a topic")
+def told_once(directory):
+    lines = [json.loads(line) for line in event_lines(300, size=400).splitlines()]
+    for i, line in enumerate(lines):
+        line["topic"] = f"topic{i % 5}"
+    for first in range(0, 300, 100):  # a block each
+        daybook("pub", "-D", directory,
+                stdin="".join(json.dumps(line) + "\n" for line in lines[first:first + 100]))
+    name = segment_files(directory)[0]
+    flip(directory, name, 9000)
+    with open(f"{directory}/segments/{name}", "rb") as file:
+        middle = file.read().rindex(b"topic0", 0, 60000)
+    flip(directory, name, middle)
+    query = "SELECT topic, count(payload(seq)) FROM events GROUP BY topic"
+    err = daybook("sql", "-D", directory, query, expect=DAMAGE).err.splitlines()
+    assert len(err) == len(set(err)), "\n".join(err)
+    assert len([line for line in err if "byte" in line]) == 2, "\n".join(err)
+
+
 @promise("what has no byte left needs --accept-loss; a file that is found again needs nothing")
 def accept_loss(directory):
     last = fill(directory, 6)

@@ -1,6 +1,8 @@
 #include "tools/daybook/index.h"
 
+#include <search.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "indexer/follower.h"
@@ -11,7 +13,7 @@
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
-enum { WAIT_MS = 2000 };
+enum { WAIT_MS = 2000, TOLD_MAX = 10000 };
 
 /* Fill the index ourselves. */
 static enum error_code follow_to_end(const char *verb, struct indexer_follower *follower,
@@ -106,11 +108,33 @@ enum error_code index_freshen(const char *verb, const char *directory, struct er
     return freshen(&trouble, directory, error ? error : &local);
 }
 
+static int compare_texts(const void *left, const void *right)
+{
+    return strcmp(left, right);
+}
+
+/*
+ * A query that goes through the log topic by topic meets each damaged block once a topic. Without
+ * memory, or with more than is worth remembering, a text is told again rather than not at all.
+ */
+static bool was_told(struct index_trouble *trouble, const char *text)
+{
+    if (tfind(text, &trouble->told, compare_texts))
+        return true;
+    char *copy = trouble->told_count < TOLD_MAX ? strdup(text) : NULL;
+    if (copy && tsearch(copy, &trouble->told, compare_texts))
+        trouble->told_count++;
+    else
+        free(copy);
+    return false;
+}
+
 static void note_damage(void *context, const char *text)
 {
     struct index_trouble *trouble = context;
     trouble->damaged = true;
-    verb_say(trouble->verb, "%s", text);
+    if (!was_told(trouble, text))
+        verb_say(trouble->verb, "%s", text);
 }
 
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
@@ -126,6 +150,13 @@ enum error_code index_open(const char *verb, const char *directory, sqlite3 **da
     if (code) /* never ERROR_NOT_FOUND, which is the log's */
         return error_set(error, code == ERROR_NOT_FOUND ? ERROR_INVALID : code, "%s", reason.text);
     return OK;
+}
+
+void index_close(sqlite3 *database, struct index_trouble *trouble)
+{
+    sqlite3_close_v2(database);
+    tdestroy(trouble->told, free);
+    trouble->told = NULL;
 }
 
 int index_status(const struct index_trouble *trouble, const char *directory)

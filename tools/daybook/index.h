@@ -12,6 +12,7 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -21,6 +22,8 @@ struct index_trouble {
     const char *verb;
     bool damaged; /* something could not be read */
     bool behind;  /* the index lacks events that were durable, or has some that retention deleted */
+    void *told;   /* the texts about damage that were told, a tree of tsearch(3) */
+    size_t told_count;
 };
 
 /*
@@ -30,11 +33,14 @@ struct index_trouble {
 enum error_code index_freshen(const char *verb, const char *directory, struct error *error);
 
 /*
- * Freshen, then open for reading; close with sqlite3_close_v2. A payload that cannot be read is
- * told, noted, and NULL. `trouble_out` must live as long as the connection.
+ * Freshen, then open for reading; close with index_close. A payload that cannot be read is NULL,
+ * and told, each text once. `trouble_out` must live as long as the connection.
  */
 enum error_code index_open(const char *verb, const char *directory, sqlite3 **database_out,
                            struct index_trouble *trouble_out, struct error *error);
+
+/* Accepts NULL for a connection that could not be opened. `trouble` still has the status. */
+void index_close(sqlite3 *database, struct index_trouble *trouble);
 
 /*
  * The exit status of a verb that has answered: STATUS_DAMAGE (also where damage.h sees damage, and

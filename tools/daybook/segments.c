@@ -156,7 +156,7 @@ static int run(const char *directory, enum rows_format format)
         code = print_segments(&set, segment_reader_watermark(reader), statement, format, &error);
     segment_set_free(&set);
     sqlite3_finalize(statement);
-    sqlite3_close_v2(database);
+    index_close(database, &trouble);
     segment_reader_close(reader);
     if (code && code != ERROR_CLOSED)
         return verb_fail(segments_verb.name, &error);

@@ -214,6 +214,6 @@ int verb_sql(int argc, char **argv)
     int status = options_operand_count(&options) == 1
                      ? run_query(&run, options_operands(&options)[0])
                      : run_shell(&run);
-    sqlite3_close_v2(run.database);
+    index_close(run.database, &run.trouble);
     return status == STATUS_OK ? index_status(&run.trouble, run.directory) : status;
 }

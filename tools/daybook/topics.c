@@ -79,7 +79,7 @@ int verb_topics(int argc, char **argv)
     if (index_open(topics_verb.name, directory, &database, &trouble, &error))
         return verb_fail_open(topics_verb.name, directory, &error);
     enum error_code code = print_topics(database, (enum rows_format)format, &error);
-    sqlite3_close_v2(database);
+    index_close(database, &trouble);
     if (code && code != ERROR_CLOSED)
         return verb_fail(topics_verb.name, &error);
     return index_status(&trouble, directory);
