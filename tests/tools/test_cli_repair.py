@@ -152,6 +152,20 @@ def reading_verbs(directory):
     assert json.loads(status.text)["damaged"] is True
 
 
+@promise("damage inside of a sealed segment is told by who reads it, and does not stop the writer")
+def sealed_damage(directory):
+    last = fill(directory, 4)
+    names = segment_files(directory)
+    flip(directory, names[1], 9000)
+    publish(directory, last + 1)
+    with daemon(directory):
+        publish(directory, last + 11)
+        assert names[1] in read(directory, DAMAGE).err
+        assert names[1] in daybook("verify", "-D", directory, expect=DAMAGE).text
+    flip(directory, names[0], 20)  # a header is looked at
+    assert names[0] in daemon_refuses(directory)
+
+
 @promise("sql, topics and segments do not call intact what only the index still counts")
 def index_counts_more(directory):
     last = fill(directory, 6)
