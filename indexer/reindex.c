@@ -50,7 +50,9 @@ enum error_code indexer_reindex(const char *path,
     enum error_code code = indexer_follower_open_rebuild(path, &follower, error);
     if (code == ERROR_BUSY)
         return error_set(error, ERROR_BUSY,
-                         "reindex '%s': the daemon is filling this index; stop it first", path);
+                         "reindex '%s': another process fills this index, the daemon if one runs: "
+                         "stop it first, or delete events.db, and the daemon builds it anew",
+                         path);
     if (code)
         return code;
     code = fill(follower, progress, context, &totals, error);

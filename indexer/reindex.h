@@ -19,7 +19,8 @@ struct indexer_reindex_totals {
 
 /*
  * `progress` (may be NULL) is called now and then with the last sequence done and the watermark.
- * ERROR_BUSY: the daemon is following this log; stop it first. ERROR_NOT_FOUND: no log in `path`.
+ * ERROR_BUSY: another process, the daemon if one runs, fills the index. ERROR_NOT_FOUND: no log in
+ * `path`.
  */
 enum error_code indexer_reindex(const char *path,
                                 void (*progress)(void *context, uint64_t sequence_done,

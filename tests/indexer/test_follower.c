@@ -310,7 +310,7 @@ Test(follower, is_not_disturbed_by_reindex)
 
     cr_assert_eq(indexer_reindex(scene_directory(), NULL, NULL, NULL, &error), ERROR_BUSY);
 
-    cr_assert_not_null(strstr(error.text, "stop it first"), "%s", error.text);
+    cr_assert_not_null(strstr(error.text, "stop it first, or delete events.db"), "%s", error.text);
     indexer_follower_close(follower);
 }
 

@@ -86,6 +86,11 @@ def status_index_bytes(directory):
         assert status(directory)["index_bytes"] >= sum(sizes), (status(directory), sizes)
 
 
+def wait_for_index(directory):
+    while not os.path.exists(f"{directory}/events.db"):  # the daemon looks ten times a second
+        time.sleep(0.01)
+
+
 @promise("sql: an index deleted under a running daemon comes back by itself")
 def deleted_index(directory):
     query = ("sql", "-D", directory, "-o", "csv", "SELECT count(*), max(seq) FROM events")
@@ -93,8 +98,7 @@ def deleted_index(directory):
         daybook("pub", "-D", directory, stdin=event_lines(500))
         assert daybook(*query).lines[1:] == ["500,500"]
         os.unlink(f"{directory}/events.db")
-        while not os.path.exists(f"{directory}/events.db"):  # the daemon looks ten times a second
-            time.sleep(0.01)
+        wait_for_index(directory)
         assert daybook(*query).lines[1:] == ["500,500"]
         daybook("pub", "-D", directory, stdin=event_lines(10))
         assert daybook(*query).lines[1:] == ["510,510"]
@@ -298,7 +302,12 @@ def reindex(directory):
         assert dump(directory) == before
     with daemon(directory):
         result = daybook("reindex", "-D", directory, expect=FAILURE)
-        assert "index" in result.err, result.err
+        assert "the daemon if one runs" in result.err, result.err
+        assert "delete events.db, and the daemon builds it anew" in result.err, result.err
+        os.unlink(f"{directory}/events.db")  # as it says
+        wait_for_index(directory)
+        daybook("topics", "-D", directory)
+        assert dump(directory) == before
 
 
 @promise("reindex tells of places that cannot be read, exit status 4")

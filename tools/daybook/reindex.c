@@ -19,7 +19,8 @@ static const struct options_verb reindex_verb = {
     .name = "reindex",
     .usage = "[FLAGS]",
     .about = "Build events.db anew from the segments. Readers see the old index until the new one\n"
-             "is complete. Exits 4 when places of the log could not be read.",
+             "is complete. Needs the daemon stopped; beside one delete events.db instead, and the\n"
+             "daemon builds it anew. Exits 4 when places of the log could not be read.",
     .flags = reindex_flags,
     .example = "  daybook reindex -D /var/lib/daybook/log\n",
 };
