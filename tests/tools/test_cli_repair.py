@@ -235,6 +235,7 @@ def lost_end(directory):
     daybook("verify", "-D", directory, "--repair", expect=DAMAGE)
     done = daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
     assert os.path.exists(f"{directory}/quarantine/events.db"), done.err
+    assert "events that are lost, as far as it has them" in done.err, done.err
     assert gaps(directory) == [[int(names[-1][:20]), last]]
     daybook("verify", "-D", directory)
     with daemon(directory):

@@ -9,8 +9,8 @@ import sqlite3
 import subprocess
 import time
 
-from cli_support import (INCOMPLETE, USAGE, daemon, daybook, event_lines, fill, main, promise,
-                         segment_files, start, write)
+from cli_support import (DAMAGE, INCOMPLETE, USAGE, daemon, daybook, event_lines, fill, main,
+                         promise, segment_files, start, write)
 
 
 def table(directory):
@@ -182,6 +182,27 @@ def blocked(directory):
         assert result.out == b"" and table(directory) == files
     daybook("retention", "-D", directory, "--max-size", sum(size for _, size in files))
     daybook("retention", "-D", directory, "--max-age", "1h")
+
+
+@promise("on a damaged log it warns that what is deleted cannot be repaired, and goes on as before")
+def damaged(directory):
+    last = fill(directory, 6)
+    files = table(directory)
+    with open(os.path.join(directory, "segments", files[0][0]), "r+b") as file:
+        file.seek(9000)
+        byte = file.read(1)[0]
+        file.seek(9000)
+        file.write(bytes([byte ^ 1]))
+    warning = "the log is damaged: what is deleted cannot be repaired any more"
+    flags = ["--max-size", sum(size for _, size in files[1:])]
+    assert warning not in daybook("retention", "-D", directory, *flags, "--dry-run").err, "not seen"
+    daybook("reindex", "-D", directory, expect=DAMAGE)  # now it is
+    assert warning in daybook("retention", "-D", directory, *flags, "--dry-run").err
+    result = daybook("retention", "-D", directory, *flags)
+    assert warning in result.err and f"verify -D {directory} --repair" in result.err, result.err
+    assert table(directory) == files[1:]
+    agree(directory, last)
+    assert warning not in daybook("retention", "-D", directory, *flags).err, "it is gone with it"
 
 
 @promise("without a limit it is a mistake, exit status 2")

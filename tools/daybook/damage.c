@@ -84,14 +84,29 @@ bool damage_is_seen(const char *directory, uint64_t durable)
     return seen;
 }
 
-int damage_tell(const char *verb, const char *directory)
+/* For who has no reader of the log open. */
+static bool is_seen_now(const char *directory)
 {
     struct segment_reader *reader = NULL;
     uint64_t durable = 0;
     if (!segment_reader_open(directory, &reader, NULL))
         durable = segment_reader_watermark(reader);
     segment_reader_close(reader);
-    if (!damage_is_seen(directory, durable))
+    return damage_is_seen(directory, durable);
+}
+
+void damage_warn_of_deleting(const char *verb, const char *directory)
+{
+    if (is_seen_now(directory))
+        verb_say(verb,
+                 "warning: the log is damaged: what is deleted cannot be repaired any more; see "
+                 "'daybook verify -D %s --repair --dry-run'",
+                 directory);
+}
+
+int damage_tell(const char *verb, const char *directory)
+{
+    if (!is_seen_now(directory))
         return STATUS_OK;
     verb_say(verb,
              "the log is damaged: the index may count events that can no longer be read; 'daybook "

@@ -7,6 +7,7 @@
 #include "core/units.h"
 #include "indexer/retention.h"
 #include "indexer/witness.h"
+#include "tools/daybook/damage.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/verb.h"
 
@@ -82,6 +83,7 @@ static int run(const char *directory, const struct indexer_retention_options *li
     struct error error;
     struct indexer_retention_totals totals = {0};
     bool dry_run = limits->dry_run;
+    damage_warn_of_deleting(retention_verb.name, directory);
     if (indexer_retention_run(directory, limits, tell_segment, &dry_run, &totals, &error))
         return verb_fail_open(retention_verb.name, directory, &error);
     int status = check_index(&totals, directory);

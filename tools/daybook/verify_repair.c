@@ -156,7 +156,7 @@ static void print_summary(const struct repairing *repairing)
     if (repairing->old_index[0])
         verb_say(verb,
                  "the old index is kept as '%s/quarantine/%s': its rows tell topic and time "
-                 "of events that are lost; a new one is built",
+                 "of events that are lost, as far as it has them; a new one is built",
                  directory, repairing->old_index);
 }
 
