@@ -56,8 +56,8 @@ static enum error_code move(int log_fd, const char *name, struct error *error)
     return indexer_database_remove(log_fd, INDEXER_DATABASE_NAME, error);
 }
 
-enum error_code indexer_set_aside(int log_fd, const char *path, bool keep, char *name_out,
-                                  size_t name_size, struct error *error)
+enum error_code indexer_set_aside(int log_fd, const char *path, char *name_out, size_t name_size,
+                                  struct error *error)
 {
     struct stat status;
     int quarantine_fd = -1;
@@ -65,10 +65,6 @@ enum error_code indexer_set_aside(int log_fd, const char *path, bool keep, char 
     enum error_code code = file_status_at(log_fd, INDEXER_DATABASE_NAME, &status, error);
     if (code)
         return code == ERROR_NOT_FOUND ? OK : code;
-    if (!keep) {
-        code = indexer_database_remove(log_fd, INDEXER_DATABASE_NAME, error);
-        return code ? code : file_sync_directory(log_fd, path, error);
-    }
     checkpoint(path);
     code = file_open_directory_at(log_fd, "quarantine", true, &quarantine_fd, error);
     if (!code)

@@ -95,7 +95,7 @@ def the_whole_way(directory):
 
     done = daybook("verify", "-D", directory, "--repair", expect=DAMAGE)
     assert done.text == plan.text, (done.text, plan.text)
-    assert "repaired" in done.err and "quarantine" in done.err, done.err
+    assert f"the old files are in '{directory}/quarantine'" in done.err, done.err
     for name in (names[2], names[4]):
         with open(os.path.join(directory, "quarantine", name), "rb") as file:
             assert file.read() == images[f"segments/{name}"], "the old file is not the old file"
@@ -215,7 +215,9 @@ def accept_loss(directory):
     assert daybook("verify", "-D", directory, "--repair").text == ""
 
     os.unlink(path)
-    daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
+    done = daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
+    assert "old files" not in done.err, done.err  # none was left to keep
+    assert os.listdir(f"{directory}/quarantine") == ["events.db"]
     daybook("verify", "-D", directory)
     assert gaps(directory) == lost
     publish(directory, last + 1)

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "core/file.h"
@@ -39,13 +40,15 @@ static void tell_progress(void *context, uint64_t done, uint64_t total)
     terminal_progress_show(&repairing->progress, done, total);
 }
 
-/* Its rows of lost events are the last that is known of them; where nothing was lost it is just
- * deleted. What an interrupted repair has lost, nobody can tell here. */
+/*
+ * Its rows of lost events are the last that is known of them. It is kept also where this run has
+ * lost nothing: what an interrupted one before it has lost, nobody can tell here.
+ */
 static enum error_code retire_index(void *context, struct error *error)
 {
     struct repairing *repairing = context;
-    return indexer_set_aside(repairing->log_fd, repairing->request->directory, true,
-                             repairing->old_index, sizeof repairing->old_index, error);
+    return indexer_set_aside(repairing->log_fd, repairing->request->directory, repairing->old_index,
+                             sizeof repairing->old_index, error);
 }
 
 /* Where they cannot be looked at, there may be some: the repair will say what is in the way. */
@@ -130,6 +133,25 @@ static enum error_code repair(struct repairing *repairing, struct error *error)
     return segment_repair_run(request->directory, &options, &repairing->totals, error);
 }
 
+static int note_old_file(void *context, const char *name)
+{
+    bool *found = context;
+    if (strncmp(name, "events", strlen("events")) != 0) /* an old index is told by itself */
+        *found = true;
+    return 0;
+}
+
+/* Of what was missing altogether no old file can be kept. */
+static bool has_old_files(int log_fd)
+{
+    bool found = false;
+    int quarantine_fd = -1;
+    if (!file_open_directory_to_read_at(log_fd, "quarantine", &quarantine_fd, NULL))
+        file_list(quarantine_fd, "quarantine", note_old_file, &found, NULL);
+    file_close(&quarantine_fd);
+    return found;
+}
+
 static void print_summary(const struct repairing *repairing)
 {
     const struct segment_repair_totals *totals = &repairing->totals;
@@ -151,8 +173,10 @@ static void print_summary(const struct repairing *repairing)
     }
     verb_say(verb,
              "repaired: %s events of what was written anew are kept, %s are on record as lost (see "
-             "'daybook sql -D %s \"SELECT * FROM gaps\"'); the old files are in '%s/quarantine'",
-             kept, lost, directory, directory);
+             "'daybook sql -D %s \"SELECT * FROM gaps\"')",
+             kept, lost, directory);
+    if (has_old_files(repairing->log_fd))
+        verb_say(verb, "the old files are in '%s/quarantine'", directory);
     if (repairing->old_index[0])
         verb_say(verb,
                  "the old index is kept as '%s/quarantine/%s': its rows tell topic and time "
