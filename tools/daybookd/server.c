@@ -199,7 +199,7 @@ void server_forget(struct server *server, struct connection *connection)
 
 /* ---- What the rounds react to ---- */
 
-static void begin_stop(struct server *server)
+void server_begin_stop(struct server *server)
 {
     if (server->stopping)
         return;
@@ -215,103 +215,11 @@ static void take_signal(struct server *server)
         return;
     report_line(server->options.report, REPORT_INFO, "signal %s from pid %u: stopping",
                 sigabbrev_np((int)signal.ssi_signo), signal.ssi_pid);
-    begin_stop(server);
+    server_begin_stop(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
         connection_fail(connection, "stopping", "the daemon is being stopped");
         server_make_ready(server, connection);
-    }
-}
-
-/* D8: nothing is acknowledged any more. Nobody knows what of the last commit is on the disk. */
-static void take_failure(struct server *server)
-{
-    if (server->failure.code || segment_log_failure(server->options.log, &server->failure) == OK)
-        return;
-    struct error why = server->failure;
-    report_line(server->options.report, REPORT_ERROR, "the log has failed: %s", why.text);
-    error_prefix(&why, "outcome unknown");
-    begin_stop(server);
-    for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
-        struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
-        connection_abort(connection, "io", why.text);
-        server_make_ready(server, connection);
-    }
-}
-
-/* A full disk ends nothing: say when it begins and when it is over. */
-static void take_space(struct server *server)
-{
-    const struct report *report = server->options.report;
-    struct segment_log_counters counters;
-    struct error why;
-    segment_log_count(server->options.log, &counters);
-    segment_log_read_trouble(server->options.log, &why);
-    if (counters.disk_full && !server->disk_full)
-        report_line(report, REPORT_ERROR, "%s: %s",
-                    why.code && why.code != ERROR_NO_SPACE
-                        ? "no new segment can be made: new events are refused until one can"
-                        : "no room for a new segment: new events are refused until there is space "
-                          "('daybook retention' deletes the oldest segments)",
-                    why.code ? why.text : "the last try failed");
-    else if (counters.next_missing && !server->next_missing && !counters.disk_full)
-        report_line(report, REPORT_WARNING,
-                    "the next segment cannot be made; events are taken as long as the present one "
-                    "has room: %s",
-                    why.text);
-    else if (server->disk_full && !counters.disk_full)
-        report_line(report, REPORT_INFO, "there is room for segments again");
-    else if (server->next_missing && !counters.next_missing)
-        report_line(report, REPORT_INFO, "the next segment is there");
-    server->disk_full = counters.disk_full;
-    server->next_missing = counters.next_missing;
-}
-
-/* What the full disk has no room for was taken back: tell those who wait for it. */
-static void take_withdrawal(struct server *server)
-{
-    struct error why;
-    if (!segment_log_take_withdrawal(server->options.log, &why))
-        return;
-    struct list_link *next;
-    for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
-        next = link->next;
-        struct connection *connection = LIST_MEMBER(link, struct connection, in_waiting);
-        answers_release(&connection->answers, server_log_sequence(server, false));
-        if (answers_are_waiting(&connection->answers))
-            connection_withdraw(connection, why.text);
-    }
-}
-
-/* Whatever they waited for may be there: room in the log, or memory. */
-static void wake_stalled(struct server *server)
-{
-    while (!list_is_empty(&server->stalled)) {
-        struct connection *connection =
-            LIST_MEMBER(server->stalled.next, struct connection, in_stalled);
-        list_remove(&connection->in_stalled);
-        connection->stalled = false;
-        server_make_ready(server, connection);
-    }
-}
-
-static void take_progress(struct server *server)
-{
-    progress_clear(server->options.progress);
-    take_failure(server);
-    take_space(server);
-    take_withdrawal(server);
-    wake_stalled(server);
-    struct list_link *next;
-    for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
-        next = link->next;
-        struct connection *connection = LIST_MEMBER(link, struct connection, in_waiting);
-        bool written = connection->session.ack == WIRE_ACK_WRITTEN;
-        answers_release(&connection->answers, server_log_sequence(server, written));
-        if (answers_ready_bytes(&connection->answers) > 0)
-            server_make_ready(server, connection);
-        if (!answers_are_waiting(&connection->answers))
-            list_remove(&connection->in_waiting);
     }
 }
 
@@ -322,7 +230,8 @@ static void take_event(struct server *server, const struct epoll_event *event)
     } else if (event->data.ptr == &server->options.signal_fd) {
         take_signal(server);
     } else if (event->data.ptr == server->options.progress) {
-        take_progress(server);
+        progress_clear(server->options.progress);
+        server_take_news(server);
     } else if (event->data.ptr == server->examiner) {
         server_take_result(server);
     } else {
@@ -412,7 +321,7 @@ static void tick(struct server *server)
         server_set_accepting(server, true);
     notices_tick(&server->notices, server->now_ns);
     /* Memory comes back without a word, unlike room in the log. */
-    wake_stalled(server);
+    server_wake_stalled(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }

@@ -1,6 +1,6 @@
 /*
- * tools/daybookd/server_state.h - what server.c, admission.c and examination.c share; for nobody
- * else.
+ * tools/daybookd/server_state.h - what server.c, admission.c, examination.c and news.c share; for
+ * nobody else.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
 #define DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
@@ -52,6 +52,14 @@ void server_forget(struct server *server, struct connection *connection);
 /* admission.c: the listening socket is readable; may clients come in at all? */
 void server_accept(struct server *server);
 void server_set_accepting(struct server *server, bool accepting);
+
+/* Accept nobody any more, and end when all connections have, or soon. */
+void server_begin_stop(struct server *server);
+
+/* news.c: the log has moved on, failed, or run out of room: tell those whom it concerns. */
+void server_take_news(struct server *server);
+/* Whatever they waited for may be there: room in the log, or memory. */
+void server_wake_stalled(struct server *server);
 
 /* examination.c: the examiner is done with one. */
 void server_take_result(struct server *server);
