@@ -160,11 +160,11 @@ static enum error_code rewrite_answers(struct connection *connection, const char
 
 void connection_withdraw(struct connection *connection, const char *text)
 {
-    struct session *session = &connection->session;
-    if (connection->deaf)
+    bool numbered = connection->mode == CONNECTION_LINES || connection->session.producer_bytes > 0;
+    if (connection->deaf && (!numbered || connection->closing))
         return;
     server_make_ready(connection->server, connection);
-    if (connection->mode == CONNECTION_FRAMED && session->producer_bytes == 0) {
+    if (!numbered) {
         connection_answer(connection, rewrite_answers(connection, text), 0);
         return;
     }

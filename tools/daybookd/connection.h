@@ -123,7 +123,9 @@ void connection_abort(struct connection *connection, const char *code, const cha
 /*
  * The events that its waiting answers speak of were withdrawn, but for those that are durable: the
  * disk is full. A client that numbers its events, or that sends lines, is told where the refusal
- * begins by the end of the connection; any other gets its acks with refusals, and goes on.
+ * begins by the end of the connection; any other gets its acks with refusals, and goes on. Who is
+ * deaf may have had such answers: it ends as well when it may number its events, or something behind
+ * them would be stored, and they, sent again, would pass for duplicates.
  */
 void connection_withdraw(struct connection *connection, const char *text);
 /*

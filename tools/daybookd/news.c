@@ -45,18 +45,19 @@ static void take_space(struct server *server)
     server->next_missing = counters.next_missing;
 }
 
-/* What the full disk has no room for was taken back: tell those who wait for it. */
+/*
+ * What the full disk has no room for was taken back: tell those who wait for it. Who reads no more
+ * is looked at as well: what its answers waited for is not known any longer.
+ */
 static void take_withdrawal(struct server *server)
 {
     struct error why;
     if (!segment_log_take_withdrawal(server->options.log, &why))
         return;
-    struct list_link *next;
-    for (struct list_link *link = server->waiting.next; link != &server->waiting; link = next) {
-        next = link->next;
-        struct connection *connection = LIST_MEMBER(link, struct connection, in_waiting);
+    for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
+        struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
         answers_release(&connection->answers, server_log_sequence(server, false));
-        if (answers_are_waiting(&connection->answers))
+        if (answers_are_waiting(&connection->answers) || connection->deaf)
             connection_withdraw(connection, why.text);
     }
 }

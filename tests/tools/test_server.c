@@ -1,0 +1,336 @@
+/*
+ * What the daemon does when the log fails, when the disk is full and when its own memory runs short,
+ * step by step: the test is the network thread, and disk and clients do what it says.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/file_calls.h"
+#include "tests/support/scratch.h"
+#include "tools/allowed_users.h"
+#include "tools/daybookd/server_state.h"
+
+enum { LARGE = 600 << 10, SEGMENT_BYTES = 1 << 20, INPUT_BYTES = 8 << 20 };
+
+static atomic_bool held;   /* syncs do not return */
+static atomic_bool broken; /* … and then they fail */
+static atomic_bool full;   /* there is no room for a file */
+static atomic_int files;   /* that were given room, or refused it */
+
+static struct segment_log *log;
+static struct progress progress;
+static struct server *server;
+static struct server_options options;
+static const struct report report = {.level_max = REPORT_ERROR};
+static struct allowed_users allowed;
+static int signal_ends[2];
+static struct error error;
+
+static void pause_briefly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static int sync_data(int fd)
+{
+    while (atomic_load(&held))
+        pause_briefly();
+    errno = EIO;
+    return atomic_load(&broken) ? -1 : file_calls_kernel.sync_data(fd);
+}
+
+/* The first file, which is the active segment, always has room. */
+static int allocate(int fd, off_t size)
+{
+    bool first = atomic_fetch_add(&files, 1) == 0;
+    errno = ENOSPC;
+    return atomic_load(&full) && !first ? -1 : file_calls_kernel.allocate(fd, size);
+}
+
+static void open_log(void)
+{
+    atomic_store(&full, true);
+    static struct file_calls calls;
+    calls = file_calls_kernel;
+    calls.sync_data = sync_data;
+    calls.allocate = allocate;
+    file_calls_use(&calls);
+    struct segment_log_options log_options = {
+        .segment_bytes = SEGMENT_BYTES,
+        .report_written = true,
+        .takes_withdrawals = true,
+        .on_progress = progress_notify,
+        .context = &progress,
+    };
+    cr_assert_eq(progress_init(&progress, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_log_open(scratch_path("log"), &log_options, &log, NULL, &error), OK, "%s",
+                 error.text);
+    atomic_store(&progress.log, log);
+}
+
+static int listen_here(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", scratch_path("socket"));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(listen(fd, 8), 0);
+    return fd;
+}
+
+static void setup(void)
+{
+    open_log();
+    cr_assert_eq(pipe(signal_ends), 0);
+    options = (struct server_options){
+        .log = log,
+        .progress = &progress,
+        .report = &report,
+        .directory = scratch_path("log"),
+        .listen_fd = listen_here(),
+        .signal_fd = signal_ends[0],
+        .connections_max = 16,
+        .user_connections_max = 16,
+        .input_bytes_max = INPUT_BYTES,
+        .allowed = &allowed,
+    };
+    cr_assert_eq(server_create(&options, &server, &error), OK, "%s", error.text);
+}
+
+static void teardown(void)
+{
+    atomic_store(&held, false);
+    server_free(server);
+    segment_log_close(log, NULL);
+    file_calls_use(NULL);
+    progress_release(&progress);
+    close(options.listen_fd);
+    close(signal_ends[0]);
+    close(signal_ends[1]);
+}
+TestSuite(server, .init = setup, .fini = teardown);
+
+/* ---- Clients ---- */
+
+/* One end is the test's, the other the daemon's. */
+struct client {
+    int fd;
+    struct connection *connection;
+};
+
+static int connect_here(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", scratch_path("socket"));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct timeval limit = {.tv_sec = 20};
+    int bytes = 4 << 20;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static struct client connect_client(void)
+{
+    struct client client = {.fd = connect_here()};
+    server_accept(server);
+    client.connection = LIST_MEMBER(server->all.previous, struct connection, in_all);
+    return client;
+}
+
+static void send_bytes(int fd, const void *data, size_t size)
+{
+    cr_assert_eq(send(fd, data, size, MSG_NOSIGNAL), (ssize_t)size);
+}
+
+/* Turns until there is nothing to do; false: the connection is over, and has gone. */
+static bool serve(struct client *client)
+{
+    client->connection->readable = true;
+    do
+        connection_turn(client->connection);
+    while (connection_has_work(client->connection));
+    intake_kick(&server->intake);
+    if (!connection_is_over(client->connection))
+        return true;
+    server_forget(server, client->connection);
+    return false;
+}
+
+static void say_hello(int fd, const char *producer)
+{
+    struct buffer frame = {0};
+    struct wire_hello hello = {.version = WIRE_VERSION,
+                               .producer = {producer, producer ? strlen(producer) : 0}};
+    cr_assert_eq(wire_write_hello(&frame, &hello, NULL), OK);
+    send_bytes(fd, frame.data, frame.size);
+    buffer_release(&frame);
+}
+
+static void add_event(struct buffer *frame, uint64_t id, uint64_t number, const uint8_t *payload,
+                      size_t payload_bytes)
+{
+    size_t start = frame->size;
+    struct event event = {.topic = "t",
+                          .topic_bytes = 1,
+                          .time_ns = EVENT_TIME_NONE,
+                          .payload = payload,
+                          .payload_bytes = payload_bytes,
+                          .producer = number ? "p" : NULL,
+                          .producer_bytes = number ? 1 : 0,
+                          .number = number};
+    cr_assert_eq(wire_begin_pub(frame, id, NULL), OK);
+    cr_assert_eq(wire_add_event(frame, &event, NULL), OK);
+    wire_end_pub(frame, start, 1);
+}
+
+/* A payload that does not compress; two of them have no room in one segment. */
+static const uint8_t *large_payload(void)
+{
+    static uint8_t payload[LARGE] = {0xc6, 0, (LARGE - 5) >> 16, (LARGE - 5) >> 8 & 255,
+                                     (LARGE - 5) & 255};
+    uint64_t state = 1;
+    for (size_t i = 5; i < sizeof payload; i++) {
+        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        payload[i] = (uint8_t)(state >> 56);
+    }
+    return payload;
+}
+
+static void publish(int fd, uint64_t id, uint64_t number, bool large)
+{
+    static const uint8_t small[] = {0x01};
+    struct buffer frame = {0};
+    add_event(&frame, id, number, large ? large_payload() : small, large ? LARGE : sizeof small);
+    send_bytes(fd, frame.data, frame.size);
+    buffer_release(&frame);
+}
+
+static void ping(int fd)
+{
+    struct buffer frame = {0};
+    cr_assert_eq(wire_write_ping(&frame, 7, NULL), OK);
+    send_bytes(fd, frame.data, frame.size);
+    buffer_release(&frame);
+}
+
+/* ---- The disk ---- */
+
+/* A commit is under way, and stays so; what is appended now waits behind it. */
+static void occupy_committer(void)
+{
+    struct client filler = connect_client();
+    atomic_store(&held, true);
+    say_hello(filler.fd, NULL);
+    publish(filler.fd, 1, 0, true);
+    cr_assert(serve(&filler));
+    while (segment_log_written(log) < 1)
+        pause_briefly();
+}
+
+static bool disk_is_full(void)
+{
+    struct segment_log_counters counters;
+    segment_log_count(log, &counters);
+    return counters.disk_full;
+}
+
+/* What waits behind the commit has no room. */
+static void withdraw_the_rest(void)
+{
+    atomic_store(&held, false);
+    while (!disk_is_full())
+        pause_briefly();
+}
+
+static void make_room(void)
+{
+    atomic_store(&full, false);
+    while (disk_is_full())
+        pause_briefly();
+}
+
+/* ---- Withdrawals ---- */
+
+/*
+ * p's first event waits for the disk; p does not read any more, which is noticed; its second event
+ * has not been taken yet.
+ */
+static struct client leave_one_waiting_and_one_behind(void)
+{
+    struct client p = connect_client();
+    say_hello(p.fd, "p");
+    cr_assert(serve(&p));
+    cr_assert_eq(shutdown(p.fd, SHUT_RD), 0);
+    ping(p.fd);
+    publish(p.fd, 1, 1, true);
+    cr_assert(serve(&p));
+    cr_assert(p.connection->deaf);
+    cr_assert_eq(p.connection->events, 1);
+    publish(p.fd, 2, 2, false);
+    return p;
+}
+
+Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
+{
+    occupy_committer();
+    struct client p = leave_one_waiting_and_one_behind();
+    withdraw_the_rest();
+
+    server_take_news(server);
+    make_room();
+    serve(&p);
+    cr_assert_eq(segment_log_appended(log), 1);
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 0, "or its retry passes for a duplicate");
+}
+
+static void send_line(int fd, uint64_t number, size_t text_bytes)
+{
+    struct buffer line = {0};
+    buffer_printf(&line, NULL, "{\"topic\":\"t\",\"producer\":\"p\",\"number\":%llu,\"payload\":\"",
+                  (unsigned long long)number);
+    const uint8_t *letters = large_payload();
+    for (size_t i = 0; i < text_bytes; i++)
+        buffer_printf(&line, NULL, "%c", 'A' + (letters[i] & 15));
+    buffer_printf(&line, NULL, "\"}\n");
+    send_bytes(fd, line.data, line.size);
+    buffer_release(&line);
+}
+
+static void await_examiner(void)
+{
+    struct pollfd done = {.fd = examiner_fd(server->examiner), .events = POLLIN};
+    cr_assert_eq(poll(&done, 1, 20000), 1);
+    server_take_result(server);
+}
+
+Test(server, stores_no_line_behind_a_withdrawn_one_of_a_client_that_is_gone)
+{
+    static const char refused[] = "{}\n";
+    occupy_committer();
+    struct client p = connect_client();
+    cr_assert_eq(shutdown(p.fd, SHUT_RD), 0);
+    send_bytes(p.fd, refused, sizeof refused - 1);
+    send_line(p.fd, 1, LARGE);
+    cr_assert(serve(&p));
+    await_examiner();
+    cr_assert(serve(&p));
+    cr_assert(p.connection->deaf);
+    cr_assert_eq(p.connection->events, 1);
+    send_line(p.fd, 2, 1);
+    withdraw_the_rest();
+
+    server_take_news(server);
+    make_room();
+    serve(&p);
+    cr_assert_eq(segment_log_appended(log), 1);
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 0);
+}
