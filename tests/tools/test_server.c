@@ -151,13 +151,18 @@ static void send_bytes(int fd, const void *data, size_t size)
     cr_assert_eq(send(fd, data, size, MSG_NOSIGNAL), (ssize_t)size);
 }
 
-/* Turns until there is nothing to do; false: the connection is over, and has gone. */
-static bool serve(struct client *client)
+static void give_turns(struct client *client)
 {
     client->connection->readable = true;
     do
         connection_turn(client->connection);
     while (connection_has_work(client->connection));
+}
+
+/* A round's work on one client; false: the connection is over, and has gone. */
+static bool serve(struct client *client)
+{
+    give_turns(client);
     intake_kick(&server->intake);
     if (!connection_is_over(client->connection))
         return true;
@@ -225,14 +230,14 @@ static void ping(int fd)
 /* ---- The disk ---- */
 
 /* A commit is under way, and stays so; what is appended now waits behind it. */
-static void occupy_committer(void)
+static void occupy_committer(bool large)
 {
     struct client filler = connect_client();
     atomic_store(&held, true);
     say_hello(filler.fd, NULL);
-    publish(filler.fd, 1, 0, true);
+    publish(filler.fd, 1, 0, large);
     cr_assert(serve(&filler));
-    while (segment_log_written(log) < 1)
+    while (segment_log_written(log) < segment_log_appended(log))
         pause_briefly();
 }
 
@@ -281,7 +286,7 @@ static struct client leave_one_waiting_and_one_behind(void)
 
 Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
 {
-    occupy_committer();
+    occupy_committer(true);
     struct client p = leave_one_waiting_and_one_behind();
     withdraw_the_rest();
 
@@ -315,7 +320,7 @@ static void await_examiner(void)
 Test(server, stores_no_line_behind_a_withdrawn_one_of_a_client_that_is_gone)
 {
     static const char refused[] = "{}\n";
-    occupy_committer();
+    occupy_committer(true);
     struct client p = connect_client();
     cr_assert_eq(shutdown(p.fd, SHUT_RD), 0);
     send_bytes(p.fd, refused, sizeof refused - 1);
@@ -333,4 +338,87 @@ Test(server, stores_no_line_behind_a_withdrawn_one_of_a_client_that_is_gone)
     serve(&p);
     cr_assert_eq(segment_log_appended(log), 1);
     cr_assert_eq(segment_log_producer_number(log, "p", 1), 0);
+}
+
+/* ---- A failed disk ---- */
+
+/* Everything that comes until the end, or until the daemon has no more to say. */
+static size_t read_rest(int fd, char *to, size_t size)
+{
+    size_t at = 0;
+    ssize_t got;
+    while (at < size - 1 && (got = recv(fd, to + at, size - 1 - at, MSG_DONTWAIT)) > 0)
+        at += (size_t)got;
+    to[at] = '\0';
+    return at;
+}
+
+static bool has(const char *data, size_t size, const char *text)
+{
+    return memmem(data, size, text, strlen(text)) != NULL;
+}
+
+static void fail_the_disk(void)
+{
+    atomic_store(&broken, true);
+    atomic_store(&held, false);
+    while (segment_log_failure(log, NULL) == OK)
+        pause_briefly();
+}
+
+Test(server, tells_who_sent_on_while_the_disk_failed_that_the_outcome_is_unknown)
+{
+    char said[4096];
+    occupy_committer(false);
+    struct client p = connect_client();
+    say_hello(p.fd, "p");
+    publish(p.fd, 1, 1, false);
+    cr_assert(serve(&p));
+    read_rest(p.fd, said, sizeof said);
+    fail_the_disk();
+    publish(p.fd, 2, 2, false);
+    cr_assert(serve(&p), "its last words wait behind the first ack");
+
+    server_take_news(server);
+    cr_assert_not(serve(&p));
+    size_t size = read_rest(p.fd, said, sizeof said);
+    cr_assert(has(said, size, "outcome unknown"), "%zu bytes", size);
+}
+
+Test(server, tells_who_sent_lines_on_while_the_disk_failed_that_the_outcome_is_unknown)
+{
+    char said[4096];
+    occupy_committer(false);
+    struct client p = connect_client();
+    send_line(p.fd, 1, 1);
+    cr_assert(serve(&p));
+    fail_the_disk();
+    send_line(p.fd, 2, 1);
+    cr_assert(serve(&p));
+
+    server_take_news(server);
+    cr_assert_not(serve(&p));
+    size_t size = read_rest(p.fd, said, sizeof said);
+    cr_assert(has(said, size, "outcome unknown") && has(said, size, "\"ok\":false"), "%s", said);
+}
+
+/* The failure comes after a commit whose acks have not left yet. */
+Test(server, tells_of_a_failed_disk_behind_the_acks_of_what_was_durable_before)
+{
+    char said[4096];
+    struct client p = connect_client();
+    say_hello(p.fd, NULL);
+    publish(p.fd, 1, 0, false);
+    give_turns(&p);
+    occupy_committer(false);
+    atomic_store(&held, false);
+    while (segment_log_durable(log) < 2)
+        pause_briefly();
+    occupy_committer(false);
+    fail_the_disk();
+
+    server_take_news(server);
+    cr_assert_not(serve(&p));
+    size_t size = read_rest(p.fd, said, sizeof said);
+    cr_assert(has(said, size, "ack") && has(said, size, "outcome unknown"), "%zu bytes", size);
 }

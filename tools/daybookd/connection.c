@@ -141,6 +141,9 @@ void connection_fail(struct connection *connection, const char *code, const char
 
 void connection_abort(struct connection *connection, const char *code, const char *text)
 {
+    /* Last words that were said already wait with the answers, and go with them: say new ones. */
+    if (answers_are_waiting(&connection->answers))
+        connection->closing = false;
     answers_withdraw(&connection->answers);
     connection_fail(connection, code, text);
 }
@@ -168,8 +171,6 @@ void connection_withdraw(struct connection *connection, const char *text)
         connection_answer(connection, rewrite_answers(connection, text), 0);
         return;
     }
-    /* Last words that were said already waited with the answers; they are said again. */
-    connection->closing = false;
     struct error why;
     error_set(&why, ERROR_NO_SPACE, "nothing was stored of what has no answer before this one: %s",
               text);

@@ -12,6 +12,7 @@ static void take_failure(struct server *server)
     server_begin_stop(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
+        answers_release(&connection->answers, server_log_sequence(server, false));
         connection_abort(connection, "io", why.text);
         server_make_ready(server, connection);
     }
