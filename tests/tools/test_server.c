@@ -5,8 +5,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -227,6 +230,22 @@ static void ping(int fd)
     buffer_release(&frame);
 }
 
+/* Everything that comes until the end, or until the daemon has no more to say. */
+static size_t read_rest(int fd, char *to, size_t size)
+{
+    size_t at = 0;
+    ssize_t got;
+    while (at < size - 1 && (got = recv(fd, to + at, size - 1 - at, MSG_DONTWAIT)) > 0)
+        at += (size_t)got;
+    to[at] = '\0';
+    return at;
+}
+
+static bool has(const char *data, size_t size, const char *text)
+{
+    return memmem(data, size, text, strlen(text)) != NULL;
+}
+
 /* ---- The disk ---- */
 
 /* A commit is under way, and stays so; what is appended now waits behind it. */
@@ -340,23 +359,46 @@ Test(server, stores_no_line_behind_a_withdrawn_one_of_a_client_that_is_gone)
     cr_assert_eq(segment_log_producer_number(log, "p", 1), 0);
 }
 
+/* The daemon's own loop, until it is stopped as by a signal. */
+static void *run(void *context)
+{
+    server_run(context, NULL);
+    return NULL;
+}
+
+static void stop(pthread_t thread)
+{
+    struct signalfd_siginfo signal = {.ssi_signo = SIGTERM};
+    cr_assert_eq(write(signal_ends[1], &signal, sizeof signal), (ssize_t)sizeof signal);
+    pthread_join(thread, NULL);
+}
+
+/*
+ * Two threads of the log tell of the same step, and the one that looked first may write down last
+ * what was told: then the next full disk is no news. Nobody waits for ever for all that.
+ */
+Test(server, hears_of_a_withdrawal_even_when_nobody_wakes_it)
+{
+    char said[4096] = "";
+    pthread_t thread;
+    occupy_committer(true);
+    struct client client = connect_client();
+    say_hello(client.fd, NULL);
+    publish(client.fd, 1, 0, true);
+    cr_assert(serve(&client));
+    read_rest(client.fd, said, sizeof said);
+    atomic_store(&progress.full_told, true);
+    atomic_store(&progress.missing_told, true);
+    withdraw_the_rest();
+    progress_clear(&progress);
+
+    cr_assert_eq(pthread_create(&thread, NULL, run, server), 0);
+    ssize_t size = recv(client.fd, said, sizeof said, 0);
+    cr_assert(size > 0 && has(said, (size_t)size, "no_space"));
+    stop(thread);
+}
+
 /* ---- A failed disk ---- */
-
-/* Everything that comes until the end, or until the daemon has no more to say. */
-static size_t read_rest(int fd, char *to, size_t size)
-{
-    size_t at = 0;
-    ssize_t got;
-    while (at < size - 1 && (got = recv(fd, to + at, size - 1 - at, MSG_DONTWAIT)) > 0)
-        at += (size_t)got;
-    to[at] = '\0';
-    return at;
-}
-
-static bool has(const char *data, size_t size, const char *text)
-{
-    return memmem(data, size, text, strlen(text)) != NULL;
-}
 
 static void fail_the_disk(void)
 {

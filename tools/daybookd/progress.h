@@ -2,7 +2,8 @@
  * tools/daybookd/progress.h - how the log's committer wakes the network thread.
  *
  * An eventfd, written when the durable sequence has moved (or the written one, while somebody waits
- * for that), when the disk is full or no longer full, and after a failure.
+ * for that), when the disk is full or no longer full, and after a failure. Of the disk it may miss
+ * a step when two threads tell at the same time: who must not miss any also looks now and then.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H
 #define DAYBOOK_TOOLS_DAYBOOKD_PROGRESS_H

@@ -320,8 +320,11 @@ static void tick(struct server *server)
     if (server->accept_paused && !server->stopping)
         server_set_accepting(server, true);
     notices_tick(&server->notices, server->now_ns);
-    /* Memory comes back without a word, unlike room in the log. */
-    server_wake_stalled(server);
+    /*
+     * Memory comes back without a word. So may a step of the log: two of its threads that tell of
+     * one at the same time can leave the wrong note of what was told last (progress.c).
+     */
+    server_take_news(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }
