@@ -81,6 +81,21 @@ Test(answers, many_marks_come_due_one_by_one)
     cr_assert_eq(answers_total_bytes(&answers), 0);
 }
 
+Test(answers, keeps_little_memory_once_all_have_left)
+{
+    char got[8192];
+    bool blocked;
+    for (uint64_t i = 1; i <= 5000; i++)
+        answer("x", i);
+    answers_release(&answers, 5000);
+    cr_assert_eq(answers_send(&answers, ends[0], &blocked, NULL), OK);
+    cr_assert_eq(recv(ends[1], got, sizeof got, MSG_DONTWAIT), 5000);
+    cr_assert_leq(answers_memory(&answers), 8192);
+    answer("y", 6000);
+    answers_release(&answers, 6000);
+    expect_arrival("y");
+}
+
 Test(answers, withdrawing_keeps_what_may_leave_already)
 {
     answer("a", 1);

@@ -1,6 +1,6 @@
 /*
- * What the daemon does when the log fails, when the disk is full and when its own memory runs short,
- * step by step: the test is the network thread, and disk and clients do what it says.
+ * What the daemon does when the log fails, when the disk is full and when its own memory runs
+ * short, step by step: the test is the network thread, and disk and clients do what it says.
  */
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -319,8 +319,9 @@ Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
 static void send_line(int fd, uint64_t number, size_t text_bytes)
 {
     struct buffer line = {0};
-    buffer_printf(&line, NULL, "{\"topic\":\"t\",\"producer\":\"p\",\"number\":%llu,\"payload\":\"",
+    buffer_printf(&line, NULL, "{\"topic\":\"t\",\"producer\":\"p\",\"number\":%llu",
                   (unsigned long long)number);
+    buffer_printf(&line, NULL, ",\"payload\":\"");
     const uint8_t *letters = large_payload();
     for (size_t i = 0; i < text_bytes; i++)
         buffer_printf(&line, NULL, "%c", 'A' + (letters[i] & 15));
@@ -463,4 +464,46 @@ Test(server, tells_of_a_failed_disk_behind_the_acks_of_what_was_durable_before)
     cr_assert_not(serve(&p));
     size_t size = read_rest(p.fd, said, sizeof said);
     cr_assert(has(said, size, "ack") && has(said, size, "outcome unknown"), "%zu bytes", size);
+}
+
+/* ---- Memory for answers ---- */
+
+/* As much as others would have to be evicted for. */
+static void fill_memory(void)
+{
+    server_count_answers(server, 0, INPUT_BYTES);
+}
+
+static void free_memory(void)
+{
+    server_count_answers(server, INPUT_BYTES, 0);
+}
+
+Test(server, adds_nothing_to_answers_that_wait_while_their_memory_is_used_up)
+{
+    occupy_committer(false);
+    struct client client = connect_client();
+    say_hello(client.fd, NULL);
+    publish(client.fd, 1, 0, false);
+    cr_assert(serve(&client));
+    fill_memory();
+    publish(client.fd, 2, 0, false);
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->events, 1);
+    free_memory();
+    cr_assert(list_contains(&client.connection->in_ready), "it is woken");
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->events, 2);
+
+    fill_memory();
+    publish(client.fd, 3, 0, false);
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->events, 2);
+    atomic_store(&held, false);
+    while (segment_log_durable(log) < 3)
+        pause_briefly();
+    server_take_news(server);
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->events, 3, "who has no answer waiting makes room by reading");
+    free_memory();
 }

@@ -97,10 +97,25 @@ size_t answers_memory(const struct answers *answers)
     return answers->bytes.capacity + answers->marks_capacity * sizeof *answers->marks;
 }
 
+/* Nothing is left: what a burst has needed goes back. */
+static void shrink(struct answers *answers)
+{
+    enum { KEEP_BYTES = 4096 };
+    answers->bytes.size = 0;
+    answers->sent_here = 0;
+    if (answers->bytes.capacity > KEEP_BYTES)
+        buffer_release(&answers->bytes);
+    if (answers->marks_count > 0 || answers->marks_capacity * sizeof *answers->marks <= KEEP_BYTES)
+        return;
+    free(answers->marks);
+    answers->marks = NULL;
+    answers->marks_first = answers->marks_capacity = 0;
+}
+
 enum error_code answers_send(struct answers *answers, int fd, bool *blocked_out,
                              struct error *error)
 {
-    enum { KEEP_BYTES = 4096, MOVE_BYTES = 65536 };
+    enum { MOVE_BYTES = 65536 };
     bool blocked = false;
     while (answers_ready_bytes(answers) > 0 && !blocked) {
         ssize_t sent = send(fd, answers->bytes.data + answers->sent_here,
@@ -116,10 +131,7 @@ enum error_code answers_send(struct answers *answers, int fd, bool *blocked_out,
         }
     }
     if (answers->sent_here == answers->bytes.size) {
-        answers->bytes.size = 0;
-        answers->sent_here = 0;
-        if (answers->bytes.capacity > KEEP_BYTES)
-            buffer_release(&answers->bytes);
+        shrink(answers);
     } else if (answers->sent_here > MOVE_BYTES) {
         buffer_consume(&answers->bytes, answers->sent_here);
         answers->sent_here = 0;

@@ -199,11 +199,22 @@ void connection_evict(struct connection *connection, const char *text)
 
 /* ---- Input ---- */
 
+/*
+ * All clients' answers take too much memory, and some of ours wait for the log: so nobody can be
+ * blamed for not reading them, and the only way to keep the bound is not to make more.
+ */
+static bool lacks_answer_memory(const struct connection *connection)
+{
+    return answers_are_waiting(&connection->answers) &&
+           server_answers_are_full(connection->server);
+}
+
 static bool may_take(const struct connection *connection)
 {
     bool away = connection->away == AWAY_QUEUED || connection->away == AWAY_RUNNING;
     return !connection->closing && !connection->stalled && !away &&
-           answers_total_bytes(&connection->answers) < CONNECTION_ANSWERS_MAX;
+           answers_total_bytes(&connection->answers) < CONNECTION_ANSWERS_MAX &&
+           !lacks_answer_memory(connection);
 }
 
 static bool choose_mode(struct connection *connection, uint8_t first)
@@ -411,6 +422,8 @@ void connection_turn(struct connection *connection)
         input_park(&connection->input, server_input_pool(connection->server));
     flush_answers(connection);
     count_answers(connection);
+    if (!connection->closing && lacks_answer_memory(connection))
+        server_stall(connection->server, connection);
     connection->cut_short = turn.over;
 }
 

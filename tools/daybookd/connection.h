@@ -4,8 +4,8 @@
  * A connection is worked on in turns: at most one read each, and no new frame or line once
  * CONNECTION_TURN_NS are over, so that many clients get equal shares. Nothing here waits. When it
  * cannot go on it says what it waits for: more bytes from the client, the client to read its
- * answers, room in the log (stalled), or the examiner (away); while it waits for one of the last
- * three it is not read from, and the client's own sends begin to wait.
+ * answers, room in the log or memory (stalled), or the examiner (away); while it waits for one of
+ * the last three it is not read from, and the client's own sends begin to wait.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
 #define DAYBOOK_TOOLS_DAYBOOKD_CONNECTION_H
@@ -80,7 +80,7 @@ struct connection {
     bool starved;  /* what is in `input` is not a whole frame or line */
     bool ended;    /* the client sends no more */
     bool closing;  /* nothing is read any more; closes when all answers have left */
-    bool stalled;  /* waits for room in the log */
+    bool stalled;  /* waits for room in the log, or for memory */
     bool deaf;     /* the client reads no more; answers are dropped */
 
     int64_t opened_ns;
@@ -124,8 +124,8 @@ void connection_abort(struct connection *connection, const char *code, const cha
  * The events that its waiting answers speak of were withdrawn, but for those that are durable: the
  * disk is full. A client that numbers its events, or that sends lines, is told where the refusal
  * begins by the end of the connection; any other gets its acks with refusals, and goes on. Who is
- * deaf may have had such answers: it ends as well when it may number its events, or something behind
- * them would be stored, and they, sent again, would pass for duplicates.
+ * deaf may have had such answers: it ends as well when it may number its events, or something
+ * behind them would be stored, and they, sent again, would pass for duplicates.
  */
 void connection_withdraw(struct connection *connection, const char *text);
 /*

@@ -77,9 +77,22 @@ void server_make_ready(struct server *server, struct connection *connection)
     turns_add(&server->turns, connection, server->now_ns);
 }
 
+static size_t answers_bytes_max(const struct server *server)
+{
+    return server->options.input_bytes_max / SERVER_ANSWERS_SHARE;
+}
+
+bool server_answers_are_full(const struct server *server)
+{
+    return server->answers_bytes > answers_bytes_max(server);
+}
+
 void server_count_answers(struct server *server, size_t bytes_before, size_t bytes_now)
 {
+    bool full_before = server_answers_are_full(server);
     server->answers_bytes += bytes_now - bytes_before;
+    if (full_before && !server_answers_are_full(server))
+        server_wake_stalled(server);
 }
 
 void server_note_active(struct server *server, struct connection *connection)
@@ -259,8 +272,7 @@ static void give_turn(struct server *server, struct connection *connection, int6
 /* Unread answers take too much memory: those who have not read for longest have to go. */
 static void relieve_answers(struct server *server)
 {
-    size_t bytes_max = server->options.input_bytes_max / SERVER_ANSWERS_SHARE;
-    while (server->answers_bytes > bytes_max) {
+    while (server_answers_are_full(server)) {
         struct connection *connection = eviction_for_answers(&server->all);
         if (!connection)
             return;
@@ -268,7 +280,7 @@ static void relieve_answers(struct server *server)
         error_set(&why, ERROR_BUSY,
                   "the daemon's memory for unread answers (%zu bytes) is used up, and this "
                   "connection has not read for longest",
-                  bytes_max);
+                  answers_bytes_max(server));
         connection_evict(connection, why.text);
     }
 }

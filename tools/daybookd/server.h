@@ -74,6 +74,8 @@ bool server_reclaim_input(struct server *server, const struct connection *asking
 bool server_input_will_return(struct server *server, const struct connection *asking);
 /* Its answers' memory was and is so much. */
 void server_count_answers(struct server *server, size_t bytes_before, size_t bytes_now);
+/* The answers take more memory than they may; who is stalled has a turn when they no longer do. */
+bool server_answers_are_full(const struct server *server);
 /* Bytes have come from it. */
 void server_note_active(struct server *server, struct connection *connection);
 
