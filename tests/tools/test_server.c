@@ -313,7 +313,7 @@ Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
     make_room();
     serve(&p);
     cr_assert_eq(segment_log_appended(log), 1);
-    cr_assert_eq(segment_log_producer_number(log, "p", 1), 0, "or its retry passes for a duplicate");
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 0, "or its retry would be a duplicate");
 }
 
 static void send_line(int fd, uint64_t number, size_t text_bytes)

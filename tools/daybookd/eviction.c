@@ -32,6 +32,9 @@ struct connection *eviction_for_memory(struct list_link *all, const struct conne
         int64_t since_ns = held_since_ns(connection);
         if (!holds_input(connection, asking) || since_ns == 0 || since_ns >= longest_ns)
             continue;
+        /* What the examiner reads cannot be taken from it now, so that nothing would be won. */
+        if (connection->away == AWAY_RUNNING)
+            continue;
         longest = connection;
         longest_ns = since_ns;
     }
