@@ -507,3 +507,36 @@ Test(server, adds_nothing_to_answers_that_wait_while_their_memory_is_used_up)
     cr_assert_eq(client.connection->events, 3, "who has no answer waiting makes room by reading");
     free_memory();
 }
+
+/* An array of as many values as are looked through on the network thread, and one more. */
+static void publish_heavy(int fd, uint64_t id)
+{
+    static uint8_t payload[3 + EXAMINER_VALUES + 1] = {0xdc, (EXAMINER_VALUES + 1) >> 8,
+                                                       (EXAMINER_VALUES + 1) & 255};
+    struct buffer frame = {0};
+    add_event(&frame, id, 0, payload, sizeof payload);
+    send_bytes(fd, frame.data, frame.size);
+    buffer_release(&frame);
+}
+
+/* The examiner does nothing else before its result has been used. */
+Test(server, takes_what_was_examined_whatever_answers_wait)
+{
+    occupy_committer(false);
+    struct client client = connect_client();
+    say_hello(client.fd, NULL);
+    publish(client.fd, 1, 0, false);
+    publish_heavy(client.fd, 2);
+    publish(client.fd, 3, 0, false);
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->away, AWAY_RUNNING);
+    fill_memory();
+    cr_assert(serve(&client));
+    await_examiner();
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->away, AWAY_NOT);
+    cr_assert_eq(client.connection->events, 2, "and nothing behind it");
+    free_memory();
+    cr_assert(serve(&client));
+    cr_assert_eq(client.connection->events, 3);
+}

@@ -209,12 +209,18 @@ static bool lacks_answer_memory(const struct connection *connection)
            server_answers_are_full(connection->server);
 }
 
+/* One more answer. What was examined always gets its own: the examiner does nothing before. */
+static bool may_answer(const struct connection *connection)
+{
+    return connection->away == AWAY_BACK ||
+           (answers_total_bytes(&connection->answers) < CONNECTION_ANSWERS_MAX &&
+            !lacks_answer_memory(connection));
+}
+
 static bool may_take(const struct connection *connection)
 {
     bool away = connection->away == AWAY_QUEUED || connection->away == AWAY_RUNNING;
-    return !connection->closing && !connection->stalled && !away &&
-           answers_total_bytes(&connection->answers) < CONNECTION_ANSWERS_MAX &&
-           !lacks_answer_memory(connection);
+    return !connection->closing && !connection->stalled && !away && may_answer(connection);
 }
 
 static bool choose_mode(struct connection *connection, uint8_t first)
@@ -422,7 +428,7 @@ void connection_turn(struct connection *connection)
         input_park(&connection->input, server_input_pool(connection->server));
     flush_answers(connection);
     count_answers(connection);
-    if (!connection->closing && lacks_answer_memory(connection))
+    if (!connection->closing && connection->away == AWAY_NOT && lacks_answer_memory(connection))
         server_stall(connection->server, connection);
     connection->cut_short = turn.over;
 }

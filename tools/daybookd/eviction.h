@@ -12,8 +12,8 @@
 
 /*
  * Of `all` (linked by in_all) except `asking`: who has held input memory for longest with half a
- * frame, or without reading its answers. NULL: nobody has for longer than CONNECTION_HOLD_MS, or the
- * examiner reads there.
+ * frame, or without reading its answers. NULL: nobody has for longer than CONNECTION_HOLD_MS, but
+ * for one whose input the examiner reads.
  */
 struct connection *eviction_for_memory(struct list_link *all, const struct connection *asking,
                                        int64_t now_ns);
