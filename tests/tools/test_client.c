@@ -655,6 +655,34 @@ Test(client, an_ack_that_does_not_add_up_ends_the_connection_for_good)
     end_script(&script);
 }
 
+/* Takes a frame and goes; the next daemon does not know this user. */
+static void forbid(struct script *script)
+{
+    struct buffer frame = {0};
+    int fd = welcome_one(script);
+    read_frame(fd, &script->first);
+    close(fd);
+    fd = accept(script->listen_fd, NULL, NULL);
+    cr_assert_geq(fd, 0);
+    wire_write_error(&frame, "forbidden", "user 1 may not publish here", NULL);
+    send_frame(fd, &frame);
+    close(fd);
+}
+
+Test(client, who_may_not_publish_does_not_ask_again)
+{
+    struct script script = {0};
+    start_script(&script, forbid);
+    struct daybook *daybook =
+        connect_to_script((struct daybook_options){.producer = "p", .retry_timeout_ms = 1000});
+    cr_assert_eq(send_number(daybook, 1), DAYBOOK_OK);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_PROTOCOL, "%s", error.text);
+    cr_assert(strstr(error.text, "user 1 may not"), "%s", error.text);
+    cr_assert_eq(send_number(daybook, 2), DAYBOOK_PROTOCOL, "for good");
+    daybook_close(daybook);
+    end_script(&script);
+}
+
 static void say_nothing(struct script *script)
 {
     int fd = welcome_one(script);

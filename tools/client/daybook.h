@@ -53,7 +53,7 @@ enum daybook_code {
     DAYBOOK_UNKNOWN,     /* the connection was lost: the event may be stored or not */
     DAYBOOK_TIMEOUT,     /* no answer in time; what was taken is still on its way */
     DAYBOOK_REPLACED,    /* another program publishes under this producer's name; final */
-    DAYBOOK_PROTOCOL,    /* the other side does not speak our protocol, or not this version */
+    DAYBOOK_PROTOCOL,    /* the other side does not speak our protocol, our version, or to us */
     DAYBOOK_NOT_FOUND,   /* no log in this directory */
     DAYBOOK_DAMAGED,     /* bytes on disk are not what was written */
     DAYBOOK_FOREIGN,     /* a healthy file that is not ours, or of a newer version */

@@ -201,8 +201,8 @@ static enum daybook_code code_of_goodbye(const struct wire_text *code)
 {
     if (wire_text_is(code, "replaced") || wire_text_is(code, "taken"))
         return DAYBOOK_REPLACED;
-    static const char *const FATAL[] = {"malformed", "too_large", "expected_hello",
-                                        "version",   "invalid",   "unsupported"};
+    static const char *const FATAL[] = {"malformed", "too_large",   "expected_hello", "version",
+                                        "invalid",   "unsupported", "forbidden"};
     for (size_t i = 0; i < sizeof FATAL / sizeof *FATAL; i++)
         if (wire_text_is(code, FATAL[i]))
             return DAYBOOK_PROTOCOL;
