@@ -245,6 +245,19 @@ def _(directory):
         daemon.check_alive()
 
 
+@promise("who begins with text that is no JSON gets a line of JSON, who begins with other bytes a frame")
+def _(directory):
+    reason = "the first byte is neither 0, for a frame, nor '{', for a line of JSON"
+    with running(directory) as daemon:
+        for text in (b"hello\n", b"?", b"~\n", b" \n", b"\n", b"\t{}\n", b"GET / HTTP/1.1\r\n\r\n"):
+            assert say_lines(daemon, text) == [{"ok": False, "error": reason, "line": 1}], text
+        for data in (b"\x01", b"\x7f", b"\x80hello", b"\xc3\xa4\n", b"\xff"):
+            with raw(daemon) as plain:
+                plain.sendall(data)
+                answer = read_all(plain)
+            assert framed.unpack(answer, 4) == (["error", "malformed", reason], len(answer)), data
+
+
 # ---- Exactly once ----
 
 @promise("whatever was in flight when the connection broke is stored once after the retry")

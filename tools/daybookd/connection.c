@@ -1,6 +1,7 @@
 #include "tools/daybookd/connection.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -223,6 +224,15 @@ static bool may_take(const struct connection *connection)
     return !connection->closing && !connection->stalled && !away && may_answer(connection);
 }
 
+/* The first byte is of neither mode. Whoever sends text can read text: a line, not a frame. */
+static void refuse_mode(struct connection *connection, uint8_t first)
+{
+    if (isascii(first) && (isprint(first) || isspace(first)))
+        connection->mode = CONNECTION_LINES;
+    connection_fail(connection, "malformed",
+                    "the first byte is neither 0, for a frame, nor '{', for a line of JSON");
+}
+
 static bool choose_mode(struct connection *connection, uint8_t first)
 {
     if (first == 0)
@@ -230,9 +240,8 @@ static bool choose_mode(struct connection *connection, uint8_t first)
     else if (first == '{')
         connection->mode = CONNECTION_LINES;
     else
-        connection_fail(connection, "malformed",
-                        "the first byte is neither 0, for a frame, nor '{', for a line of JSON");
-    return connection->mode != CONNECTION_NEW;
+        refuse_mode(connection, first);
+    return !connection->closing;
 }
 
 static enum take take_one(struct connection *connection, size_t *bytes_out)
