@@ -77,14 +77,14 @@ Test(examiner, each_event_of_a_pub_gets_its_verdict, .init = setup, .fini = tear
 Test(examiner, more_refusals_than_reasons_are_refusals_all_the_same, .init = setup,
      .fini = teardown)
 {
-    const char *payloads[EXAMINER_REASONS + 5];
-    for (int i = 0; i < EXAMINER_REASONS + 5; i++)
+    const char *payloads[WIRE_REASONS_MAX + 5];
+    for (int i = 0; i < WIRE_REASONS_MAX + 5; i++)
         payloads[i] = "\xa1\xff";
     for (int round = 0; round < 2; round++) {
-        const struct examiner_result *result = examine_pub(payloads, EXAMINER_REASONS + 5);
-        for (int i = 0; i < EXAMINER_REASONS + 5; i++) {
+        const struct examiner_result *result = examine_pub(payloads, WIRE_REASONS_MAX + 5);
+        for (int i = 0; i < WIRE_REASONS_MAX + 5; i++) {
             cr_assert_eq(result->verdicts[i]->code, ERROR_INVALID);
-            cr_assert_eq(result->verdicts[i]->text[0] != '\0', i < EXAMINER_REASONS);
+            cr_assert_eq(result->verdicts[i]->text[0] != '\0', i < WIRE_REASONS_MAX);
         }
         examiner_finish(examiner);
     }

@@ -16,6 +16,7 @@ enum {
     WIRE_LENGTH_BYTES = 4,
     WIRE_FRAME_MAX = 1048576 + 4096, /* behind the length: one event of the largest size fits */
     WIRE_EVENTS_MAX = 4096,          /* in a pub */
+    WIRE_REASONS_MAX = 16,           /* refusals of one pub that come with their reason */
     WIRE_LOG_ID_TEXT = 16,
     /* What a frame needs beside its events, and an event beside its topic and payload, at most. */
     WIRE_PUB_BYTES = 4 + 1 + 4 + 9 + 3,

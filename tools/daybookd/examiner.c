@@ -23,7 +23,7 @@ struct examiner {
     int fd;
     struct examiner_job job;
     struct examiner_result result;
-    struct error reasons[EXAMINER_REASONS];
+    struct error reasons[WIRE_REASONS_MAX];
     size_t reason_count;
     struct json_reader *json;
     struct buffer converted;
@@ -35,7 +35,7 @@ static const struct error refused = {.code = ERROR_INVALID};
 /* The checker's word on one event. After many refusals their texts may be missing. */
 static const struct error *judge(struct examiner *examiner, const struct event *event)
 {
-    if (examiner->reason_count == EXAMINER_REASONS)
+    if (examiner->reason_count == WIRE_REASONS_MAX)
         return event_check(event, NULL) ? &refused : &fine;
     struct error *reason = &examiner->reasons[examiner->reason_count];
     if (event_check(event, reason) == OK)

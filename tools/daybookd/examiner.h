@@ -16,7 +16,6 @@
 enum {
     EXAMINER_VALUES = 16384,
     EXAMINER_LINE_BYTES = 16384,
-    EXAMINER_REASONS = 16, /* refusals that come with their reason */
 };
 
 /* What is asked for. The bytes stay where and as they are until the result has been used. */

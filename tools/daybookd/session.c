@@ -8,10 +8,7 @@
 #include "tools/daybookd/intake.h"
 #include "tools/daybookd/server.h"
 
-enum {
-    HELLO_BYTES_MAX = 4096, /* who has not said hello gets no large buffer */
-    REASONS_MAX = 16,       /* refusals of one frame that come with their reason */
-};
+enum { HELLO_BYTES_MAX = 4096 }; /* who has not said hello gets no large buffer */
 
 static enum take stop(struct connection *connection, const char *code, const char *text)
 {
@@ -118,7 +115,7 @@ static enum error_code refuse(struct intake *intake, struct tally *tally, uint32
                               enum error_code code, const char *reason)
 {
     const char *name = code == ERROR_FULL ? error_name(ERROR_INVALID) : error_name(code);
-    if (tally->ack.refused++ >= REASONS_MAX)
+    if (tally->ack.refused++ >= WIRE_REASONS_MAX)
         reason = "";
     return wire_write_refusal(&intake->refusals, index, name, reason, NULL);
 }

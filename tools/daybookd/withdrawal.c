@@ -4,8 +4,6 @@
 
 #include "tools/client/wire.h"
 
-enum { REASONS_MAX = 16 }; /* as in session.c */
-
 /* One ack on its way from what was hoped to what is. */
 struct rewriting {
     struct wire_ack ack;
@@ -17,7 +15,7 @@ struct rewriting {
 static enum error_code refuse(struct rewriting *rewriting, uint32_t index, const char *code,
                               const char *reason, struct error *error)
 {
-    if (rewriting->ack.refused++ >= REASONS_MAX)
+    if (rewriting->ack.refused++ >= WIRE_REASONS_MAX)
         reason = "";
     return wire_write_refusal(&rewriting->made, index, code, reason, error);
 }
