@@ -123,12 +123,12 @@ def answers(path):
 
 
 @contextlib.contextmanager
-def daemon(directory, *flags):
+def daemon(directory, *flags, **keywords):
     """A daybookd that answers at DIR/daybook.sock; stopped, and checked, at the end."""
     path = os.path.join(directory, "daybook.sock")
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen([DAYBOOKD, "-D", directory, *flags], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, env=environment())
+                                   stdout=log, stderr=log, env=environment(), **keywords)
         try:
             while not answers(path):
                 if process.poll() is not None:

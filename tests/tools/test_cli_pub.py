@@ -349,23 +349,66 @@ def witness(directory):
     assert len(daybook("read", "-D", directory, expect=None).lines) == 10
 
 
+# The disk is full where RLIMIT_FSIZE says so, behind the first segment of 1 MiB. Python ignores
+# SIGXFSZ, and the program is to inherit that.
+FULL_DISK = {"restore_signals": False, "preexec_fn": lambda: resource.setrlimit(
+    resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))}
+
+
+def large_lines(count):
+    return "".join(json.dumps({"topic": "t", "payload": {"n": n, "text": os.urandom(2000).hex()}})
+                   + "\n" for n in range(count))
+
+
+def check_full_disk(name, done):
+    """One cause is told once. How many lines it says are stored before the first that is not."""
+    assert done.returncode == FAILURE, done
+    assert done.stderr.count("\n") <= 4, done.stderr
+    assert len(re.findall("^daybook pub: stopped: the log's disk is full: .*no room for a new segment"
+                          ".*daybook retention --max-size", done.stderr, re.M)) == 1, done.stderr
+    spans = re.search(rf"([\d]+) events from {name}:(\d+) to {name}:(\d+) were not stored$",
+                      done.stderr, re.M)
+    assert spans, done.stderr
+    count, first, last = (int(text) for text in spans.groups())
+    assert count == last - first + 1, done.stderr
+    assert f", {count} not stored for lack of space" in done.stderr, done.stderr
+    return first - 1
+
+
+def check_stored(directory, count):
+    there = daybook("read", "-D", directory, "-n", "all", "-o", "json").events
+    assert [event["payload"]["n"] for event in there] == list(range(count)), (count, len(there))
+
+
+@promise("a full disk is told once, by the daemon's pub too, with the first line that is not stored")
+def full_disk_of_the_daemon(directory):
+    for producer in ([], ["--producer", "p"]):
+        data = os.path.join(directory, f"log{len(producer)}")
+        os.mkdir(data)
+        path = write(directory, "ev.json", large_lines(2000))
+        with daemon(data, **FULL_DISK):
+            done = subprocess.run([DAYBOOK, "pub", "-D", data, *producer, path], check=False,
+                                  capture_output=True, text=True, env=environment())
+            stored = check_full_disk(path, done)
+            if not producer:
+                check_stored(data, stored)
+            for _ in range(20):
+                result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=FAILURE)
+                assert "pub: stopped: the log's disk is full: there is no room" in result.err
+                assert "<stdin>:1 was not stored\n" in result.err, result.err
+                assert "0 events stored" in result.err and "refused" not in result.err, result.err
+            result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n#\n", expect=FAILURE)
+            assert result.err.count("stopped: ") == 1, result.err
+
+
 @promise("without a daemon a full disk ends pub with what is stored, and what is not, counted right")
 def full_disk(directory):
-    """The disk is full where RLIMIT_FSIZE says so, behind the first segment of 1 MiB."""
-    lines = "".join(json.dumps({"topic": "t", "payload": {"n": n, "text": os.urandom(2000).hex()}})
-                    + "\n" for n in range(1000))
+    lines = large_lines(1000)
     done = subprocess.run(
         [DAYBOOK, "pub", "-D", directory], input=lines, capture_output=True, text=True,
-        env=environment(), restore_signals=False, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)))
-    assert done.returncode == FAILURE, done
-    assert "no room for a new segment" in done.stderr, done.stderr
-    counts = re.search(r"([\d,]+) events? stored durably .*, (\d+) not stored for lack of space",
-                       done.stderr)
-    assert counts, done.stderr
-    stored = int(counts[1].replace(",", ""))
-    there = daybook("read", "-D", directory, "-n", "all", "-o", "json").events
-    assert [event["payload"]["n"] for event in there] == list(range(stored)), (stored, len(there))
+        env=environment(), check=False, **FULL_DISK)
+    stored = check_full_disk("<stdin>", done)
+    check_stored(directory, stored)
     daybook("pub", "-D", directory, stdin=lines)
     assert len(daybook("read", "-D", directory, "-n", "all").lines) == stored + 1000
 

@@ -50,6 +50,12 @@ static const struct options_verb pub_verb = {
 
 enum { TAG_LINE_BITS = 44 }; /* a tag is the file's index and the line's number */
 
+/* Lines with the same fate, which is told once for all of them. */
+struct span {
+    uint64_t count;
+    uint64_t tag_first, tag_last;
+};
+
 struct pub {
     struct shape_rules rules;
     struct publisher_options to;
@@ -59,6 +65,8 @@ struct pub {
     struct shape *shape;
     struct publisher *publisher;
     uint64_t refused;
+    struct span no_space;
+    struct error full; /* why there is no room; code OK: there is */
     bool interrupted;
 };
 
@@ -74,10 +82,34 @@ static void refuse_line(struct pub *pub, uint64_t file, uint64_t line, const cha
     fprintf(stderr, "%s:%" PRIu64 ": %s\n", name_of(pub, file), line, reason);
 }
 
+static uint64_t file_of(uint64_t tag)
+{
+    return tag >> TAG_LINE_BITS;
+}
+
+static uint64_t line_of(uint64_t tag)
+{
+    return tag & ((UINT64_C(1) << TAG_LINE_BITS) - 1);
+}
+
 static void refused_by_daemon(void *context, uint64_t tag, const char *reason)
 {
-    uint64_t line = tag & ((UINT64_C(1) << TAG_LINE_BITS) - 1);
-    refuse_line(context, tag >> TAG_LINE_BITS, line, reason);
+    refuse_line(context, file_of(tag), line_of(tag), reason);
+}
+
+static void add_to_span(struct span *span, uint64_t tag)
+{
+    if (span->count++ == 0)
+        span->tag_first = tag;
+    span->tag_last = tag;
+}
+
+static void note_no_space(void *context, uint64_t tag, const char *reason)
+{
+    struct pub *pub = context;
+    add_to_span(&pub->no_space, tag);
+    if (!pub->full.code)
+        error_set(&pub->full, ERROR_NO_SPACE, "%s", reason);
 }
 
 /* Only what ends publishing is an error here; a bad line is named and passed over. */
@@ -104,10 +136,9 @@ static enum error_code publish_line(struct pub *pub, uint64_t file, const struct
 /* A full disk refuses everything that follows, too. */
 static enum error_code check_disk(const struct pub *pub, struct error *error)
 {
-    struct publisher_totals totals;
-    publisher_count(pub->publisher, &totals);
-    return totals.disk_full ? error_set(error, ERROR_NO_SPACE, "stopped: the log's disk is full")
-                            : OK;
+    if (pub->full.code)
+        *error = pub->full;
+    return pub->full.code;
 }
 
 static enum error_code publish_file(struct pub *pub, uint64_t file, struct error *error)
@@ -161,16 +192,36 @@ static void print_summary(const struct pub *pub, const struct publisher_totals *
         fprintf(stderr, ", %" PRIu64 " were stored before", totals->duplicates);
     if (totals->unknown)
         fprintf(stderr, ", %" PRIu64 " with unknown outcome", totals->unknown);
-    if (totals->withdrawn)
-        fprintf(stderr, ", %" PRIu64 " not stored for lack of space", totals->withdrawn);
+    if (totals->no_space)
+        fprintf(stderr, ", %" PRIu64 " not stored for lack of space", totals->no_space);
     if (pub->refused)
         fprintf(stderr, ", %" PRIu64 " line%s refused", pub->refused, pub->refused == 1 ? "" : "s");
     fprintf(stderr, "%s\n", pub->interrupted ? ", interrupted" : "");
 }
 
+/* "3 events from a.json:7 to a.json:9 were not stored" */
+static void tell_span(const struct pub *pub, const struct span *span, const char *fate_of_one,
+                      const char *fate_of_many)
+{
+    const char *first = name_of(pub, file_of(span->tag_first));
+    const char *last = name_of(pub, file_of(span->tag_last));
+    if (span->count == 1)
+        verb_say(pub_verb.name, "%s:%" PRIu64 " %s", first, line_of(span->tag_first), fate_of_one);
+    else if (span->count > 1)
+        verb_say(pub_verb.name, "%" PRIu64 " events from %s:%" PRIu64 " to %s:%" PRIu64 " %s",
+                 span->count, first, line_of(span->tag_first), last, line_of(span->tag_last),
+                 fate_of_many);
+}
+
 static int fail(const struct error *error)
 {
-    verb_say(pub_verb.name, "%s", error->text);
+    if (error->code == ERROR_NO_SPACE)
+        verb_say(pub_verb.name,
+                 "stopped: the log's disk is full: %s; make room, for example with "
+                 "'daybook retention --max-size SIZE', which deletes the oldest events",
+                 error->text);
+    else
+        verb_say(pub_verb.name, "%s", error->text);
     return error->code == ERROR_CLOSED    ? STATUS_UNREACHABLE
            : error->code == ERROR_DAMAGED ? STATUS_DAMAGE
                                           : STATUS_FAILURE;
@@ -194,12 +245,21 @@ static int publish(struct pub *pub)
         code = close_error.code;
         error = close_error;
     }
-    print_summary(pub, &totals, seconds);
+    /* Whether the daemon's answer came before the last line or after it makes no difference. */
+    if (code != ERROR_NO_SPACE && check_disk(pub, &close_error)) {
+        code = close_error.code;
+        error = close_error;
+    }
+    int status = STATUS_OK;
     if (code)
-        return fail(&error);
-    if (totals.unknown)
-        return STATUS_FAILURE;
-    return pub->refused || pub->interrupted ? STATUS_INCOMPLETE : STATUS_OK;
+        status = fail(&error);
+    else if (totals.unknown)
+        status = STATUS_FAILURE;
+    else if (pub->refused || pub->interrupted)
+        status = STATUS_INCOMPLETE;
+    tell_span(pub, &pub->no_space, "was not stored", "were not stored");
+    print_summary(pub, &totals, seconds);
+    return status;
 }
 
 /* Better no log at all than a new one without what the user wanted in it. */
@@ -269,7 +329,9 @@ int verb_pub(int argc, char **argv)
 {
     char *standard_input[] = {(char[]){"-"}, NULL};
     struct options options;
-    struct pub pub = {.to = {.verb = pub_verb.name, .refused = refused_by_daemon}};
+    struct pub pub = {.to = {.verb = pub_verb.name,
+                             .refused = refused_by_daemon,
+                             .no_space = note_no_space}};
     const char *value;
     int id;
     options_init(&options, &pub_verb, argc, argv);

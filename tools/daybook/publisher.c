@@ -13,7 +13,7 @@
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
 
-enum { INDEX_WAIT_MS = 2000 };
+enum { INDEX_WAIT_MS = 2000, TAGS_FIRST = 1024 };
 
 struct publisher {
     struct publisher_options options;
@@ -21,6 +21,9 @@ struct publisher {
     struct segment_log *log; /* the log itself */
     uint64_t number;         /* the producer's last, without a daemon */
     struct publisher_totals totals;
+    /* Without a daemon: the tags of the last events appended, which may not be durable yet. */
+    uint64_t *tags;
+    size_t tag_count, tag_capacity;
 };
 
 static enum error_code code_of(enum daybook_code code)
@@ -59,6 +62,24 @@ static void count_sequence(struct publisher_totals *totals, uint64_t sequence)
         totals->sequence_last = sequence;
 }
 
+static void tell_no_space(struct publisher *publisher, uint64_t tag, const char *reason)
+{
+    const struct publisher_options *options = &publisher->options;
+    publisher->totals.no_space++;
+    publisher->totals.disk_full = true;
+    if (options->no_space)
+        options->no_space(options->context, tag, reason);
+    else if (options->refused)
+        options->refused(options->context, tag, reason);
+}
+
+static void tell_unknown(struct publisher *publisher, uint64_t tag)
+{
+    publisher->totals.unknown++;
+    if (publisher->options.unknown)
+        publisher->options.unknown(publisher->options.context, tag);
+}
+
 static void take_result(void *context, const struct daybook_result *result)
 {
     struct publisher *publisher = context;
@@ -70,11 +91,14 @@ static void take_result(void *context, const struct daybook_result *result)
         count_sequence(totals, result->sequence);
         break;
     case DAYBOOK_UNKNOWN:
-        totals->unknown++;
+        tell_unknown(publisher, result->tag);
+        break;
+    case DAYBOOK_NO_SPACE:
+        totals->refused++;
+        tell_no_space(publisher, result->tag, result->reason);
         break;
     default:
         totals->refused++;
-        totals->disk_full |= result->code == DAYBOOK_NO_SPACE;
         if (publisher->options.refused)
             publisher->options.refused(publisher->options.context, result->tag, result->reason);
     }
@@ -218,11 +242,37 @@ static enum error_code number_event(const struct publisher *publisher, struct ev
     return OK;
 }
 
+/* Make room for one more tag; those of durable events are needed no more. */
+static enum error_code reserve_tag(struct publisher *publisher, struct error *error)
+{
+    if (publisher->tag_count < publisher->tag_capacity)
+        return OK;
+    uint64_t durable = segment_log_durable(publisher->log);
+    uint64_t last = publisher->totals.sequence_last;
+    size_t pending = last > durable ? (size_t)(last - durable) : 0;
+    if (pending < publisher->tag_count) {
+        memmove(publisher->tags, publisher->tags + publisher->tag_count - pending,
+                pending * sizeof *publisher->tags);
+        publisher->tag_count = pending;
+    }
+    if (publisher->tag_capacity > 0 && publisher->tag_count <= publisher->tag_capacity / 2)
+        return OK;
+    size_t capacity = publisher->tag_capacity ? 2 * publisher->tag_capacity : TAGS_FIRST;
+    uint64_t *tags = realloc(publisher->tags, capacity * sizeof *tags);
+    if (!tags)
+        return error_set(error, ERROR_MEMORY, "no memory to publish");
+    publisher->tags = tags;
+    publisher->tag_capacity = capacity;
+    return OK;
+}
+
 static enum error_code append_to_log(struct publisher *publisher, const struct event *event,
-                                     struct error *error)
+                                     uint64_t tag, struct error *error)
 {
     struct event numbered = *event;
     enum error_code code = number_event(publisher, &numbered, error);
+    if (!code)
+        code = reserve_tag(publisher, error);
     if (code)
         return code;
     enum segment_log_outcome outcome;
@@ -230,8 +280,11 @@ static enum error_code append_to_log(struct publisher *publisher, const struct e
     while ((code = segment_log_append(publisher->log, &numbered, &outcome, &sequence, error)) ==
            ERROR_BUSY)
         segment_log_wait_room(publisher->log);
+    publisher->totals.disk_full |= code == ERROR_NO_SPACE;
     if (code)
         return code;
+    if (outcome == LOG_APPENDED)
+        publisher->tags[publisher->tag_count++] = tag;
     publisher->number = numbered.number;
     publisher->totals.stored += outcome == LOG_APPENDED;
     publisher->totals.duplicates += outcome == LOG_DUPLICATE;
@@ -273,7 +326,7 @@ enum error_code publisher_send(struct publisher *publisher, const struct event *
                                struct error *error)
 {
     if (publisher->log)
-        return append_to_log(publisher, event, error);
+        return append_to_log(publisher, event, tag, error);
     return send_to_daemon(publisher, event, tag, error);
 }
 
@@ -288,14 +341,32 @@ enum error_code publisher_push(struct publisher *publisher, struct error *error)
     return code && code != DAYBOOK_TIMEOUT ? client_error(&failure, error) : OK;
 }
 
-enum error_code publisher_flush(struct publisher *publisher, struct error *error)
+/*
+ * On a full disk the daemon closes a connection with numbered events after each frame that it
+ * refuses. As long as that brings results there are more to be had.
+ */
+static enum error_code flush_to_daemon(struct publisher *publisher, struct error *error)
 {
     struct daybook_error failure;
-    if (publisher->log)
-        return segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
-    if (daybook_flush(publisher->daybook, &failure) != DAYBOOK_OK)
-        return client_error(&failure, error);
-    return OK;
+    struct daybook_counts before, after;
+    enum daybook_code code;
+    do {
+        daybook_count(publisher->daybook, &before);
+        code = daybook_flush(publisher->daybook, &failure);
+        daybook_count(publisher->daybook, &after);
+    } while (code == DAYBOOK_UNREACHABLE && publisher->totals.disk_full &&
+             after.unacknowledged < before.unacknowledged);
+    return code ? client_error(&failure, error) : OK;
+}
+
+enum error_code publisher_flush(struct publisher *publisher, struct error *error)
+{
+    if (!publisher->log)
+        return flush_to_daemon(publisher, error);
+    enum error_code code =
+        segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
+    publisher->totals.disk_full |= code == ERROR_NO_SPACE;
+    return code;
 }
 
 void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out)
@@ -304,25 +375,32 @@ void publisher_count(const struct publisher *publisher, struct publisher_totals 
 }
 
 /* What was appended and is not durable: withdrawn on a full disk, or unknown after a failure. */
-static void discount(struct publisher_totals *totals, uint64_t durable, bool failed)
+static void discount(struct publisher *publisher, uint64_t durable, bool failed, const char *reason)
 {
+    struct publisher_totals *totals = &publisher->totals;
     if (totals->sequence_last <= durable)
         return;
     uint64_t missing = totals->sequence_last - durable;
-    if (missing > totals->stored)
-        missing = totals->stored;
+    if (missing > publisher->tag_count)
+        missing = publisher->tag_count;
     totals->stored -= missing;
-    if (failed) {
-        totals->unknown += missing;
-        return;
+    const uint64_t *tags = publisher->tags + publisher->tag_count - missing;
+    for (uint64_t i = 0; i < missing; i++) {
+        if (failed)
+            tell_unknown(publisher, tags[i]);
+        else
+            tell_no_space(publisher, tags[i], reason);
     }
-    totals->withdrawn += missing;
-    totals->sequence_last = totals->stored > 0 ? durable : 0;
+    if (!failed)
+        totals->sequence_last = totals->stored > 0 ? durable : 0;
 }
 
 /* The log first: what could not be made durable does not count as stored. */
 static enum error_code close_log(struct publisher *publisher, struct error *error)
 {
+    struct error local;
+    if (!error)
+        error = &local;
     enum error_code code = publisher_flush(publisher, error);
     uint64_t durable = segment_log_durable(publisher->log);
     bool failed = segment_log_failure(publisher->log, NULL) != OK;
@@ -330,10 +408,9 @@ static enum error_code close_log(struct publisher *publisher, struct error *erro
     enum error_code closed = segment_log_close(publisher->log, &later);
     if (!code && closed) {
         code = closed;
-        if (error)
-            *error = later;
+        *error = later;
     }
-    discount(&publisher->totals, durable, failed);
+    discount(publisher, durable, failed, code ? error->text : "");
     index_freshen(publisher->options.verb, publisher->options.directory, NULL);
     return code;
 }
@@ -368,6 +445,7 @@ enum error_code publisher_close(struct publisher *publisher, struct publisher_to
     }
     if (totals_out)
         *totals_out = publisher->totals;
+    free(publisher->tags);
     free(publisher);
     return code;
 }

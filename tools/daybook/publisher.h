@@ -21,6 +21,13 @@ struct publisher_options {
     struct segment_log_options settings; /* without a daemon */
     /* The daemon refused the event with this tag. */
     void (*refused)(void *context, uint64_t tag, const char *reason);
+    /*
+     * It is not stored because the disk is full: one cause for many, so apart from the others. Comes
+     * without a daemon, too, at publisher_close. NULL: as `refused`.
+     */
+    void (*no_space)(void *context, uint64_t tag, const char *reason);
+    /* Nobody knows whether it is stored. May be NULL. */
+    void (*unknown)(void *context, uint64_t tag);
     void *context;
 };
 
@@ -46,12 +53,12 @@ enum error_code publisher_flush(struct publisher *publisher, struct error *error
 struct publisher_totals {
     uint64_t stored; /* acknowledged, as the ack level says */
     uint64_t duplicates;
-    uint64_t refused;
+    uint64_t refused;        /* by the daemon, for lack of space too */
     uint64_t unknown;        /* sent, and nobody knows */
     uint64_t sequence_first; /* of ours, 0 when not known */
     uint64_t sequence_last;
-    bool embedded;      /* without a daemon */
-    uint64_t withdrawn; /* without a daemon: taken, and given back because the disk is full */
+    bool embedded;     /* without a daemon */
+    uint64_t no_space; /* not stored because the disk is full */
     bool disk_full;
 };
 void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out);
