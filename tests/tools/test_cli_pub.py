@@ -413,5 +413,61 @@ def full_disk(directory):
     assert len(daybook("read", "-D", directory, "-n", "all").lines) == stored + 1000
 
 
+def lines_from(process, wanted):
+    """What it says until a line contains `wanted`."""
+    said = ""
+    while wanted not in said:
+        line = process.stderr.readline().decode()
+        assert line, said
+        said += line
+    return said
+
+
+@promise("a daemon that is lost: a line says that pub waits, one that it is back, and it goes on")
+def lost_and_back(directory):
+    with daemon(directory) as first:
+        publishing = start("pub", "-D", directory, "-t", "t", "--producer", "p",
+                           stdin=subprocess.PIPE)
+        publishing.stdin.write(b"{}\n")
+        publishing.stdin.flush()
+        while not daybook("read", "-D", directory, expect=None).lines:
+            time.sleep(0.01)
+        first.kill()
+        first.wait()
+        publishing.stdin.write(b"{}\n")
+        publishing.stdin.flush()
+        said = lines_from(publishing, "lost")
+        assert said == "daybook pub: connection to the daemon lost; trying for up to 30 s\n", said
+        with daemon(directory):
+            said = lines_from(publishing, "again")
+            assert said == "daybook pub: connected to the daemon again\n", said
+            _, rest = publishing.communicate(b"{}\n")
+            assert publishing.returncode == 0 and b"3 events stored" in rest, rest
+        first.returncode = 0  # killed, as was meant
+    assert len(daybook("read", "-D", directory).lines) == 3
+
+
+@promise("a daemon that stays away is waited for once, 30 s, and then pub ends with 3")
+def lost_for_good(directory):
+    with daemon(directory) as first:
+        publishing = start("pub", "-D", directory, "-t", "t", "--producer", "p",
+                           stdin=subprocess.PIPE)
+        publishing.stdin.write(b"{}\n" * 10)
+        publishing.stdin.flush()
+        while len(daybook("read", "-D", directory, expect=None).lines) < 10:
+            time.sleep(0.01)
+        first.kill()
+        first.wait()
+        began = time.monotonic()
+        publishing.stdin.write(b"{}\n" * 3000)
+        _, said = publishing.communicate(b"{}\n" * 3000)
+        took = time.monotonic() - began
+        first.returncode = 0  # killed, as was meant
+    assert publishing.returncode == UNREACHABLE, (publishing.returncode, said)
+    assert said.count(b"trying for up to 30 s") == 1, said
+    assert b"10 events stored durably" in said, said
+    assert 29 < took < 40, took
+
+
 if __name__ == "__main__":
     main()

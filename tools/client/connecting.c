@@ -6,7 +6,7 @@
 
 #define MS_NS INT64_C(1000000)
 
-enum { PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 1000 };
+enum { PAUSE_FIRST_MS = 10, PAUSE_LAST_MS = 1000, AT_ONCE_MS = 1000 };
 
 static int ms_until(int64_t deadline_ns)
 {
@@ -122,13 +122,30 @@ enum daybook_code handle_connect_once(struct daybook *daybook, int64_t deadline_
     return code;
 }
 
-/* Again and again, with a growing pause. What was not acknowledged will be sent again. */
+static void tell_connection(const struct daybook *daybook, bool connected)
+{
+    if (daybook->options.on_connection)
+        daybook->options.on_connection(daybook->options.context, connected);
+}
+
+/*
+ * Again and again, with a growing pause. What was not acknowledged will be sent again. The first
+ * attempt is a short one: who waits should hear of it soon, also when somebody listens and is mute.
+ */
 static enum daybook_code connect_again(struct daybook *daybook, int64_t deadline_ns,
                                        struct daybook_error *error)
 {
     int pause_ms = PAUSE_FIRST_MS;
+    bool told = false;
+    int64_t attempt_ns = clock_monotonic_ns() + AT_ONCE_MS * MS_NS;
+    if (attempt_ns > deadline_ns)
+        attempt_ns = deadline_ns;
     enum daybook_code code;
-    while ((code = handle_connect_once(daybook, deadline_ns, error)) == DAYBOOK_UNREACHABLE) {
+    while ((code = handle_connect_once(daybook, attempt_ns, error)) == DAYBOOK_UNREACHABLE) {
+        if (!told)
+            tell_connection(daybook, false);
+        told = true;
+        attempt_ns = deadline_ns;
         int left_ms = ms_until(deadline_ns);
         if (left_ms == 0)
             return code;
@@ -136,9 +153,12 @@ static enum daybook_code connect_again(struct daybook *daybook, int64_t deadline
         clock_sleep_until_ns(clock_monotonic_ns() + ms * MS_NS);
         pause_ms = 2 * pause_ms < PAUSE_LAST_MS ? 2 * pause_ms : PAUSE_LAST_MS;
     }
-    if (!code)
-        outbox_rewind(&daybook->outbox);
-    return code;
+    if (code)
+        return code;
+    outbox_rewind(&daybook->outbox);
+    if (told)
+        tell_connection(daybook, true);
+    return DAYBOOK_OK;
 }
 
 static bool give_up_unknown(struct daybook *daybook)

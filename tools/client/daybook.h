@@ -124,6 +124,12 @@ struct daybook_options {
      */
     void (*on_result)(void *context, const struct daybook_result *result);
     void *context;
+    /*
+     * Called with false when the connection is lost and could not be had again at once, so that a
+     * call may take up to retry_timeout_ms; with true when it is there again. May be NULL; the same
+     * context and rules as for on_result.
+     */
+    void (*on_connection)(void *context, bool connected);
 };
 
 struct daybook;

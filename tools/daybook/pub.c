@@ -1,6 +1,7 @@
 /*
  * tools/daybook/pub.c - `daybook pub`: JSON lines in, events into the log.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -42,11 +43,15 @@ static const struct options_verb pub_verb = {
         "time may be\nmissing.\n"
         "Uses the daemon when it answers, else opens the directory itself and leaves the index\n"
         "caught up. Bad lines are named on stderr, good ones are stored, and it exits 5 then.\n"
+        "When the daemon is lost, a line says so, it is waited for up to 30 s, and another line says\n"
+        "when it is back.\n"
         "The log's settings below count only without a daemon.",
     .flags = pub_flags,
     .example = "  daybook pub --topic-field pattern --time-field timestamp signals.jsonl\n"
                "  echo '{\"topic\":\"door\",\"payload\":{\"open\":true}}' | daybook pub\n",
 };
+
+static_assert(PUBLISHER_PATIENCE_S == 30, "the help and daybook(1) name the time");
 
 enum { TAG_LINE_BITS = 44 }; /* a tag is the file's index and the line's number */
 

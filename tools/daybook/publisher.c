@@ -24,6 +24,7 @@ struct publisher {
     /* Without a daemon: the tags of the last events appended, which may not be durable yet. */
     uint64_t *tags;
     size_t tag_count, tag_capacity;
+    struct error given_up; /* why nothing waits for the daemon any more; code OK: it does */
 };
 
 static enum error_code code_of(enum daybook_code code)
@@ -50,6 +51,34 @@ static enum error_code code_of(enum daybook_code code)
 static enum error_code client_error(const struct daybook_error *from, struct error *error)
 {
     return error_set(error, code_of(from->code), "%s", from->text);
+}
+
+/* What the connection failed with. Who has waited in vain does not begin again. */
+static enum error_code lose(struct publisher *publisher, const struct daybook_error *from,
+                            struct error *error)
+{
+    struct error local;
+    enum error_code code = client_error(from, error ? error : &local);
+    if (from->code == DAYBOOK_UNREACHABLE || from->code == DAYBOOK_TIMEOUT)
+        publisher->given_up = error ? *error : local;
+    return code;
+}
+
+static enum error_code check_given_up(const struct publisher *publisher, struct error *error)
+{
+    if (publisher->given_up.code && error)
+        *error = publisher->given_up;
+    return publisher->given_up.code;
+}
+
+static void tell_connection(void *context, bool connected)
+{
+    const struct publisher *publisher = context;
+    if (connected)
+        verb_say(publisher->options.verb, "connected to the daemon again");
+    else
+        verb_say(publisher->options.verb, "connection to the daemon lost; trying for up to %d s",
+                 PUBLISHER_PATIENCE_S);
 }
 
 static void count_sequence(struct publisher_totals *totals, uint64_t sequence)
@@ -112,7 +141,9 @@ static enum daybook_code connect_to_daemon(struct publisher *publisher, struct d
         .producer = publisher->options.producer,
         .client = "daybook/" DAYBOOK_VERSION,
         .ack = publisher->options.ack,
+        .retry_timeout_ms = PUBLISHER_PATIENCE_S * 1000,
         .on_result = take_result,
+        .on_connection = tell_connection,
         .context = publisher,
     };
     return daybook_connect(&options, &publisher->daybook, error);
@@ -165,9 +196,10 @@ static enum error_code send_to_daemon(struct publisher *publisher, const struct 
         .tag = tag,
     };
     struct daybook_error failure;
-    if (daybook_send(publisher->daybook, &outgoing, &failure) != DAYBOOK_OK)
-        return client_error(&failure, error);
-    return OK;
+    enum error_code code = check_given_up(publisher, error);
+    if (!code && daybook_send(publisher->daybook, &outgoing, &failure) != DAYBOOK_OK)
+        code = lose(publisher, &failure, error);
+    return code;
 }
 
 static void tell_recovery(const char *verb, const struct segment_recovery_report *report)
@@ -337,8 +369,11 @@ enum error_code publisher_push(struct publisher *publisher, struct error *error)
         segment_log_kick(publisher->log);
         return OK;
     }
+    enum error_code given_up = check_given_up(publisher, error);
+    if (given_up)
+        return given_up;
     enum daybook_code code = daybook_poll(publisher->daybook, 0, &failure);
-    return code && code != DAYBOOK_TIMEOUT ? client_error(&failure, error) : OK;
+    return code && code != DAYBOOK_TIMEOUT ? lose(publisher, &failure, error) : OK;
 }
 
 /*
@@ -350,13 +385,16 @@ static enum error_code flush_to_daemon(struct publisher *publisher, struct error
     struct daybook_error failure;
     struct daybook_counts before, after;
     enum daybook_code code;
+    enum error_code given_up = check_given_up(publisher, error);
+    if (given_up)
+        return given_up;
     do {
         daybook_count(publisher->daybook, &before);
         code = daybook_flush(publisher->daybook, &failure);
         daybook_count(publisher->daybook, &after);
     } while (code == DAYBOOK_UNREACHABLE && publisher->totals.disk_full &&
              after.unacknowledged < before.unacknowledged);
-    return code ? client_error(&failure, error) : OK;
+    return code ? lose(publisher, &failure, error) : OK;
 }
 
 enum error_code publisher_flush(struct publisher *publisher, struct error *error)

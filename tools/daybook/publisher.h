@@ -2,13 +2,18 @@
  * tools/daybook/publisher.h - where published events go: to the daemon when it answers, else into
  * the directory itself, under the writer's lock.
  *
- * Both pipeline: publisher_send does not wait for the disk, publisher_finish does.
+ * Both pipeline: publisher_send does not wait for the disk, publisher_flush does.
+ *
+ * When the daemon is lost, stderr says so, and that it is back. Once it has not come back in
+ * PUBLISHER_PATIENCE_S the publisher has given up, and nothing waits for it again.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOK_PUBLISHER_H
 #define DAYBOOK_TOOLS_DAYBOOK_PUBLISHER_H
 
 #include "segment/log.h"
 #include "tools/client/daybook.h"
+
+enum { PUBLISHER_PATIENCE_S = 30 };
 
 struct publisher_options {
     const char *verb;      /* named in messages */
@@ -22,8 +27,8 @@ struct publisher_options {
     /* The daemon refused the event with this tag. */
     void (*refused)(void *context, uint64_t tag, const char *reason);
     /*
-     * It is not stored because the disk is full: one cause for many, so apart from the others. Comes
-     * without a daemon, too, at publisher_close. NULL: as `refused`.
+     * It is not stored because the disk is full: one cause for many, so apart from the others.
+     * Without a daemon this comes at publisher_close. NULL: as `refused`.
      */
     void (*no_space)(void *context, uint64_t tag, const char *reason);
     /* Nobody knows whether it is stored. May be NULL. */
