@@ -363,7 +363,7 @@ def large_lines(count):
 def check_full_disk(name, done):
     """One cause is told once. How many lines it says are stored before the first that is not."""
     assert done.returncode == FAILURE, done
-    assert done.stderr.count("\n") <= 4, done.stderr
+    assert done.stderr.count("\n") == 4, done.stderr
     assert len(re.findall("^daybook pub: stopped: the log's disk is full: .*no room for a new segment"
                           ".*daybook retention --max-size", done.stderr, re.M)) == 1, done.stderr
     spans = re.search(rf"([\d]+) events from {name}:(\d+) to {name}:(\d+) were not stored$",
@@ -372,6 +372,9 @@ def check_full_disk(name, done):
     count, first, last = (int(text) for text in spans.groups())
     assert count == last - first + 1, done.stderr
     assert f", {count} not stored for lack of space" in done.stderr, done.stderr
+    rest = re.search(rf"^daybook pub: {name}:(\d+) and everything behind it was not sent$",
+                     done.stderr, re.M)
+    assert rest and int(rest[1]) == last + 1, done.stderr
     return first - 1
 
 
@@ -396,6 +399,7 @@ def full_disk_of_the_daemon(directory):
                 result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=FAILURE)
                 assert "pub: stopped: the log's disk is full: there is no room" in result.err
                 assert "<stdin>:1 was not stored\n" in result.err, result.err
+                assert "not sent" not in result.err, result.err
                 assert "0 events stored" in result.err and "refused" not in result.err, result.err
             result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n#\n", expect=FAILURE)
             assert result.err.count("stopped: ") == 1, result.err
@@ -421,6 +425,32 @@ def lines_from(process, wanted):
         assert line, said
         said += line
     return said
+
+
+@promise("an interrupted pub names the first line that it did not send, in a file to come as well")
+def interrupted(directory):
+    path = write(directory, "behind.jsonl", "{}\n")
+    publishing = start("pub", "-D", f"{directory}/log", "-t", "t", "-", path, stdin=subprocess.PIPE)
+    publishing.stdin.write(b"{}\n{}\n")
+    publishing.stdin.flush()
+    while len(daybook("read", "-D", f"{directory}/log", expect=None).lines) < 2:
+        time.sleep(0.01)
+    publishing.send_signal(signal.SIGINT)
+    said = publishing.stderr.read()
+    assert publishing.wait() == INCOMPLETE, said
+    assert b"pub: <stdin>:3 and everything behind it was not sent\n2 events" in said, said
+
+    data = f"{directory}/full"
+    os.mkdir(data)
+    with daemon(data, **FULL_DISK):
+        daybook("pub", "-D", data, stdin=large_lines(2000), expect=FAILURE)
+        one = write(directory, "one.jsonl", "{}\n")
+        result = daybook("pub", "-D", data, "-t", "t", one, expect=FAILURE)
+        assert "not sent" not in result.err, result.err
+        with open(one, "ab") as file:
+            file.write(b"{}\n" * 200000)
+        result = daybook("pub", "-D", data, "-t", "t", one, path, expect=FAILURE)
+        assert f"{one}:" in result.err and "behind it was not sent" in result.err, result.err
 
 
 @promise("a daemon that is lost: a line says that pub waits, one that it is back, and it goes on")
@@ -466,6 +496,11 @@ def lost_for_good(directory):
     assert publishing.returncode == UNREACHABLE, (publishing.returncode, said)
     assert said.count(b"trying for up to 30 s") == 1, said
     assert b"10 events stored durably" in said, said
+    # Not one of the lines is left out.
+    rest = int(re.search(rb"<stdin>:(\d+) and everything behind it was not sent", said)[1])
+    span = (f"{rest - 11} events from <stdin>:11 to <stdin>:{rest - 1} may" if rest > 12 else
+            "<stdin>:11 may")
+    assert f"pub: {span} be stored or not\n".encode() in said, said
     assert 29 < took < 40, took
 
 

@@ -1,6 +1,7 @@
 #include "tools/daybook/lines.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,25 @@ static enum error_code read_more(struct lines *lines, struct error *error)
     lines->text.size += (size_t)got;
     lines->ended = got == 0;
     return OK;
+}
+
+uint64_t lines_given(const struct lines *lines)
+{
+    return lines->number;
+}
+
+static bool can_read_now(const struct lines *lines)
+{
+    struct pollfd wanted = {.fd = lines->fd, .events = POLLIN};
+    return poll(&wanted, 1, 0) > 0;
+}
+
+bool lines_ended(struct lines *lines)
+{
+    while (!lines->ended && lines->start == lines->text.size && !lines->skipping)
+        if (!can_read_now(lines) || read_more(lines, NULL))
+            return false;
+    return lines->ended && lines->start == lines->text.size && !lines->skipping;
 }
 
 /* Give the text from start to `end`, which is `newline_bytes` before the next line's start. */

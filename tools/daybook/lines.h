@@ -27,6 +27,13 @@ enum error_code lines_open(const char *path, struct lines **lines_out, struct er
 enum error_code lines_next(struct lines *lines, struct line *line_out, struct error *error);
 /* Is the next line here already? If not, lines_next may wait for somebody to write it. */
 bool lines_ready(const struct lines *lines);
+/* The number of the last line that was given; 0: none. */
+uint64_t lines_given(const struct lines *lines);
+/*
+ * Have all lines been given? Reads on when that does not mean waiting for somebody to write; where
+ * it would, and after an error, the answer is no.
+ */
+bool lines_ended(struct lines *lines);
 /* Accepts NULL. */
 void lines_close(struct lines *lines);
 

@@ -43,8 +43,8 @@ static const struct options_verb pub_verb = {
         "time may be\nmissing.\n"
         "Uses the daemon when it answers, else opens the directory itself and leaves the index\n"
         "caught up. Bad lines are named on stderr, good ones are stored, and it exits 5 then.\n"
-        "When the daemon is lost, a line says so, it is waited for up to 30 s, and another line says\n"
-        "when it is back.\n"
+        "When the daemon is lost, a line says so, it is waited for up to 30 s, and a second line\n"
+        "says that it is back.\n"
         "The log's settings below count only without a daemon.",
     .flags = pub_flags,
     .example = "  daybook pub --topic-field pattern --time-field timestamp signals.jsonl\n"
@@ -70,7 +70,8 @@ struct pub {
     struct shape *shape;
     struct publisher *publisher;
     uint64_t refused;
-    struct span no_space;
+    struct span no_space, unknown;
+    uint64_t rest; /* the tag of the first line that was not sent; its line is 0: all were */
     struct error full; /* why there is no room; code OK: there is */
     bool interrupted;
 };
@@ -117,6 +118,17 @@ static void note_no_space(void *context, uint64_t tag, const char *reason)
         error_set(&pub->full, ERROR_NO_SPACE, "%s", reason);
 }
 
+static void note_unknown(void *context, uint64_t tag)
+{
+    struct pub *pub = context;
+    add_to_span(&pub->unknown, tag);
+}
+
+static uint64_t tag_of(uint64_t file, uint64_t line)
+{
+    return file << TAG_LINE_BITS | line;
+}
+
 /* Only what ends publishing is an error here; a bad line is named and passed over. */
 static enum error_code publish_line(struct pub *pub, uint64_t file, const struct line *line,
                                     struct error *error)
@@ -131,7 +143,7 @@ static enum error_code publish_line(struct pub *pub, uint64_t file, const struct
     else
         code = shape_event(pub->shape, line->text, line->bytes, &event, error);
     if (!code)
-        code = publisher_send(pub->publisher, &event, file << TAG_LINE_BITS | line->number, error);
+        code = publisher_send(pub->publisher, &event, tag_of(file, line->number), error);
     if (code != ERROR_INVALID)
         return code;
     refuse_line(pub, file, line->number, error->text);
@@ -146,9 +158,20 @@ static enum error_code check_disk(const struct pub *pub, struct error *error)
     return pub->full.code;
 }
 
+/* Publishing stops here. `line` is the first one of the file that was not sent, if there is one. */
+static void note_rest(struct pub *pub, uint64_t file, uint64_t line, struct lines *lines)
+{
+    bool given = lines && line <= lines_given(lines);
+    if (given || !lines || !lines_ended(lines))
+        pub->rest = tag_of(file, line);
+    else if (file + 1 < pub->file_count)
+        pub->rest = tag_of(file + 1, 1);
+}
+
 static enum error_code publish_file(struct pub *pub, uint64_t file, struct error *error)
 {
     struct lines *lines = NULL;
+    uint64_t unsent = 1; /* the first line that was not sent */
     enum error_code code = lines_open(pub->files[file], &lines, error);
     while (!code && !interrupt_seen()) {
         struct line line;
@@ -158,9 +181,13 @@ static enum error_code publish_file(struct pub *pub, uint64_t file, struct error
             code = lines_next(lines, &line, error);
         if (!code)
             code = publish_line(pub, file, &line, error);
-        if (!code)
+        if (!code) {
+            unsent = line.number + 1;
             code = check_disk(pub, error);
+        }
     }
+    if (code != ERROR_END || interrupt_seen())
+        note_rest(pub, file, unsent, lines);
     lines_close(lines);
     return code == ERROR_END ? OK : code;
 }
@@ -168,7 +195,7 @@ static enum error_code publish_file(struct pub *pub, uint64_t file, struct error
 static enum error_code publish_files(struct pub *pub, struct error *error)
 {
     enum error_code code = OK;
-    for (uint64_t file = 0; !code && file < pub->file_count; file++)
+    for (uint64_t file = 0; !code && !interrupt_seen() && file < pub->file_count; file++)
         code = publish_file(pub, file, error);
     pub->interrupted = interrupt_seen();
     return code;
@@ -218,6 +245,16 @@ static void tell_span(const struct pub *pub, const struct span *span, const char
                  fate_of_many);
 }
 
+/* Of each line there is to know what became of it, so that one can go on behind. */
+static void tell_lines(const struct pub *pub)
+{
+    tell_span(pub, &pub->no_space, "was not stored", "were not stored");
+    tell_span(pub, &pub->unknown, "may be stored or not", "may be stored or not");
+    if (line_of(pub->rest) > 0)
+        verb_say(pub_verb.name, "%s:%" PRIu64 " and everything behind it was not sent",
+                 name_of(pub, file_of(pub->rest)), line_of(pub->rest));
+}
+
 static int fail(const struct error *error)
 {
     if (error->code == ERROR_NO_SPACE)
@@ -262,7 +299,7 @@ static int publish(struct pub *pub)
         status = STATUS_FAILURE;
     else if (pub->refused || pub->interrupted)
         status = STATUS_INCOMPLETE;
-    tell_span(pub, &pub->no_space, "was not stored", "were not stored");
+    tell_lines(pub);
     print_summary(pub, &totals, seconds);
     return status;
 }
@@ -336,7 +373,8 @@ int verb_pub(int argc, char **argv)
     struct options options;
     struct pub pub = {.to = {.verb = pub_verb.name,
                              .refused = refused_by_daemon,
-                             .no_space = note_no_space}};
+                             .no_space = note_no_space,
+                             .unknown = note_unknown}};
     const char *value;
     int id;
     options_init(&options, &pub_verb, argc, argv);
