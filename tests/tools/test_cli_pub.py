@@ -295,6 +295,15 @@ def turned_away(directory):
     assert "too many connections" in result.err and result.err.count("\n") == 1, result.err
 
 
+@promise("a producer's name does not make a second run a repetition, and the help says so")
+def second_run(directory):
+    for _ in range(2):
+        daybook("pub", "-D", directory, "-t", "t", "--producer", "p", stdin="{}\n{}\n")
+    assert len(daybook("read", "-D", directory).lines) == 4
+    text = " ".join(daybook("pub", "--help").text.split())
+    assert "within a run, but again in a new run" in text and "on retry" not in text, text
+
+
 @promise("a producer's numbers end: beyond the last one a line is refused, not passed off as stored")
 def last_number(directory):
     highest = 2**64 - 2

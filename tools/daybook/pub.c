@@ -26,7 +26,8 @@ static const struct options_flag pub_flags[] = {
     {FLAG_TOPIC_FIELD, "topic-field", "FIELD", "lines are bare objects, this field is the topic"},
     {FLAG_TIME_FIELD, "time-field", "FIELD",
      "this field is the time: ISO text (else UTC), or s, ms, us, ns"},
-    {FLAG_PRODUCER, "producer", "NAME", "number the events under this name: exactly once on retry"},
+    {FLAG_PRODUCER, "producer", "NAME",
+     "number the events: each once over reconnects within a run, but again in a new run"},
     {FLAG_ACK, "ack", "LEVEL", "durable (default), written or none; through the daemon"},
     OPTIONS_DIRECTORY_FLAG,
     {'s', "socket", "SOCKET", "publish to the daemon at this socket, and nowhere else"},
@@ -45,6 +46,8 @@ static const struct options_verb pub_verb = {
         "caught up. Bad lines are named on stderr, good ones are stored, and it exits 5 then.\n"
         "When the daemon is lost, a line says so, it is waited for up to 30 s, and a second line\n"
         "says that it is back.\n"
+        "A new run publishes its lines anew, with --producer too: to go on after an interruption,\n"
+        "begin at the line that pub has named.\n"
         "The log's settings below count only without a daemon.",
     .flags = pub_flags,
     .example = "  daybook pub --topic-field pattern --time-field timestamp signals.jsonl\n"
