@@ -222,6 +222,17 @@ static void publish(int fd, uint64_t id, uint64_t number, bool large)
     buffer_release(&frame);
 }
 
+/* An array of as many values as are looked through on the network thread, and one more. */
+static void publish_heavy(int fd, uint64_t id, uint64_t number)
+{
+    static uint8_t payload[3 + EXAMINER_VALUES + 1] = {0xdc, (EXAMINER_VALUES + 1) >> 8,
+                                                       (EXAMINER_VALUES + 1) & 255};
+    struct buffer frame = {0};
+    add_event(&frame, id, number, payload, sizeof payload);
+    send_bytes(fd, frame.data, frame.size);
+    buffer_release(&frame);
+}
+
 static void ping(int fd)
 {
     struct buffer frame = {0};
@@ -284,11 +295,15 @@ static void make_room(void)
 
 /* ---- Withdrawals ---- */
 
-/*
- * p's first event waits for the disk; p does not read any more, which is noticed; its second event
- * has not been taken yet.
- */
-static struct client leave_one_waiting_and_one_behind(void)
+static void await_examiner(void)
+{
+    struct pollfd done = {.fd = examiner_fd(server->examiner), .events = POLLIN};
+    cr_assert_eq(poll(&done, 1, 20000), 1);
+    server_take_result(server);
+}
+
+/* p's first event waits for the disk; p does not read any more, and that was noticed. */
+static struct client leave_one_waiting(void)
 {
     struct client p = connect_client();
     say_hello(p.fd, "p");
@@ -299,14 +314,14 @@ static struct client leave_one_waiting_and_one_behind(void)
     cr_assert(serve(&p));
     cr_assert(p.connection->deaf);
     cr_assert_eq(p.connection->events, 1);
-    publish(p.fd, 2, 2, false);
     return p;
 }
 
 Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
 {
     occupy_committer(true);
-    struct client p = leave_one_waiting_and_one_behind();
+    struct client p = leave_one_waiting();
+    publish(p.fd, 2, 2, false);
     withdraw_the_rest();
 
     server_take_news(server);
@@ -314,6 +329,23 @@ Test(server, stores_nothing_behind_a_withdrawn_event_of_a_producer_that_is_gone)
     serve(&p);
     cr_assert_eq(segment_log_appended(log), 1);
     cr_assert_eq(segment_log_producer_number(log, "p", 1), 0, "or its retry would be a duplicate");
+}
+
+Test(server, stores_nothing_that_was_being_examined_behind_a_withdrawn_event)
+{
+    occupy_committer(true);
+    struct client p = leave_one_waiting();
+    publish_heavy(p.fd, 2, 2);
+    cr_assert(serve(&p));
+    cr_assert_eq(p.connection->away, AWAY_RUNNING);
+    withdraw_the_rest();
+
+    server_take_news(server);
+    make_room();
+    await_examiner();
+    serve(&p);
+    cr_assert_eq(segment_log_appended(log), 1);
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 0);
 }
 
 static void send_line(int fd, uint64_t number, size_t text_bytes)
@@ -328,13 +360,6 @@ static void send_line(int fd, uint64_t number, size_t text_bytes)
     buffer_printf(&line, NULL, "\"}\n");
     send_bytes(fd, line.data, line.size);
     buffer_release(&line);
-}
-
-static void await_examiner(void)
-{
-    struct pollfd done = {.fd = examiner_fd(server->examiner), .events = POLLIN};
-    cr_assert_eq(poll(&done, 1, 20000), 1);
-    server_take_result(server);
 }
 
 Test(server, stores_no_line_behind_a_withdrawn_one_of_a_client_that_is_gone)
@@ -508,17 +533,6 @@ Test(server, adds_nothing_to_answers_that_wait_while_their_memory_is_used_up)
     free_memory();
 }
 
-/* An array of as many values as are looked through on the network thread, and one more. */
-static void publish_heavy(int fd, uint64_t id)
-{
-    static uint8_t payload[3 + EXAMINER_VALUES + 1] = {0xdc, (EXAMINER_VALUES + 1) >> 8,
-                                                       (EXAMINER_VALUES + 1) & 255};
-    struct buffer frame = {0};
-    add_event(&frame, id, 0, payload, sizeof payload);
-    send_bytes(fd, frame.data, frame.size);
-    buffer_release(&frame);
-}
-
 /* The examiner does nothing else before its result has been used. */
 Test(server, takes_what_was_examined_whatever_answers_wait)
 {
@@ -526,7 +540,7 @@ Test(server, takes_what_was_examined_whatever_answers_wait)
     struct client client = connect_client();
     say_hello(client.fd, NULL);
     publish(client.fd, 1, 0, false);
-    publish_heavy(client.fd, 2);
+    publish_heavy(client.fd, 2, 0);
     publish(client.fd, 3, 0, false);
     cr_assert(serve(&client));
     cr_assert_eq(client.connection->away, AWAY_RUNNING);
