@@ -10,6 +10,7 @@
  *   - a connection comes to its end, and gives all its memory back.
  */
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,12 @@ static void send_all(struct client *client, const uint8_t *plan, const uint8_t *
     assert(client->checked == client->answers.size);
 }
 
+/* Who begins with text is answered in lines, whatever comes. */
+static bool is_text(uint8_t byte)
+{
+    return byte < 0x80 && (isprint(byte) || isspace(byte));
+}
+
 /* Somebody else is there already, who said hello as producer "q". */
 static void open_neighbour(struct client *neighbour)
 {
@@ -225,7 +232,7 @@ static void run(const uint8_t *data, size_t size, const struct session_log *log,
 {
     struct client client, neighbour;
     const uint8_t *stream = data + PLAN_BYTES;
-    client = (struct client){.framed = size == PLAN_BYTES || stream[0] != '{'};
+    client = (struct client){.framed = size == PLAN_BYTES || !is_text(stream[0])};
     /* Whoever asked for "written" or "none" is told sooner; which it is only the hello says. */
     client.eager = memmem(data, size, "written", 7) || memmem(data, size, "none", 4);
     session_server_reset(log);
