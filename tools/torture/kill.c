@@ -26,6 +26,7 @@ enum {
     ACKED,      /* … numbers of a producer up to this are durable */
     REPEATED,   /* … the last of them, sent again, was a duplicate, and is durable */
     BROKEN,     /* … what it saw must not be */
+    UNABLE,     /* … the machine would not let it go on; the number is the error's code */
 };
 
 /* From child to parent; smaller than PIPE_BUF, so never torn. */
@@ -95,9 +96,12 @@ static void tell(int fd, uint32_t kind, unsigned producer, uint64_t number, cons
         _exit(1); /* the parent has gone */
 }
 
+/* What is wrong with the machine is not the log's fault. */
 static void tell_broken(int fd, const struct error *error)
 {
-    tell(fd, BROKEN, 0, 0, error->text);
+    bool unable = error->code == ERROR_NO_SPACE || error->code == ERROR_MEMORY;
+
+    tell(fd, unable ? UNABLE : BROKEN, 0, (uint64_t)error->code, error->text);
     _exit(1);
 }
 
@@ -113,8 +117,6 @@ static bool append(struct segment_log *log, int fd, unsigned producer, uint64_t 
 
     make_event(producer, number, name, payload, &event);
     enum error_code code = segment_log_append(log, &event, &outcome, sequence_out, &error);
-    if (code == ERROR_NO_SPACE)
-        _exit(2);
     if (code)
         tell_broken(fd, &error);
     return outcome == LOG_DUPLICATE;
@@ -256,12 +258,16 @@ static void listen_once(struct torture_kill *kill, struct life *life, int64_t de
 
 static enum error_code describe_end(const struct life *life, int status, struct error *error)
 {
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-        return OK;
+    /* Before the signal: what it told counts, also when it was killed before it could end. */
     if (life->last.kind == BROKEN)
         return error_set(error, ERROR_DAMAGED, "the writer: %s", life->last.text);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-        return error_set(error, ERROR_NO_SPACE, "the disk is full: name another directory");
+    if (life->last.kind == UNABLE && life->last.number == ERROR_NO_SPACE)
+        return error_set(error, ERROR_NO_SPACE, "the disk is full: name another directory (%s)",
+                         life->last.text);
+    if (life->last.kind == UNABLE)
+        return error_set(error, ERROR_MEMORY, "the writer: %s", life->last.text);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+        return OK;
     if (WIFSIGNALED(status))
         return error_set(error, ERROR_DAMAGED, "the writer died of signal %d by itself",
                          WTERMSIG(status));
