@@ -23,6 +23,7 @@ def _(directory):
         assert re.search(rf"^  {campaign} +{what}", out, re.M), (campaign, out)
     assert "survived: nothing that was promised was broken" in out, out
     assert "seed 7" in out, out
+    assert "but for 0 " not in out and "; no false event was read" in out, out
     assert not os.listdir(directory), os.listdir(directory)
 
 

@@ -159,10 +159,13 @@ static enum error_code corruption_verb_tell(const void *context, struct buffer *
 
     units_format_count(state->cases, cases);
     units_format_count(state->undecidable, undecidable);
-    return buffer_printf(out, error,
-                         "%s logs damaged in 17 ways: every damage was told, but for %s that look "
-                         "like the torn end of an unfinished write; no false event was read",
-                         cases, undecidable);
+    enum error_code code =
+        buffer_printf(out, error, "%s logs damaged in 17 ways: every damage was told", cases);
+    if (!code && state->undecidable > 0)
+        code = buffer_printf(
+            out, error, ", but for %s that look like the torn end of an unfinished write",
+            undecidable);
+    return code ? code : buffer_printf(out, error, "; no false event was read");
 }
 
 static void corruption_verb_close(void *context)
