@@ -2,6 +2,7 @@
 """daybook verify --repair: the way from a damaged log to one that can be written again."""
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -197,6 +198,24 @@ def told_once(directory):
     err = daybook("sql", "-D", directory, query, expect=DAMAGE).err.splitlines()
     assert len(err) == len(set(err)), "\n".join(err)
     assert len([line for line in err if "byte" in line]) == 2, "\n".join(err)
+
+
+@promise("reading backwards tells every loss, and none below what it gives")
+def losses_backwards(directory):
+    fill(directory, segments=80)
+    for name in segment_files(directory)[1:-2:2]:
+        flip(directory, name, 20000)
+    daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
+
+    def losses(*flags):
+        """The sequences. A long gap may come in pieces."""
+        found = re.findall(r"(\d+)(?:-| to )(\d+)", read(directory, None, *flags).err)
+        return sorted(n for first, last in found for n in range(int(first), int(last) + 1))
+
+    there = losses()
+    assert len(there) >= 3000 and len(set(there)) == len(there), len(there)
+    assert losses("-r") == there, (len(losses("-r")), len(there))
+    assert losses("-r", "-n", "5") == [], losses("-r", "-n", "5")
 
 
 @promise("what has no byte left needs --accept-loss; a file that is found again needs nothing")

@@ -7,7 +7,7 @@
 #include "segment/reader.h"
 
 /* The first window is small, because most people ask for a few last events; then they double. */
-enum { WINDOW_FIRST = 512, WINDOW_MAX = 64 << 10, LOSSES_MAX = 16 };
+enum { WINDOW_FIRST = 512, WINDOW_MAX = 64 << 10, LOSSES_FIRST = 16 };
 
 /* Where an events block stands. */
 struct place {
@@ -30,8 +30,10 @@ struct backward {
     size_t place_capacity;
     struct event *events; /* of the open block, FORMAT_BLOCK_EVENTS_MAX; popped from the end */
     size_t event_count;
-    struct segment_format_gap losses[LOSSES_MAX]; /* met while listing; popped from the end */
+    struct segment_format_gap *losses; /* met while listing; popped from the end */
     size_t loss_count;
+    size_t loss_capacity;
+    uint64_t passed; /* all from this sequence on have been passed */
 };
 
 enum error_code backward_open(const char *path, const struct backward_range *range,
@@ -49,6 +51,7 @@ enum error_code backward_open(const char *path, const struct backward_range *ran
         .window_size = WINDOW_FIRST,
         .sequence_high = range->sequence_last,
         .events = events,
+        .passed = UINT64_MAX,
     };
     enum error_code code = segment_reader_open(path, &backward->reader, error);
     if (code) {
@@ -66,6 +69,7 @@ void backward_close(struct backward *backward)
         return;
     segment_reader_close(backward->reader);
     free(backward->places);
+    free(backward->losses);
     free(backward->events);
     free(backward);
 }
@@ -97,8 +101,10 @@ static enum error_code start_window(struct backward *backward, struct error *err
 {
     uint64_t low = lowest_wanted(backward);
     uint64_t high = backward->sequence_high;
-    if (high < low || high == 0)
+    if (high < low || high == 0) {
+        backward->passed = 0;
         return ERROR_END;
+    }
     uint64_t first = low;
     if (high - low >= backward->window_size)
         first = high - backward->window_size + 1;
@@ -125,24 +131,51 @@ static enum error_code list_block(struct backward *backward,
     return add_place(backward, &place, error);
 }
 
+static enum error_code add_loss(struct backward *backward, const struct segment_format_gap *loss,
+                                struct error *error)
+{
+    if (backward->loss_count == backward->loss_capacity) {
+        size_t capacity = backward->loss_capacity ? 2 * backward->loss_capacity : LOSSES_FIRST;
+        struct segment_format_gap *losses =
+            realloc(backward->losses, capacity * sizeof *losses);
+        if (!losses)
+            return error_set(error, ERROR_MEMORY, "no memory for reading backwards");
+        backward->losses = losses;
+        backward->loss_capacity = capacity;
+    }
+    backward->losses[backward->loss_count++] = *loss;
+    return OK;
+}
+
 /* The reader forgets them when it is sent elsewhere. What lies behind the window was told before.
  */
-static void collect_losses(struct backward *backward)
+static enum error_code collect_losses(struct backward *backward, struct error *error)
 {
+    enum error_code code = OK;
     struct segment_format_gap gap;
-    while (segment_reader_loss(backward->reader, &gap)) {
+    while (!code && segment_reader_loss(backward->reader, &gap)) {
         if (gap.sequence_last > backward->window_last)
             gap.sequence_last = backward->window_last;
-        if (gap.sequence_first <= gap.sequence_last && backward->loss_count < LOSSES_MAX)
-            backward->losses[backward->loss_count++] = gap;
+        if (gap.sequence_first <= gap.sequence_last)
+            code = add_loss(backward, &gap, error);
     }
+    return code;
 }
 
 bool backward_loss(struct backward *backward, struct segment_format_gap *gap_out)
 {
-    if (backward->loss_count == 0)
+    /* The highest one that lies above the last event given; others have not been passed yet. */
+    struct segment_format_gap *found = NULL;
+    for (size_t i = 0; i < backward->loss_count; i++) {
+        struct segment_format_gap *loss = &backward->losses[i];
+        if (loss->sequence_first >= backward->passed &&
+            (!found || loss->sequence_first > found->sequence_first))
+            found = loss;
+    }
+    if (!found)
         return false;
-    *gap_out = backward->losses[--backward->loss_count];
+    *gap_out = *found;
+    *found = backward->losses[--backward->loss_count];
     return true;
 }
 
@@ -152,7 +185,8 @@ static enum error_code list_window(struct backward *backward, struct error *erro
     for (;;) {
         struct segment_reader_block block;
         enum error_code code = segment_reader_next_block(backward->reader, &block, error);
-        collect_losses(backward);
+        if (collect_losses(backward, error))
+            return ERROR_MEMORY;
         if (code == ERROR_END)
             break;
         if (code)
@@ -207,6 +241,7 @@ static bool pop_event(struct backward *backward, struct event *event_out)
         if (event->sequence <= backward->window_last &&
             event->sequence >= backward->range.sequence_first) {
             *event_out = *event;
+            backward->passed = event->sequence;
             return true;
         }
     }
