@@ -203,9 +203,9 @@ static enum error_code unlink_before(struct run *run, size_t keep, struct error 
 static enum error_code store_bound(const struct run *run, struct error *error)
 {
     enum error_code code = segment_bound_store(run->log_fd, run->totals.bound, error);
-    struct error why = *error;
-    if (code != ERROR_NO_SPACE)
+    if (code != ERROR_NO_SPACE || !error)
         return code;
+    struct error why = *error;
     return error_set(error, code,
                      "%s: deleting needs a little room itself; free some elsewhere, or stop the "
                      "daemon and delete '" INDEXER_DATABASE_NAME "' and what begins with that "

@@ -253,13 +253,14 @@ static enum error_code refuse(struct segment_committer *c, struct segment_pendin
     why.code = ERROR_NO_SPACE; /* refused for now, whatever the reason: it may pass */
     error_prefix(&why, shortage->code == ERROR_NO_SPACE ? "there is no room for a new segment"
                                                         : "no new segment can be made");
+    /* Before anybody can be refused: who asks why then is told. */
+    atomic_store(&c->disk_full, true);
     enum error_code code =
         segment_pending_withdraw(c->pending, *list, c->sequence_last, c->producers, &why, error);
     if (code)
         return code;
     *list = NULL;
     c->retry_ns = clock_monotonic_ns() + RETRY_NS;
-    atomic_store(&c->disk_full, true);
     tell(c);
     return OK;
 }

@@ -252,14 +252,18 @@ static enum error_code append(struct segment_pending *pending, const struct even
     size_t bytes = segment_format_record_bytes(event);
     enum error_code code = check_open(pending, error);
 
-    if (code) {
-        tell_withdrawal(pending);
-        return code;
-    }
-    if (is_duplicate(pending, event, sequence_out)) {
+    /*
+     * Before it is refused on a full disk: what is stored must not be called "not stored", or its
+     * producer would publish it again. A failed log knows no longer what is stored.
+     */
+    if ((code == OK || !pending->failure.code) && is_duplicate(pending, event, sequence_out)) {
         pending->duplicates++;
         *outcome_out = LOG_DUPLICATE;
         return OK;
+    }
+    if (code) {
+        tell_withdrawal(pending);
+        return code;
     }
     if (pending->sequence_next >= EVENT_SEQUENCE_END)
         return error_set(error, ERROR_FULL,

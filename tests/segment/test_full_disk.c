@@ -90,7 +90,8 @@ static void open_log(void)
 }
 
 /* Event number n of the producer p, which becomes the event n of the log. */
-static enum error_code append(uint64_t number)
+static enum error_code offer(uint64_t number, enum segment_log_outcome *outcome_out,
+                             uint64_t *sequence_out)
 {
     static uint8_t payload[EVENT_BYTES] = {0xc6, 0, 0, (EVENT_BYTES - 5) >> 8,
                                            (EVENT_BYTES - 5) & 255};
@@ -104,9 +105,14 @@ static enum error_code append(uint64_t number)
                           .producer = "p",
                           .producer_bytes = 1,
                           .number = number};
+    return segment_log_append(log, &event, outcome_out, sequence_out, &error);
+}
+
+static enum error_code append(uint64_t number)
+{
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    enum error_code code = segment_log_append(log, &event, &outcome, &sequence, &error);
+    enum error_code code = offer(number, &outcome, &sequence);
     if (!code) {
         cr_assert_eq(outcome, LOG_APPENDED);
         cr_assert_eq(sequence, number);
@@ -299,6 +305,29 @@ Test(full_disk, without_room_for_a_name_is_survived_between_two_segments)
     open_log();
     close_log();
     expect_sequences_up_to(durable);
+}
+
+/* "Not stored" would make its producer publish it again, and then it is there twice. */
+Test(full_disk, does_not_refuse_what_is_stored_already)
+{
+    open_log();
+    for (uint64_t number = 1; number <= 5; number++)
+        cr_assert_eq(append(number), OK, "%s", error.text);
+    cr_assert_eq(segment_log_wait(log, 5, &error), OK, "%s", error.text);
+    atomic_store(&allocate_errno, ENOSPC);
+    fill_up(6);
+    uint64_t durable = segment_log_durable(log);
+    for (uint64_t number = 1; number <= durable; number++) {
+        enum segment_log_outcome outcome;
+        uint64_t sequence;
+        cr_assert_eq(offer(number, &outcome, &sequence), OK, "%s", error.text);
+        cr_assert_eq(outcome, LOG_DUPLICATE);
+        cr_assert_leq(sequence, durable);
+    }
+    cr_assert_eq(append(durable + 1), ERROR_NO_SPACE);
+    atomic_store(&allocate_errno, 0);
+    append_when_there_is_room(durable + 1);
+    close_log();
 }
 
 Test(full_disk, takes_a_clean_stop)

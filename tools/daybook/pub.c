@@ -27,7 +27,7 @@ static const struct options_flag pub_flags[] = {
     {FLAG_TIME_FIELD, "time-field", "FIELD",
      "this field is the time: ISO text (else UTC), or s, ms, us, ns"},
     {FLAG_PRODUCER, "producer", "NAME",
-     "number the events: each once over reconnects within a run, but again in a new run"},
+     "numbered: once over reconnects within a run, but again in a new run"},
     {FLAG_ACK, "ack", "LEVEL", "durable (default), written or none; through the daemon"},
     OPTIONS_DIRECTORY_FLAG,
     {'s', "socket", "SOCKET", "publish to the daemon at this socket, and nowhere else"},
