@@ -20,6 +20,7 @@
 #include "tests/segment/repairs.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
+#include "tests/support/stride.h"
 #include "segment/intent.h"
 #include "segment/bound.h"
 
@@ -103,19 +104,13 @@ static void expect_kept(const struct repairs_content *before, const char *what, 
                   "%s, call %u failed: event %d is gone or another", what, number, i);
 }
 
-static unsigned step(void)
-{
-    const char *text = getenv("DAYBOOK_BROKEN_STEP");
-    return text ? (unsigned)atoi(text) : 37;
-}
-
 /* Returns how many calls were made to fail. */
 static unsigned fail_each(const struct scenario *scenario, const struct repairs_content *before,
                           unsigned first, const char *what)
 {
     static const int reasons[] = {EIO, ENOSPC, ENOMEM, EACCES};
     unsigned fired = 0;
-    for (unsigned number = first;; number += step()) {
+    for (unsigned number = first;; number += stride(37)) {
         struct broken_plan plan = {.number = number, .reason = reasons[number % 4]};
         copy(master, place);
         error = (struct error){0};
@@ -137,7 +132,7 @@ static void fail_in_each_scenario(unsigned first, const char *what)
     struct repairs_content before = repairs_read_all(place);
     copy(place, master);
     for (size_t i = 0; i < SCENARIOS; i++)
-        cr_assert_gt(fail_each(&scenarios[i], &before, 1 + first % step(), what), 0,
+        cr_assert_gt(fail_each(&scenarios[i], &before, 1 + first % 37, what), 0,
                      "%s, %s: no call failed", scenarios[i].name, what);
 }
 

@@ -16,6 +16,7 @@
 #include "segment/bound.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/stride.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/forge.h"
 
@@ -568,7 +569,7 @@ Test(reader, finds_the_next_block_behind_damage_of_any_length)
     for (uint64_t sequence = 1; sequence <= 200; sequence++)
         headers[sequence] = logs_find(path(), sequence).header;
     for (uint64_t first = 1; first <= 13; first += 2) {
-        for (uint64_t next = first + 40; next <= 200; next += NEXT_STEP) {
+        for (uint64_t next = first + 40; next <= 200; next += stride(NEXT_STEP)) {
             char text[100];
             scratch_fill(segment, headers[first].offset,
                          headers[next].offset - headers[first].offset, 0);

@@ -8,6 +8,7 @@
 #include "core/file_calls.h"
 #include "tests/segment/repairs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/stride.h"
 
 /*
  * A process that dies: after so many calls nothing that it asks of the disk happens any more. Files
@@ -169,8 +170,6 @@ static void kill_at_each(size_t i, long step)
 
 Test(repair, that_is_killed_at_any_call_can_be_run_again)
 {
-    const char *steps = getenv("DAYBOOK_REPAIR_STEP");
-    long step = steps ? atol(steps) : 97;
     for (size_t i = 0; i < repairs_damage_count; i++)
-        kill_at_each(i, step);
+        kill_at_each(i, stride(97));
 }

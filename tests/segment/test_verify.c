@@ -13,6 +13,7 @@
 #include "segment/bound.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
+#include "tests/support/stride.h"
 
 enum { SMALL = FORMAT_SEGMENT_BYTES_MIN, TEXTS_MAX = 8 };
 
@@ -151,7 +152,7 @@ Test(verify, finds_a_bit_turned_over_anywhere_in_a_sealed_segment)
     cr_assert_eq(scratch_size(segment), SMALL);
     expect_healthy(second - 1);
     int fd = open(segment, O_RDWR | O_CLOEXEC);
-    for (off_t offset = 0; offset < SMALL; offset += FLIP_STEP) {
+    for (off_t offset = 0; offset < SMALL; offset += stride(FLIP_STEP)) {
         uint8_t byte, changed;
         cr_assert_eq(pread(fd, &byte, 1, offset), 1);
         changed = (uint8_t)(byte ^ 1u << (offset * 5 % 8));

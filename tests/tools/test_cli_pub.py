@@ -490,7 +490,7 @@ def lost_and_back(directory):
     assert len(daybook("read", "-D", directory).lines) == 3
 
 
-@promise("a daemon that stays away is waited for once, 30 s, and then pub ends with 3")
+@promise("a daemon that stays away is waited for once, 30 s, and then pub ends with 3", once=True)
 def lost_for_good(directory):
     with daemon(directory) as first:
         publishing = start("pub", "-D", directory, "-t", "t", "--producer", "p",
