@@ -194,8 +194,6 @@ static enum error_code write_block(struct segment_committer *c,
         .arrival_ns = builder->arrival_ns,
         .raw = builder->raw.data,
         .raw_bytes = builder->raw.size,
-        /* Each may turn out to be the last of its group, when the one behind it finds no room. */
-        .ends_group = true,
     };
     uint64_t before = segment_writer_offset(c->writer);
     enum error_code code = segment_writer_put(c->writer, &block, error);
@@ -273,7 +271,6 @@ static enum error_code mark(struct segment_committer *c, enum segment_format_blo
         .kind = kind,
         .sequence_first = c->sequence_last + 1,
         .arrival_ns = c->arrival_ns,
-        .ends_group = true,
     };
     enum error_code code = segment_writer_put(c->writer, &block, error);
     if (!code)

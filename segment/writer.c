@@ -122,12 +122,12 @@ enum error_code segment_writer_put(struct segment_writer *writer,
         .time_max_ns = block->time_max_ns,
         .arrival_ns = block->arrival_ns,
     };
-    uint32_t align = block->ends_group ? writer->header.commit_align : FORMAT_ALIGNMENT;
 
     assert(!writer->sealed);
     writer->encoded.size = 0;
     enum error_code code = segment_block_encode(writer->seed, &header, block->raw, block->raw_bytes,
-                                                align, &writer->encoded, error);
+                                                writer->header.commit_align, &writer->encoded,
+                                                error);
     if (code)
         return code;
     assert(writer->offset + header.size_bytes <= writer->header.size_bytes - FORMAT_TRAILER_BYTES);
@@ -222,7 +222,6 @@ static enum error_code put_gap(struct segment_writer *writer, const struct segme
         .arrival_ns = arrival_ns,
         .raw = bytes,
         .raw_bytes = sizeof bytes,
-        .ends_group = true,
     };
     enum error_code code = segment_writer_put(writer, &block, error);
     if (!code)
@@ -248,7 +247,6 @@ static enum error_code put_beginning(struct segment_writer *writer,
             .arrival_ns = start->arrival_ns,
             .raw = body.data,
             .raw_bytes = body.size,
-            .ends_group = true,
         };
         if (!code)
             code = segment_writer_put(writer, &block, error);

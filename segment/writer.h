@@ -71,9 +71,11 @@ struct segment_writer_block {
     int64_t arrival_ns;
     const void *raw; /* the raw body, NULL when it has none */
     size_t raw_bytes;
-    bool ends_group; /* pad to the commit boundary */
 };
-/* Encode and write one block. It is not durable before the next sync. */
+/*
+ * Encode and write one block, up to the next commit boundary: any block may turn out to be the last
+ * of its group, when the one behind it finds no room. It is not durable before the next sync.
+ */
 enum error_code segment_writer_put(struct segment_writer *writer,
                                    const struct segment_writer_block *block, struct error *error);
 /* Make every block durable. Called once for each state of the file: an error is final. */

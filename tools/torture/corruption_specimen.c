@@ -211,8 +211,7 @@ static size_t choose_event_count(struct making *making)
     return 1 + chance_below(&making->shape, dice < 60 ? 3 : dice < 95 ? 25 : 300);
 }
 
-static enum error_code put_events(struct making *making, size_t bytes_max, bool ends_group,
-                                  struct error *error)
+static enum error_code put_events(struct making *making, size_t bytes_max, struct error *error)
 {
     struct segment_block_builder builder = {0};
     size_t count = choose_event_count(making);
@@ -232,7 +231,6 @@ static enum error_code put_events(struct making *making, size_t bytes_max, bool 
         .arrival_ns = making->arrival_ns,
         .raw = builder.raw.data,
         .raw_bytes = builder.raw.size,
-        .ends_group = ends_group,
     };
     if (!code)
         code = put(making, &block, error);
@@ -248,7 +246,6 @@ static enum error_code put_mark(struct making *making, enum segment_format_block
         .kind = kind,
         .sequence_first = making->sequence_next,
         .arrival_ns = making->arrival_ns,
-        .ends_group = true,
     };
     enum error_code code = put(making, &block, error);
     return code ? code : sync(making, error);
@@ -276,9 +273,9 @@ static enum error_code put_commits(struct making *making, size_t segment, struct
             left = 1 + chance_below(&making->shape, 4);
             making->out->last_group_first = making->sequence_next;
         }
-        code = put_events(making, block_bytes(making, segment), --left == 0, error);
+        code = put_events(making, block_bytes(making, segment), error);
         blocks++;
-        if (code || left > 0)
+        if (code || --left > 0)
             continue;
         code = sync(making, error);
         uint64_t dice = chance_below(&making->shape, 100);
