@@ -224,6 +224,20 @@ static void accept_loss(struct opening_work *work)
     scan->verdict = verdict;
 }
 
+/*
+ * A stop mark says that nothing follows, and the page that something was written there. That is
+ * lost then, with the watermark that was durable before it (segment/committer.c): no crash does
+ * this, but whatever did, somebody may have been told the sequences. On whichever boot: the page
+ * never runs ahead of what was written.
+ */
+static void doubt_stop(struct opening_work *work)
+{
+    struct segment_recovery_scan *scan = &work->scan;
+
+    if (scan->verdict == RECOVERY_CLEAN && work->page.sequence_written >= scan->sequence_next)
+        scan->verdict = RECOVERY_END;
+}
+
 static void add_gap(struct opening_work *work, uint64_t first, uint64_t last,
                     enum segment_format_gap_cause cause)
 {
@@ -493,6 +507,7 @@ static enum error_code open_existing(struct opening_work *work, struct error *er
     out->epoch++;
     out->arrival_ns = last_arrival(work);
     accept_loss(work);
+    doubt_stop(work);
     code = go_on(work, error);
     const struct segment_format_gap *last =
         work->gap_count > 0 ? &work->gaps[work->gap_count - 1] : NULL;

@@ -396,15 +396,22 @@ Test(recovery, that_was_interrupted_still_skips_the_numbers_that_may_have_been_t
     close_log();
 }
 
-static void written_and_lost(void)
+static void page_names_as_written(const uint8_t *log_id, uint64_t sequence)
 {
     struct segment_watermark *page;
     int directory;
 
-    two_commits();
     cr_assert_eq(file_open_directory(scratch_path("log"), false, &directory, &error), OK);
-    cr_assert_eq(segment_watermark_create(directory, segment_log_id(log), 1, &page, &error), OK);
-    segment_watermark_set_written(page, 7);
+    cr_assert_eq(segment_watermark_create(directory, log_id, 1, &page, &error), OK);
+    segment_watermark_set_written(page, sequence);
+    segment_watermark_close(page);
+    file_close(&directory);
+}
+
+static void written_and_lost(void)
+{
+    two_commits();
+    page_names_as_written(segment_log_id(log), 7);
 }
 
 Test(recovery, on_the_same_boot_skips_what_the_page_names_as_written)
@@ -616,6 +623,31 @@ Test(recovery, after_a_clean_stop_gives_no_number_again_that_the_first_commit_lo
     cr_assert_gt(append("delta"), 3, "number 3 was gamma's");
     close_log();
     expect_events("alpha", "beta", "delta", NULL);
+}
+
+/*
+ * The same without a power loss: a disk that forgot all of what it had confirmed behind the stop
+ * mark leaves the page to tell.
+ */
+Test(recovery, takes_no_stop_for_clean_behind_which_the_page_knows_of_more)
+{
+    uint8_t log_id[FORMAT_LOG_ID_BYTES];
+
+    open_log();
+    two_commits();
+    memcpy(log_id, segment_log_id(log), sizeof log_id);
+    close_log();
+    page_names_as_written(log_id, 4);
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_END);
+    cr_assert_eq(report.gap_first, 3);
+    cr_assert_eq(report.gap_last, 4);
+    cr_assert_eq(append("gamma"), 5, "numbers 3 and 4 may have been told");
+    close_log();
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_CLEAN, "what has been skipped is no reason to doubt");
+    close_log();
+    expect_events("alpha", "beta", "gamma", NULL);
 }
 
 /* A recovery that dies after it has sealed what a damaged tail left has told nobody yet. */
