@@ -14,6 +14,7 @@
 #include "segment/lock.h"
 #include "segment/preparer.h"
 #include "segment/quarantine.h"
+#include "segment/window.h"
 
 /* Everything that is known while a log is being opened. */
 struct opening_work {
@@ -320,15 +321,48 @@ static enum error_code rewrite_tail(struct opening_work *work, struct error *err
     return code;
 }
 
+/*
+ * Up to where the tail must be zeroed, so that nothing comes back behind what is written next. The
+ * scan has seen the disk. After a failed sync the page cache may hold more, in pages that count as
+ * clean and that no advice drops while a reader has them mapped: the first write into such a page
+ * takes all of it to the disk. Where both are zero already, nothing can come back.
+ */
+static enum error_code find_cut(const struct opening_work *work, uint64_t *cut_end_out,
+                                struct error *error)
+{
+    const struct segment_set_segment *last = work->last;
+    const uint64_t limit = last->header.size_bytes - FORMAT_TRAILER_BYTES;
+    uint64_t cut_end = work->scan.dirty_end;
+    struct segment_window *window = NULL;
+    enum error_code code =
+        segment_window_create(work->fd, last->name, last->size_bytes, &window, error);
+
+    for (uint64_t at = cut_end; !code && at < limit; at += WINDOW_RANGE_MAX) {
+        size_t size = limit - at < WINDOW_RANGE_MAX ? (size_t)(limit - at) : WINDOW_RANGE_MAX;
+        const uint8_t *bytes;
+        code = segment_window_get(window, at, size, &bytes, error);
+        if (code || bytes_are_zero(bytes, size))
+            continue;
+        while (bytes[size - 1] == 0)
+            size--;
+        cut_end = at + size;
+    }
+    segment_window_free(window);
+    if (!code)
+        *cut_end_out = cut_end;
+    return code;
+}
+
 /* Keep damaged bytes for a person, cut the tail to zeros, and make both durable. */
 static enum error_code cut_tail(struct opening_work *work, struct error *error)
 {
     const struct segment_recovery_scan *scan = &work->scan;
     const char *name = work->last->name;
-    enum error_code code = OK;
+    uint64_t cut_end;
+    enum error_code code = find_cut(work, &cut_end, error);
 
     work->report->torn_bytes = scan->dirty_end - scan->end_offset;
-    if (scan->verdict == RECOVERY_DAMAGED_TAIL)
+    if (!code && scan->verdict == RECOVERY_DAMAGED_TAIL)
         code = segment_quarantine_keep(work->out.log_fd, work->fd, name, scan->end_offset,
                                        scan->dirty_end, work->report->quarantined,
                                        sizeof work->report->quarantined, error);
@@ -336,9 +370,8 @@ static enum error_code cut_tail(struct opening_work *work, struct error *error)
         code = rewrite_tail(work, error);
     if (!code)
         code = file_sync_data(work->fd, name, error);
-    if (!code && scan->dirty_end > scan->end_offset)
-        code =
-            file_zero(work->fd, name, scan->end_offset, scan->dirty_end - scan->end_offset, error);
+    if (!code && cut_end > scan->end_offset)
+        code = file_zero(work->fd, name, scan->end_offset, cut_end - scan->end_offset, error);
     if (!code)
         code = file_sync_data(work->fd, name, error);
     return code;
