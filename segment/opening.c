@@ -24,6 +24,7 @@ struct opening_work {
     struct segment_set set;
     struct segment_set_segment *last; /* in set */
     int fd;                           /* of the last segment, for writing */
+    int disk_fd;                      /* … for reading past the page cache */
     struct segment_recovery_scan scan;
     struct segment_seal totals; /* of the last segment */
     uint64_t witness;
@@ -153,7 +154,6 @@ static enum error_code visit_block(void *context, const struct segment_format_bl
 static enum error_code scan_last(struct opening_work *work, struct error *error)
 {
     const struct segment_set_segment *last = work->last;
-    int fd;
 
     segment_seal_init(&work->totals, last->sequence_first);
     enum error_code code =
@@ -164,12 +164,11 @@ static enum error_code scan_last(struct opening_work *work, struct error *error)
     if (code)
         return code;
     file_drop_cache(work->fd, 0, last->size_bytes);
-    code = file_open_uncached(work->out.segments_fd, last->name, &fd, error);
+    code = file_open_uncached(work->out.segments_fd, last->name, &work->disk_fd, error);
     if (code)
         return code;
-    code = segment_recovery_scan(fd, last, last->sealed, work->witness, visit_block, work,
-                                 &work->scan, error);
-    file_close(&fd);
+    code = segment_recovery_scan(work->disk_fd, last, last->sealed, work->witness, visit_block,
+                                 work, &work->scan, error);
     if (code == ERROR_IO) {
         struct error why = *error;
         return error_set(error, code,
@@ -297,27 +296,32 @@ static void plan_gap(struct opening_work *work)
         add_gap(work, first, last, cause);
 }
 
-/* Write the last accepted bytes once more: a page cache that lost them would not tell. */
+/*
+ * Write the last accepted bytes once more, as the disk has shown them: a page cache that lost them
+ * would not tell. Nor are its own bytes any good, which may be zeros of a recovery that could not
+ * sync them. A direct read first writes back what is dirty near it, so no two pieces share a page,
+ * however large the kernel's pages are.
+ */
 static enum error_code rewrite_tail(struct opening_work *work, struct error *error)
 {
     const struct segment_recovery_scan *scan = &work->scan;
-    uint64_t from =
-        scan->durable_offset < scan->end_offset ? scan->durable_offset : scan->end_offset;
-    struct buffer bytes = {0};
-    enum error_code code = OK;
+    const struct segment_set_segment *last = work->last;
+    uint64_t at = scan->durable_offset;
+    struct segment_window *window = NULL;
+    enum error_code code =
+        segment_window_create(work->disk_fd, last->name, last->size_bytes, &window, error);
 
-    while (!code && from < scan->end_offset) {
-        size_t size = scan->end_offset - from < (1 << 20) ? (size_t)(scan->end_offset - from)
-                                                          : (size_t)1 << 20;
-        bytes.size = 0;
-        code = buffer_reserve(&bytes, size, error);
+    while (!code && at < scan->end_offset) {
+        uint64_t end = (at / WINDOW_RANGE_MAX + 1) * WINDOW_RANGE_MAX;
+        const uint8_t *bytes;
+        if (end > scan->end_offset)
+            end = scan->end_offset;
+        code = segment_window_get(window, at, (size_t)(end - at), &bytes, error);
         if (!code)
-            code = file_read(work->fd, work->last->name, bytes.data, size, from, error);
-        if (!code)
-            code = file_write(work->fd, work->last->name, bytes.data, size, from, error);
-        from += size;
+            code = file_write(work->fd, last->name, bytes, (size_t)(end - at), at, error);
+        at = end;
     }
-    buffer_release(&bytes);
+    segment_window_free(window);
     return code;
 }
 
@@ -608,6 +612,7 @@ enum error_code segment_opening_run(const char *path, const struct segment_log_o
         .options = options,
         .report = report_out,
         .fd = -1,
+        .disk_fd = -1,
     };
 
     *report_out = (struct segment_recovery_report){0};
@@ -615,6 +620,7 @@ enum error_code segment_opening_run(const char *path, const struct segment_log_o
     report_out->sequence_next = work.out.sequence_next;
     report_out->duration_ns = clock_monotonic_ns() - started;
     file_close(&work.fd);
+    file_close(&work.disk_fd);
     segment_seal_release(&work.totals);
     segment_set_free(&work.set);
     if (code) {

@@ -199,3 +199,29 @@ Test(stale_cache, makes_no_seal_look_damaged_to_the_next_recovery)
     recover(RECOVERY_SEALED);
     expect_sound(2);
 }
+
+/*
+ * A sync brought the end of a block to the disk, late; the recovery that had taken it for torn died
+ * when its zeros did not get there. What the disk has is accepted, so it must be what is kept.
+ */
+static void expect_kept(uint64_t count)
+{
+    kill_a_writer_of_two_events();
+    struct segment_format_block_header block = logs_write_undurable(scratch_path("log"), count);
+    reach_the_disk();
+    scratch_fill(logs_segment_path(scratch_path("log"), 1), block.offset, block.size_bytes, 0);
+    recover(RECOVERY_END);
+    expect_sound(2 + count);
+    lose_the_cache();
+    expect_sound(2 + count);
+}
+
+Test(stale_cache, is_not_what_the_accepted_end_is_written_again_from)
+{
+    expect_kept(12);
+}
+
+Test(stale_cache, is_not_what_an_end_of_many_pages_is_written_again_from)
+{
+    expect_kept(4000);
+}
