@@ -880,6 +880,35 @@ def _(directory):
         assert file.read() == "mine"
 
 
+@promise("where no socket can be, the path and the reason are told, and no new log is left behind")
+def _(directory):
+    log, file = os.path.join(directory, "log"), os.path.join(directory, "file")
+    with open(file, "w", encoding="ascii"):
+        pass
+    closed = os.path.join(directory, "closed")
+    os.mkdir(closed, 0o500)
+    wrong = {os.path.join(directory, "none", "x.sock"): "No such file or directory",
+             os.path.join(file, "x.sock"): "Not a directory",
+             file: "is no socket",
+             os.path.join(directory, "x" * 100): "choose a shorter one"}
+    if os.geteuid() != 0:
+        wrong[os.path.join(closed, "x.sock")] = "Permission denied"
+    for path, reason in wrong.items():
+        for there in (False, True):
+            if there:
+                os.mkdir(log)
+            refused = subprocess.run([DAYBOOKD, "-D", log, "-s", path], stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, text=True, env=environment(),
+                                     timeout=60, check=False)
+            last = refused.stderr.splitlines()[-1]
+            assert refused.returncode == 1 and f"'{path}'" in last and reason in last, refused
+            assert os.path.exists(log) == there, (path, refused)
+            if there:
+                assert os.listdir(log) == [], os.listdir(log)
+                os.rmdir(log)
+    assert sorted(os.listdir(directory)) == ["closed", "file"], os.listdir(directory)
+
+
 @promise("settings come from flags, file and environment, and mistakes name their place")
 def _(directory):
     path = os.path.join(directory, "daybookd.conf")

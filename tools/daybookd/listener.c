@@ -17,6 +17,7 @@ enum {
     LISTENER_MODE = 0660,
     TEMPORARY_SUFFIX = 10, /* ".", a process's number in hexadecimal, at most */
     LISTENER_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path - 1 - TEMPORARY_SUFFIX,
+    TEMPORARY_SIZE = sizeof((struct sockaddr_un *)0)->sun_path + TEMPORARY_SUFFIX,
 };
 
 enum error_code listener_check_path(const char *path, struct error *error)
@@ -43,12 +44,18 @@ static int unix_socket(void)
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
+/* The user has named the path, and knows nothing of a temporary name beside it. */
+static enum error_code describe_failure(int reason, const char *path, struct error *error)
+{
+    return error_set_errno(error, reason, "cannot listen at the socket '%s'", path);
+}
+
 /* Nobody answers at what a killed daemon left. */
 static enum error_code check_free(const char *path, struct error *error)
 {
     struct stat status;
     if (lstat(path, &status))
-        return errno == ENOENT ? OK : error_set_errno(error, errno, "look at '%s'", path);
+        return errno == ENOENT ? OK : describe_failure(errno, path, error);
     if (!S_ISSOCK(status.st_mode))
         return error_set(error, ERROR_EXISTS,
                          "'%s' is there, but is no socket; remove it or choose another with -s",
@@ -69,32 +76,56 @@ static enum error_code publish(int fd, const char *temporary, struct listener *l
                                struct error *error)
 {
     struct stat status;
-    if (listen(fd, LISTENER_BACKLOG))
-        return error_set_errno(error, errno, "listen at '%s'", temporary);
-    if (lstat(temporary, &status))
-        return error_set_errno(error, errno, "look at '%s'", temporary);
-    if (rename(temporary, listener->path))
-        return error_set_errno(error, errno, "rename '%s' to '%s'", temporary, listener->path);
+    if (listen(fd, LISTENER_BACKLOG) || lstat(temporary, &status) ||
+        rename(temporary, listener->path))
+        return describe_failure(errno, listener->path, error);
     listener->device = status.st_dev;
     listener->inode = status.st_ino;
     return OK;
 }
 
-static enum error_code bind_and_publish(int fd, struct listener *listener, struct error *error)
+/* On success the file `temporary_out`, beside the path, is the socket's. */
+static enum error_code bind_beside(int fd, const char *path, char temporary_out[TEMPORARY_SIZE],
+                                   struct error *error)
 {
-    char temporary[sizeof listener->path + TEMPORARY_SUFFIX];
-    snprintf(temporary, sizeof temporary, "%s.%x", listener->path, (unsigned)getpid());
-    unlink(temporary);
-    struct sockaddr_un address = address_of(temporary);
+    snprintf(temporary_out, TEMPORARY_SIZE, "%s.%x", path, (unsigned)getpid());
+    unlink(temporary_out);
+    struct sockaddr_un address = address_of(temporary_out);
     /* The mode is right from the first moment on; a chmod by name could hit something else. */
     mode_t mask = umask(0777 & ~LISTENER_MODE);
     int failed = bind(fd, (struct sockaddr *)&address, sizeof address);
+    int reason = errno;
     umask(mask);
-    if (failed)
-        return error_set_errno(error, errno, "create the socket '%s'", temporary);
-    enum error_code code = publish(fd, temporary, listener, error);
+    return failed ? describe_failure(reason, path, error) : OK;
+}
+
+static enum error_code bind_and_publish(int fd, struct listener *listener, struct error *error)
+{
+    char temporary[TEMPORARY_SIZE];
+    enum error_code code = bind_beside(fd, listener->path, temporary, error);
+    if (code)
+        return code;
+    code = publish(fd, temporary, listener, error);
     if (code)
         unlink(temporary);
+    return code;
+}
+
+enum error_code listener_try(const char *path, struct error *error)
+{
+    char temporary[TEMPORARY_SIZE];
+    enum error_code code = listener_check_path(path, error);
+    if (!code)
+        code = check_free(path, error);
+    if (code)
+        return code;
+    int fd = unix_socket();
+    if (fd < 0)
+        return error_set_errno(error, errno, "create a socket");
+    code = bind_beside(fd, path, temporary, error);
+    if (!code)
+        unlink(temporary);
+    file_close(&fd);
     return code;
 }
 

@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
 #include "core/units.h"
 #include "indexer/witness.h"
 #include "segment/ballast.h"
+#include "segment/lock.h"
 #include "tools/client/daybook.h"
 #include "tools/daybookd/config.h"
 #include "tools/daybookd/index_thread.h"
@@ -131,6 +133,31 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     return OK;
 }
 
+/*
+ * Before the log: who has mistaken the socket's path is not left with a log that he has not asked
+ * for. The socket may belong into the log's directory, so that comes first, and goes if it is new.
+ */
+static enum error_code try_listener(const struct daemon *daemon, struct error *error)
+{
+    const char *directory = daemon->config.directory;
+    struct stat status;
+    int log_fd = -1;
+    bool new = lstat(directory, &status) && errno == ENOENT;
+    bool written = false;
+    enum error_code code = file_open_directory(directory, true, &log_fd, NULL);
+    if (!code)
+        code = segment_lock_is_held(log_fd, LOCK_WRITER, &written, NULL);
+    file_close(&log_fd);
+    if (code || written)
+        return OK; /* opening the log says why not */
+    code = listener_try(daemon->config.socket, error);
+    if (code == ERROR_NO_SPACE) /* open_listener knows a remedy */
+        return OK;
+    if (code && new)
+        rmdir(directory);
+    return code;
+}
+
 /* Even a socket's name needs some room. On a full disk it gets what was kept for such things. */
 static enum error_code open_listener(struct daemon *daemon, struct error *error)
 {
@@ -169,6 +196,8 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         prepare_descriptors(daemon);
     if (!code)
         code = progress_init(&daemon->progress, error);
+    if (!code)
+        code = try_listener(daemon, error);
     if (!code)
         code = open_log(daemon, error);
     if (!code)
