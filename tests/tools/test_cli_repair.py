@@ -303,13 +303,15 @@ def lower_bound(directory):
     daybook("verify", "-D", directory)
 
 
-@promise("a repair refuses beside a daemon, and names what to do about a file with a wrong name")
+@promise("a repair refuses beside a daemon, which it names, and names what to do about a file with a wrong name")
 def refusals(directory):
     fill(directory, 4)
     names = segment_files(directory)
-    with daemon(directory):
-        busy = daybook("verify", "-D", directory, "--repair", expect=FAILURE)
-        assert "stop that first" in busy.err, busy.err
+    with daemon(directory) as process:
+        for flags in ["--repair"], ["--repair", "--dry-run"]:
+            busy = daybook("verify", "-D", directory, *flags, expect=FAILURE)
+            assert "stop that first" in busy.err, busy.err
+            assert f"(daybookd, pid {process.pid}) writes to this log" in busy.err, busy.err
     wrong = os.path.join(directory, "segments", f"{9999:020}.seg")
     os.rename(os.path.join(directory, "segments", names[1]), wrong)
     images = files(directory)

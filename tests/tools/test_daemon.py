@@ -848,6 +848,7 @@ def _(directory):
         second = subprocess.run([DAYBOOKD, "-D", daemon.directory], stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, env=environment(), check=False)
         assert second.returncode == 1 and b"ready" not in second.stderr, second
+        assert b"(daybookd, pid %d) writes" % daemon.process.pid in second.stderr, second
         elsewhere = subprocess.run([DAYBOOKD, "-D", os.path.join(directory, "other"), "-s",
                                     daemon.socket], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    env=environment(), check=False)

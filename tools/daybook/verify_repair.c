@@ -95,10 +95,13 @@ static enum error_code check_is_log(const char *directory, struct error *error)
     return code;
 }
 
+/* A daemon has the index, too: who is told of that alone does not know whom to stop. */
 static enum error_code take_index(struct repairing *repairing, struct error *error)
 {
     const char *directory = repairing->request->directory;
     enum error_code code = file_open_directory(directory, false, &repairing->log_fd, error);
+    if (!code)
+        code = segment_lock_check_writer(repairing->log_fd, error);
     if (!code)
         code = segment_lock_take(repairing->log_fd, LOCK_INDEXER, &repairing->lock_fd, error);
     if (code != ERROR_BUSY)
