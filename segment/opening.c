@@ -195,8 +195,12 @@ static enum error_code refuse_corrupt(const struct opening_work *work, struct er
         error_set(error, ERROR_DAMAGED,
                   "%s; events from %" PRIu64 " on, if there were any, are damaged or lost",
                   what.text, scan->sequence_next);
-    else
-        error_set(error, ERROR_DAMAGED, "%s; events %" PRIu64 " to %" PRIu64 " are damaged or lost",
+    else if (scan->sequence_promised == scan->sequence_next)
+        error_set(error, ERROR_DAMAGED, "%s; event %" PRIu64 " is damaged or lost", what.text,
+                  scan->sequence_next);
+    else /* behind the damage there may be sound blocks: those are not looked at here */
+        error_set(error, ERROR_DAMAGED,
+                  "%s; some or all of the events %" PRIu64 " to %" PRIu64 " are damaged or lost",
                   what.text, scan->sequence_next, scan->sequence_promised);
     return refuse(ERROR_DAMAGED, error);
 }

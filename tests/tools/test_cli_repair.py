@@ -126,6 +126,22 @@ def the_whole_way(directory):
     daybook("verify", "-D", directory)
 
 
+@promise("a daemon that refuses a damaged segment calls no event lost that reading still gives")
+def claims_no_more(directory):
+    for first in range(1, 501, 100):
+        daybook("pub", "-D", directory, stdin=event_lines(100, size=400, first=first))
+    [name] = segment_files(directory)
+    with open(os.path.join(directory, "segments", name), "rb") as file:
+        used = len(file.read().rstrip(b"\0"))
+    flip(directory, name, used * 2 // 5)
+    lost = sorted(set(range(1, 501)) - set(contents(read(directory, DAMAGE))))
+    assert 0 < len(lost) < 300, lost
+    text = daemon_refuses(directory)
+    assert f"some or all of the events {lost[0]} to 500 are damaged or lost" in text, text
+    findings = daybook("verify", "-D", directory, expect=DAMAGE)
+    assert f"events {lost[0]} to {lost[-1]} are lost" in findings.text, findings.text
+
+
 @promise("every reading verb serves what is intact, says what is not, and exits with 4")
 def reading_verbs(directory):
     last = fill(directory, 6)
