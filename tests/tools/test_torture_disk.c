@@ -127,6 +127,7 @@ Test(torture_disk, loses_each_sector_that_was_not_synced_by_itself)
     }
     cr_assert(kept_before_lost);
     cr_assert(lost_before_kept);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, may_leave_any_version_that_a_sector_had_since_its_sync)
@@ -143,6 +144,7 @@ Test(torture_disk, may_leave_any_version_that_a_sector_had_since_its_sync)
         seen[byte_at(calls->open(AT_FDCWD, MOUNT "/file", O_RDONLY, 0), 0)] = true;
     }
     cr_assert(seen['a'] && seen['b'] && seen['c'] && seen['d']);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, keeps_everything_when_everything_survives)
@@ -198,6 +200,7 @@ Test(torture_disk, never_has_a_file_under_two_names_or_none_by_a_rename)
         if (calls->status_at(there, "old", &from) == 0)
             cr_assert_neq(from.st_ino, to.st_ino);
     }
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, may_bring_a_deleted_file_back_until_the_directory_is_synced)
@@ -236,6 +239,7 @@ Test(torture_disk, keeps_a_first_part_of_the_directory_operations_when_they_are_
         }
     }
     cr_assert(each_lost_an_earlier_one);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, covers_no_missing_data_by_a_files_length_unless_told_so)
@@ -256,6 +260,7 @@ Test(torture_disk, covers_no_missing_data_by_a_files_length_unless_told_so)
         }
     }
     cr_assert(zeros);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, tears_only_when_it_may_and_only_what_was_on_its_way)
@@ -281,6 +286,7 @@ Test(torture_disk, tears_only_when_it_may_and_only_what_was_on_its_way)
         }
     }
     cr_assert(torn);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, tries_every_subset_once)
@@ -301,6 +307,7 @@ Test(torture_disk, tries_every_subset_once)
         cr_assert_not(seen[subset]);
         seen[subset] = true;
     }
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, shows_stores_through_a_map_to_readers_and_to_power_cuts)
@@ -322,12 +329,14 @@ Test(torture_disk, shows_stores_through_a_map_to_readers_and_to_power_cuts)
     cr_assert_eq(byte_at(calls->open(AT_FDCWD, MOUNT "/file", O_RDONLY, 0), SECTOR), 'b');
 
     cr_assert_eq(calls->sync_data(fd), 0);
+    torture_snapshot_free(snapshot);
     snapshot = torture_disk_snapshot(disk);
     rule = power(0);
     torture_disk_mount(torture_disk_after_power_cut(snapshot, &rule, 1), MOUNT);
     cr_assert_eq(byte_at(calls->open(AT_FDCWD, MOUNT "/file", O_RDONLY, 0), SECTOR), 'b');
     cr_assert_eq(calls->unmap(map, PAGE), 0);
     cr_assert_eq(byte_at(fd, SECTOR), 'b', "unmapping lost a store");
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, gives_two_maps_of_a_file_the_same_bytes)
@@ -370,6 +379,7 @@ Test(torture_disk, gives_up_all_locks_and_nothing_else_at_a_kill)
     int again = calls->open(AT_FDCWD, MOUNT "/LOCK", O_RDWR, 0);
     cr_assert_eq(byte_at(again, 9), 'd');
     cr_assert_eq(calls->lock(again, F_OFD_SETLK, &lock), 0);
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, still_has_to_lose_after_a_kill_what_was_dirty_before)
@@ -382,6 +392,7 @@ Test(torture_disk, still_has_to_lose_after_a_kill_what_was_dirty_before)
     struct torture_power rule = power(0);
     cut(&rule, 1);
     cr_assert_eq(byte_at(must_open("file"), 0), 'a');
+    torture_snapshot_free(snapshot);
 }
 
 Test(torture_disk, takes_a_part_of_a_write_when_it_is_full_and_then_nothing)
