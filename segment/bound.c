@@ -17,7 +17,7 @@ enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct er
     else if (!code && sequence == 0)
         code = error_set(error, ERROR_DAMAGED, "'%s' is damaged: no event has the sequence 0",
                          bound_name);
-    if (code == ERROR_DAMAGED) {
+    if (code == ERROR_DAMAGED || code == ERROR_FOREIGN) {
         struct error why = {0};
         if (error)
             why = *error;

@@ -12,12 +12,18 @@
 
 #include "core/error.h"
 
-/* ERROR_DAMAGED when the file is there and not valid. */
+/*
+ * ERROR_DAMAGED when the file is there and not valid, or cannot be read; ERROR_FOREIGN when
+ * something else has its name.
+ */
 enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error);
 /* Durable on return. Never moves down: ERROR_INVALID. On a full disk it takes the ballast's room.
  */
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error);
-/* For a repair: whatever the file holds. Durable on return. */
+/*
+ * For a repair: whatever has the name, but for a directory, and whatever it holds. Durable on
+ * return.
+ */
 enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error);
 
 #endif

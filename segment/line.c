@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/bytes.h"
 #include "core/checksum.h"
 #include "core/event.h"
 #include "core/file.h"
@@ -43,15 +42,35 @@ static bool parse_line(const char *name, const char *line, size_t size, uint64_t
     return true;
 }
 
+/* What cannot be read is as damaged as what reads wrong. One refusal may pass: look again. */
+static enum error_code read_line(int fd, const char *name, char line_out[LINE_BYTES_MAX],
+                                 size_t size, struct error *error)
+{
+    struct error why;
+    enum error_code code = file_read(fd, name, line_out, size, 0, &why);
+    if (code == ERROR_IO)
+        code = file_read(fd, name, line_out, size, 0, &why);
+    if (code == ERROR_IO)
+        return error_set(error, ERROR_DAMAGED, "'%s' is damaged: %s", name, why.text);
+    return code ? error_set(error, code, "%s", why.text) : OK;
+}
+
 enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
                                   struct error *error)
 {
-    struct buffer line = {0};
-    enum error_code code = file_load(log_fd, name, 4096, &line, error);
-    if (!code && !parse_line(name, (const char *)line.data, line.size, sequence_out))
+    char line[LINE_BYTES_MAX];
+    uint64_t size = 0;
+    int fd = -1;
+    enum error_code code = file_open(log_fd, name, FILE_READ, &fd, error);
+    if (code)
+        return code;
+    code = file_size(fd, name, &size, error);
+    if (!code && size <= sizeof line)
+        code = read_line(fd, name, line, (size_t)size, error);
+    if (!code && (size > sizeof line || !parse_line(name, line, (size_t)size, sequence_out)))
         code = error_set(error, ERROR_DAMAGED,
                          "'%s' is damaged: it is not a sequence with a matching checksum", name);
-    buffer_release(&line);
+    file_close(&fd);
     return code;
 }
 

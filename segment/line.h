@@ -13,7 +13,10 @@
 
 #include "core/error.h"
 
-/* ERROR_NOT_FOUND; ERROR_DAMAGED: it is not what store would write. */
+/*
+ * ERROR_NOT_FOUND; ERROR_FOREIGN: it is no regular file; ERROR_DAMAGED: it is not what store would
+ * write, or the device refuses its bytes.
+ */
 enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
                                   struct error *error);
 /* Durable on return. */

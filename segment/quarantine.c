@@ -148,7 +148,10 @@ static bool is_copy(int directory_fd, const char *copy_name, int fd, const char 
     return same;
 }
 
-/* The first name that is free, or that of a copy of the same bytes: *there_out. */
+/*
+ * The first name that is free, or that of a copy of the same bytes: *there_out. Without an `fd`
+ * (-1) there is no copy.
+ */
 static enum error_code choose_name(int directory_fd, int fd, const char *name, uint64_t size,
                                    char *name_out, size_t name_size, bool *there_out,
                                    struct error *error)
@@ -165,7 +168,7 @@ static enum error_code choose_name(int directory_fd, int fd, const char *name, u
         if (code && code != ERROR_NOT_FOUND) /* it may be there, and is not to be replaced */
             return code;
         *there_out = code == OK;
-        if (!*there_out || is_copy(directory_fd, name_out, fd, name, size))
+        if (!*there_out || (fd >= 0 && is_copy(directory_fd, name_out, fd, name, size)))
             return OK;
     }
     return error_set(error, ERROR_EXISTS, "there are %d copies of '%s' already", NAMES_MAX, name);
@@ -209,4 +212,24 @@ enum error_code segment_quarantine_keep_file(int log_fd, int fd, const char *nam
         code = file_sync_directory(directory_fd, "quarantine", error);
     file_close(&directory_fd);
     return code ? error_prefix(error, "keep '%s' in quarantine", name) : OK;
+}
+
+enum error_code segment_quarantine_move(int log_fd, const char *name, struct error *error)
+{
+    char kept[64], to[sizeof "quarantine/" + sizeof kept];
+    int directory_fd = -1;
+    bool there;
+    enum error_code code = file_open_directory_at(log_fd, "quarantine", true, &directory_fd, error);
+    if (!code)
+        code = choose_name(directory_fd, -1, name, 0, kept, sizeof kept, &there, error);
+    if (!code) {
+        snprintf(to, sizeof to, "quarantine/%s", kept);
+        code = file_rename(log_fd, name, to, error);
+    }
+    if (!code)
+        code = file_sync_directory(directory_fd, "quarantine", error);
+    if (!code)
+        code = file_sync_directory(log_fd, name, error);
+    file_close(&directory_fd);
+    return code ? error_prefix(error, "move '%s' into quarantine", name) : OK;
 }

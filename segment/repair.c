@@ -76,13 +76,27 @@ static enum error_code move_strangers(struct repair *repair, struct error *error
     return code;
 }
 
+/*
+ * Of what is no file there is nothing to copy: the new one takes the name from a link or a pipe,
+ * and what a link points to stays where it is. From a directory nothing takes a name: it is moved.
+ */
+static enum error_code keep_bound(const struct repair *repair, struct error *error)
+{
+    struct stat status;
+    enum error_code code = keep_file(repair, repair->log_fd, "lower-bound", error);
+    if (code != ERROR_FOREIGN)
+        return code == ERROR_NOT_FOUND ? OK : code;
+    code = file_status_at(repair->log_fd, "lower-bound", &status, error);
+    if (!code && S_ISDIR(status.st_mode))
+        code = segment_quarantine_move(repair->log_fd, "lower-bound", error);
+    return code;
+}
+
 static enum error_code restore_bound(struct repair *repair, struct error *error)
 {
     if (!repair->plan.bound_damaged)
         return OK;
-    enum error_code code = keep_file(repair, repair->log_fd, "lower-bound", error);
-    if (code == ERROR_NOT_FOUND)
-        code = OK;
+    enum error_code code = keep_bound(repair, error);
     if (!code)
         code = segment_bound_restore(repair->log_fd, repair->plan.set.bound, error);
     return code;

@@ -1,10 +1,12 @@
 #include "segment/bound.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 #include "core/event.h"
 #include "core/file.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
 
 static int log_fd = -1;
@@ -104,6 +106,38 @@ Test(bound, is_not_overwritten_while_it_is_damaged)
     cr_assert_eq(segment_bound_store(log_fd, 9, &error), OK);
     scratch_flip(scratch_path("lower-bound"), 20, 1u << 0);
     cr_assert_eq(segment_bound_store(log_fd, 10, &error), ERROR_DAMAGED);
+}
+
+Test(bound, that_the_device_refuses_is_damaged_and_one_refusal_may_pass)
+{
+    uint64_t sequence = 42;
+    struct broken_plan plan = {.call = BROKEN_READ,
+                               .number = 1,
+                               .reason = EIO,
+                               .bad_file = scratch_path("lower-bound")};
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    broken_calls_begin(&plan);
+    cr_assert_eq(load(), 7);
+    cr_assert_eq(broken_calls_end(), 1);
+    plan.for_ever = true;
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+    cr_assert_gt(broken_calls_end(), 1);
+    cr_assert_eq(sequence, 42);
+    cr_assert_str_eq(error.text, "'lower-bound' is damaged: cannot read 'lower-bound' at byte 0: "
+                                 "Input/output error; 'daybook verify --repair' restores it");
+}
+
+/* That says nothing of what is in it. */
+Test(bound, that_cannot_be_opened_is_not_damaged)
+{
+    uint64_t sequence = 42;
+    struct broken_plan plan = {
+        .call = BROKEN_OPEN, .number = 1, .reason = EMFILE, .name_part = "lower-bound"};
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_IO);
+    cr_assert_eq(broken_calls_end(), 1);
 }
 
 Test(bound, of_zero_is_damage) /* else readers would begin before the first event there can be */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -829,6 +830,75 @@ Test(repair_forged, a_spoilt_bound_where_no_segment_is_left)
         unlink(repairs_segment(first));
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
     repairs_expect_sound(repairs_path);
+}
+
+static void expect_bound(uint64_t expected)
+{
+    uint64_t bound = 0;
+    int fd = -1;
+    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+    cr_assert_eq(segment_bound_load(fd, &bound, &repairs_error), OK, "%s", repairs_error.text);
+    file_close(&fd);
+    cr_assert_eq(bound, expected);
+}
+
+Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_reader_away)
+{
+    struct repairs_told told;
+    struct segment_log *log = NULL;
+    struct broken_plan plan = {
+        .call = BROKEN_READ, .number = 1, .for_ever = true, .reason = EIO};
+    repairs_prepare_sound();
+    uint64_t third = repairs_nth(2);
+    spoil_bound(third);
+    scratch_flip(scratch_path("log/lower-bound"), 15, 1); /* sound again */
+    for (uint64_t first = 1; first < third; first++)
+        unlink(repairs_segment(first));
+    plan.bad_file = scratch_path("log/lower-bound");
+    broken_calls_begin(&plan);
+    struct repairs_content content = repairs_read_all(repairs_path);
+    cr_assert_eq(content.damage, 1);
+    cr_assert_neq(content.digests[third], 0);
+    cr_assert_neq(content.digests[LAST], 0);
+    cr_assert_eq(repairs_verify(repairs_path).count, 1);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_DAMAGED);
+    cr_assert_not_null(strstr(repairs_error.text, "'daybook verify --repair'"), "%s",
+                       repairs_error.text);
+    /* What nobody can read may have told of more: not without being asked. */
+    cr_assert_eq(repairs_run(repairs_path, true, false, &told), OK, "%s", repairs_error.text);
+    cr_assert_eq(told.totals.actions, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
+    cr_assert_gt(broken_calls_end(), 0);
+    expect_bound(third);
+    repairs_expect_sound(repairs_path);
+}
+
+static void make_foreign(int kind)
+{
+    const char *name = scratch_path("log/lower-bound");
+    unlink(name);
+    if (kind == 0)
+        cr_assert_eq(symlink("/dev/null", name), 0);
+    else if (kind == 1)
+        cr_assert_eq(mkfifo(name, 0600), 0);
+    else
+        cr_assert_eq(mkdir(name, 0700), 0);
+}
+
+Test(repair_forged, something_else_in_place_of_the_bound_makes_room_for_it)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        repairs_prepare_sound();
+        uint64_t third = repairs_nth(2);
+        for (uint64_t first = 1; first < third; first++)
+            unlink(repairs_segment(first));
+        make_foreign(kind);
+        struct repairs_told told = expect_repaired("something else");
+        cr_assert_eq(told.totals.events_lost, 0);
+        expect_bound(third);
+        cr_assert_eq(access(scratch_path("log/quarantine/lower-bound"), F_OK) == 0, kind == 2);
+    }
 }
 
 /* A directory of which only one small file is left was a log nevertheless. */

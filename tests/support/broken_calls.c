@@ -1,5 +1,6 @@
 #include "tests/support/broken_calls.h"
 
+#include <criterion/criterion.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "core/file_calls.h"
 
 static struct broken_plan plan;
+static struct stat bad; /* plan.bad_file, as it was at the beginning */
 static atomic_uint calls, hits;
 static atomic_int open_things;
 
@@ -60,9 +62,17 @@ static int broken_status_at(int directory_fd, const char *name, struct stat *sta
     return file_calls_kernel.status_at(directory_fd, name, status_out);
 }
 
+static bool is_bad(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_dev == bad.st_dev && status.st_ino == bad.st_ino;
+}
+
 static ssize_t broken_read(int fd, void *data, size_t size, off_t offset)
 {
-    return fails(BROKEN_READ, NULL) ? -1 : file_calls_kernel.read(fd, data, size, offset);
+    if ((!plan.bad_file || is_bad(fd)) && fails(BROKEN_READ, NULL))
+        return -1;
+    return file_calls_kernel.read(fd, data, size, offset);
 }
 
 static ssize_t broken_write(int fd, const void *data, size_t size, off_t offset)
@@ -157,6 +167,8 @@ void broken_calls_begin(const struct broken_plan *new_plan)
     broken.unmap = broken_unmap;
     broken.lock = broken_lock;
     plan = *new_plan;
+    if (plan.bad_file)
+        cr_assert_eq(stat(plan.bad_file, &bad), 0);
     atomic_store(&calls, 0);
     atomic_store(&hits, 0);
     atomic_store(&open_things, 0);
