@@ -102,6 +102,8 @@ static enum error_code age_limit(struct run *run, int64_t *limit_out, struct err
 static const char *obstacle(const struct segment_set *set, size_t i)
 {
     const struct segment_set_segment *segment = &set->segments[i];
+    if (segment_set_check_version(segment, NULL))
+        return "it was written by a newer Daybook";
     if (segment->header_verdict != FORMAT_VALID)
         return "its header cannot be read";
     if (!segment->sealed)

@@ -292,18 +292,15 @@ static void check_end(struct segment_check *check)
         return; /* a stump, whose header is damaged, and told: there is no place for a trailer */
     uint64_t offset = check->view->segment_bytes - FORMAT_TRAILER_BYTES;
     struct segment_format_trailer trailer;
-    const uint8_t *bytes = NULL;
     struct error reason;
     if (check->seal.offset > 0)
         check_zeros(check, check->offset, offset);
 
-    enum segment_format_verdict verdict = FORMAT_BAD;
-    if (!segment_view_bytes(check->view, offset, FORMAT_TRAILER_BYTES, &bytes, &reason))
-        verdict = segment_format_decode_trailer(segment->seed, bytes, &trailer);
+    enum error_code code = segment_view_trailer(check->view, &trailer, &reason);
     /* A crash may come between the seal and the trailer; the next writer makes up for it. */
-    if (verdict == FORMAT_ZERO)
+    if (ends(check, code, &reason) || code == ERROR_NOT_FOUND)
         return;
-    if (verdict != FORMAT_VALID)
+    if (code)
         find(check, offset, 0, 0,
              "segment %s: the trailer at byte %" PRIu64 " is damaged; no event is lost by it",
              segment->name, offset);

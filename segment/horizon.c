@@ -162,10 +162,9 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
                                     const struct segment_set_segment *found, uint64_t *limit_out,
                                     struct segment_horizon_break *broken_out, struct error *error)
 {
-    if (found->header_verdict == FORMAT_NEWER)
-        return error_set(error, ERROR_VERSION,
-                         "segment %s was written by a newer Daybook; read it with that",
-                         found->name);
+    enum error_code code = segment_set_check_version(found, error);
+    if (code)
+        return code;
     uint64_t witness = basis->page ? basis->state.sequence_durable : 0;
     if (found->sealed) { /* All of it was durable before the seal was written. */
         uint64_t last_sealed = found->trailer.sequence_last;
@@ -174,7 +173,7 @@ static enum error_code scan_segment(const struct segment_horizon *horizon,
     }
     struct segment_set_segment last = mend_header(horizon, found);
     struct segment_recovery_scan scan;
-    enum error_code code = scan_file(horizon, &last, witness, &scan, error);
+    code = scan_file(horizon, &last, witness, &scan, error);
     if (code)
         return code;
 

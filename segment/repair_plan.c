@@ -50,7 +50,7 @@ static enum error_code identify(struct planning *planning, struct error *error)
 {
     struct segment_repair_plan *plan = planning->plan;
     for (size_t i = 0; i < plan->set.count; i++)
-        if (plan->set.segments[i].header_verdict == FORMAT_NEWER)
+        if (segment_set_check_version(&plan->set.segments[i], NULL))
             return error_set(error, ERROR_VERSION,
                              "segment %s was written by a newer Daybook; repair with that",
                              plan->set.segments[i].name);
@@ -113,8 +113,11 @@ static enum error_code holds_a_block(const struct segment_repair_plan *plan,
 {
     struct segment_view view = {0};
     struct segment_format_block_header header;
+    struct segment_format_trailer trailer;
     enum error_code code =
         segment_view_open(&view, plan->segments_fd, segment, plan->log_id, error);
+    if (!code && segment_view_trailer(&view, &trailer, error) == ERROR_VERSION)
+        code = error_prefix(error, "segment %s", segment->name);
     if (!code) {
         code = segment_view_find(&view, FORMAT_SEGMENT_HEADER_BYTES, &header, error);
         *holds_out = code == OK;

@@ -79,8 +79,8 @@ static void tell_directory(const struct segment_repair_plan *plan,
                  : "has nothing in it that is of this log");
     if (plan->bound_damaged)
         tell(options,
-             "'lower-bound' is damaged or missing; repair: what it holds is kept in quarantine, and "
-             "it is set to %" PRIu64 "%s",
+             "'lower-bound' is damaged or missing; repair: what it holds is kept in quarantine, "
+             "and it is set to %" PRIu64 "%s",
              plan->set.bound,
              plan->bound_uncertain
                  ? ", where the first segment begins, and nobody knows whether there should be "

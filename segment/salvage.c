@@ -5,6 +5,7 @@
 
 #include "segment/block.h"
 #include "segment/producers.h"
+#include "segment/seal.h"
 
 static void note_bad(struct segment_salvage *salvage)
 {
@@ -25,17 +26,17 @@ static void note_promised(struct segment_salvage *salvage, uint64_t sequence)
 }
 
 /* Where the header is damaged nobody has looked at the trailer, which needs only the seed. */
-static void look_at_trailer(struct segment_salvage *salvage)
+static enum error_code look_at_trailer(struct segment_salvage *salvage, struct error *error)
 {
-    struct segment_view *view = &salvage->view;
-    const uint8_t *bytes = NULL;
-    if (view->segment_bytes < FORMAT_SEGMENT_BYTES_MIN ||
-        segment_view_bytes(view, view->segment_bytes - FORMAT_TRAILER_BYTES, FORMAT_TRAILER_BYTES,
-                           &bytes, NULL) ||
-        segment_format_decode_trailer(view->segment.seed, bytes, &salvage->trailer) != FORMAT_VALID)
-        return;
+    struct error reason;
+    enum error_code code = segment_view_trailer(&salvage->view, &salvage->trailer, &reason);
+    if (code == ERROR_VERSION || code == ERROR_MEMORY)
+        return error_set(error, code, "segment %s: %s", salvage->view.segment.name, reason.text);
+    if (code)
+        return OK;
     salvage->sealed = true;
     note_promised(salvage, salvage->trailer.sequence_last);
+    return OK;
 }
 
 enum error_code segment_salvage_open(struct segment_salvage *salvage, int segments_fd,
@@ -59,8 +60,7 @@ enum error_code segment_salvage_open(struct segment_salvage *salvage, int segmen
         salvage->epoch = segment->header.epoch;
     else
         note_bad(salvage);
-    look_at_trailer(salvage);
-    return OK;
+    return look_at_trailer(salvage, error);
 }
 
 void segment_salvage_release(struct segment_salvage *salvage)
@@ -148,6 +148,23 @@ static bool take_producers(struct segment_salvage *salvage,
     return code == OK;
 }
 
+/* What it counts is worked out anew; what a newer Daybook says there besides would be gone. */
+static enum error_code take_seal(struct segment_salvage *salvage,
+                                 const struct segment_format_block_header *header,
+                                 const uint8_t *raw, struct error *error)
+{
+    struct segment_seal seal;
+    struct error reason;
+    enum error_code code = segment_seal_decode(raw, header->raw_bytes, &seal, &reason);
+    if (!code)
+        segment_seal_release(&seal);
+    note_promised(salvage, header->sequence_first - 1);
+    if (code == ERROR_VERSION || code == ERROR_MEMORY)
+        return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                         salvage->view.segment.name, header->offset, reason.text);
+    return OK;
+}
+
 /* *taken_out: the block at hand is one to give. Otherwise go on behind it. */
 static enum error_code take_block(struct segment_salvage *salvage,
                                   const struct segment_format_block_header *header,
@@ -186,7 +203,7 @@ static enum error_code take_block(struct segment_salvage *salvage,
     else if (header->kind == FORMAT_BLOCK_PRODUCERS)
         *taken_out = take_producers(salvage, header, raw);
     else if (header->kind == FORMAT_BLOCK_SEAL)
-        note_promised(salvage, header->sequence_first - 1);
+        code = take_seal(salvage, header, raw, error);
     if (*taken_out && block->sequence_last >= salvage->expected)
         salvage->expected = block->sequence_last + 1;
     return code;

@@ -41,7 +41,7 @@ struct segment_salvage {
     struct segment_format_trailer trailer;
 };
 
-/* Nothing behind `sequence_last` will be given. Release in any case. */
+/* Nothing behind `sequence_last` will be given. Release in any case. ERROR_VERSION as next. */
 enum error_code segment_salvage_open(struct segment_salvage *salvage, int segments_fd,
                                      const struct segment_set_segment *segment,
                                      const uint8_t log_id[FORMAT_LOG_ID_BYTES],

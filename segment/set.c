@@ -203,13 +203,22 @@ enum error_code segment_set_load(int log_fd, int segments_fd, struct segment_set
     return OK;
 }
 
-static enum error_code check_header(const struct segment_set_segment *segment,
-                                    const uint8_t *log_id, struct error *error)
+enum error_code segment_set_check_version(const struct segment_set_segment *segment,
+                                          struct error *error)
 {
-    if (segment->header_verdict == FORMAT_NEWER)
+    if (segment->header_verdict == FORMAT_NEWER || segment->trailer_verdict == FORMAT_NEWER)
         return error_set(error, ERROR_VERSION,
                          "segment %s was written by a newer Daybook; read it with that",
                          segment->name);
+    return OK;
+}
+
+static enum error_code check_header(const struct segment_set_segment *segment,
+                                    const uint8_t *log_id, struct error *error)
+{
+    enum error_code code = segment_set_check_version(segment, error);
+    if (code)
+        return code;
     if (segment->header_verdict != FORMAT_VALID)
         return error_set(error, ERROR_DAMAGED, "segment %s: its header is damaged", segment->name);
     if (memcmp(segment->header.log_id, log_id, FORMAT_LOG_ID_BYTES) != 0)
@@ -341,10 +350,10 @@ enum error_code segment_set_identify(const struct segment_set *set, int log_fd,
     while (newest > 0 && set->segments[newest - 1].header_verdict != FORMAT_VALID &&
            set->segments[newest - 1].header_verdict != FORMAT_NEWER)
         newest--;
-    if (newest > 0 && set->segments[newest - 1].header_verdict == FORMAT_NEWER)
-        return error_set(error, ERROR_VERSION,
-                         "segment %s was written by a newer Daybook; read it with that",
-                         set->segments[newest - 1].name);
+    enum error_code code =
+        newest > 0 ? segment_set_check_version(&set->segments[newest - 1], error) : OK;
+    if (code)
+        return code;
     const uint8_t *log_id = most_frequent_log(set);
     if (log_id) {
         memcpy(log_id_out, log_id, FORMAT_LOG_ID_BYTES);

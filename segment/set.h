@@ -40,6 +40,10 @@ struct segment_set {
  */
 enum error_code segment_set_load(int log_fd, int segments_fd, struct segment_set *set_out,
                                  struct error *error);
+/* ERROR_VERSION: a newer Daybook has written its header, or has sealed it. Nothing there is damage.
+ */
+enum error_code segment_set_check_version(const struct segment_set_segment *segment,
+                                          struct error *error);
 /*
  * Do the live segments follow each other: every header valid and of one log, every predecessor as
  * described, all but the last sealed, none missing above the bound? ERROR_DAMAGED, ERROR_FOREIGN or

@@ -187,10 +187,12 @@ static enum error_code check_vanished(struct verify *verify,
 static enum error_code verify_segment(struct verify *verify, size_t index, struct error *error)
 {
     const struct segment_set_segment *segment = &verify->set.segments[index];
+    enum error_code code = segment_set_check_version(segment, error);
+    if (code)
+        return code;
     if (!check_segment_header(verify, segment))
         return OK;
-    enum error_code code =
-        segment_view_open(&verify->view, verify->segments_fd, segment, verify->log_id, error);
+    code = segment_view_open(&verify->view, verify->segments_fd, segment, verify->log_id, error);
     if (code == ERROR_NOT_FOUND)
         return check_vanished(verify, segment, error);
     if (code)

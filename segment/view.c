@@ -210,6 +210,32 @@ enum error_code segment_view_find(struct segment_view *view, uint64_t from,
     return error_set(error, ERROR_END, "no valid block follows in segment %s", view->segment.name);
 }
 
+enum error_code segment_view_trailer(struct segment_view *view,
+                                     struct segment_format_trailer *trailer_out,
+                                     struct error *error)
+{
+    const uint8_t *bytes = NULL;
+    if (view->segment_bytes < FORMAT_SEGMENT_BYTES_MIN)
+        return error_set(error, ERROR_DAMAGED, "the file is too short for a trailer");
+    enum error_code code =
+        segment_view_bytes(view, view->segment_bytes - FORMAT_TRAILER_BYTES, FORMAT_TRAILER_BYTES,
+                           &bytes, error);
+    if (code)
+        return code;
+    switch (segment_format_decode_trailer(view->segment.seed, bytes, trailer_out)) {
+    case FORMAT_VALID:
+        return OK;
+    case FORMAT_ZERO:
+        return error_set(error, ERROR_NOT_FOUND, "it has no trailer");
+    case FORMAT_NEWER:
+        return error_set(error, ERROR_VERSION,
+                         "its trailer was written by a newer Daybook; read the log with that");
+    case FORMAT_BAD:
+        break;
+    }
+    return error_set(error, ERROR_DAMAGED, "its trailer is damaged");
+}
+
 enum error_code segment_view_seal(struct segment_view *view, struct segment_seal *seal_out,
                                   struct error *error)
 {

@@ -64,6 +64,13 @@ enum error_code segment_view_body(struct segment_view *view,
 enum error_code segment_view_find(struct segment_view *view, uint64_t from,
                                   struct segment_format_block_header *header_out,
                                   struct error *error);
+/*
+ * The trailer. ERROR_NOT_FOUND: there are only zeros; ERROR_DAMAGED or ERROR_IO: it is not valid,
+ * or cannot be read; ERROR_VERSION: it is of a newer Daybook.
+ */
+enum error_code segment_view_trailer(struct segment_view *view,
+                                     struct segment_format_trailer *trailer_out,
+                                     struct error *error);
 /* The footer of a sealed segment. Release what it gives. */
 enum error_code segment_view_seal(struct segment_view *view, struct segment_seal *seal_out,
                                   struct error *error);

@@ -353,10 +353,9 @@ static enum error_code pass_missing(struct segment_walk *walk, uint64_t segment_
 static enum error_code enter(struct segment_walk *walk, const struct segment_set_segment *segment,
                              struct error *error)
 {
-    if (segment->header_verdict == FORMAT_NEWER)
-        return error_set(error, ERROR_VERSION,
-                         "segment %s was written by a newer Daybook; read it with that",
-                         segment->name);
+    enum error_code code = segment_set_check_version(segment, error);
+    if (code)
+        return code;
     bool foreign = segment->header_verdict == FORMAT_VALID &&
                    memcmp(segment->header.log_id, walk->horizon.log_id, FORMAT_LOG_ID_BYTES) != 0;
     bool unwanted = segment->sealed &&
@@ -378,7 +377,7 @@ static enum error_code enter(struct segment_walk *walk, const struct segment_set
             what.text, error);
     }
 
-    enum error_code code = open_segment(walk, segment, error);
+    code = open_segment(walk, segment, error);
     if (code == ERROR_NOT_FOUND) /* Retention was faster. */
         return segment_walk_reload_set(walk, error);
     if (code)

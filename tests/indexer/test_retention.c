@@ -15,6 +15,7 @@
 #include "tests/indexer/scene.h"
 #include "segment/bound.h"
 #include "segment/reader.h"
+#include "tests/support/forge.h"
 
 TestSuite(retention, .init = scene_begin, .fini = scene_end);
 
@@ -336,6 +337,19 @@ Test(retention, catches_up_an_index_that_had_not_even_seen_what_is_deleted)
     run((struct indexer_retention_options){.max_bytes = total_bytes() / 2});
 
     expect_agreement();
+}
+
+Test(retention, stops_at_a_segment_of_a_newer_daybook_and_calls_it_that)
+{
+    write_segments();
+    scene_index();
+    uint64_t first = scene_segment_first(3);
+    forge_trailer((struct forge){scene_path("."), first}, 20, FORGE_32, 1);
+    struct indexer_retention_totals totals =
+        run((struct indexer_retention_options){.max_bytes = 1});
+    cr_assert_eq(totals.segments_deleted, 3);
+    cr_assert_not_null(strstr(totals.blocked, "it was written by a newer Daybook"), "%s",
+                       totals.blocked);
 }
 
 Test(retention, stops_at_a_segment_whose_header_is_damaged)

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/bytes.h"
+#include "core/checksum.h"
 #include "core/file.h"
 #include "segment/bound.h"
 #include "segment/intent.h"
@@ -175,6 +177,136 @@ Test(repair_forged, a_newer_segment_is_left_to_a_newer_daybook)
     cr_assert_not_null(
         strstr(repairs_error.text, "was written by a newer Daybook; repair with that"), "%s",
         repairs_error.text);
+}
+
+static void digest_files(char digest_out[80])
+{
+    char command[1200];
+    snprintf(command, sizeof command, "cd '%s' && cat segments/* | sha256sum", repairs_path);
+    FILE *pipe = popen(command, "r");
+    cr_assert_not_null(pipe);
+    cr_assert_not_null(fgets(digest_out, 80, pipe));
+    cr_assert_eq(pclose(pipe), 0);
+}
+
+static enum error_code read_to_the_end(void)
+{
+    struct event event;
+    struct segment_reader *reader = NULL;
+    enum error_code code = segment_reader_open(repairs_path, &reader, &repairs_error);
+    while (!code || code == ERROR_DAMAGED)
+        code = segment_reader_next(reader, &event, &repairs_error);
+    if (reader)
+        segment_reader_close(reader);
+    return code;
+}
+
+static void ignore_finding(void *context, const struct segment_verify_finding *finding)
+{
+    (void)context;
+    (void)finding;
+}
+
+/*
+ * Whoever comes says that it is newer, and leaves every byte where it is. Readers and writers do
+ * not look as far where the header is damaged.
+ */
+static void expect_newer(const char *name, bool header_is_sound)
+{
+    static const char text[] = "written by a newer Daybook";
+    struct repairs_told told;
+    struct segment_verify_totals totals;
+    struct segment_log *log = NULL;
+    char before[80], after[80];
+    digest_files(before);
+    cr_assert_eq(segment_verify_log(repairs_path, ignore_finding, NULL, NULL, &totals,
+                                    &repairs_error),
+                 ERROR_VERSION, "%s: %s", name, repairs_error.text);
+    cr_assert_not_null(strstr(repairs_error.text, text), "%s: %s", name, repairs_error.text);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s: %s", name,
+                 repairs_error.text);
+    cr_assert_not_null(strstr(repairs_error.text, text), "%s: %s", name, repairs_error.text);
+    if (header_is_sound) {
+        cr_assert_eq(read_to_the_end(), ERROR_VERSION, "%s: %s", name, repairs_error.text);
+        cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_VERSION, "%s: %s", name,
+                     repairs_error.text);
+        cr_assert_not_null(strstr(repairs_error.text, text), "%s: %s", name, repairs_error.text);
+    }
+    digest_files(after);
+    cr_assert_str_eq(before, after, "%s: the segments have changed", name);
+    cr_assert_neq(access(scratch_path("log/quarantine"), F_OK), 0, "%s", name);
+}
+
+enum { TRAILER_RESERVED = 20 };
+
+Test(repair_forged, a_newer_trailer_is_left_to_a_newer_daybook)
+{
+    repairs_prepare_sound();
+    forge_trailer(forge_nth(1), TRAILER_RESERVED, FORGE_32, 1);
+    expect_newer("in the middle", true);
+    repairs_prepare_sound();
+    forge_header(forge_nth(1), 12, FORGE_32, FORMAT_VERSION + 1);
+    expect_newer("a header in the middle", true);
+}
+
+/* What looks like a crash between the seal and the trailer would get a trailer of ours. */
+Test(repair_forged, a_newer_trailer_at_the_end_is_left_to_a_newer_daybook)
+{
+    repairs_prepare_sound();
+    uint64_t second = repairs_nth(1);
+    for (uint64_t first = second + 1; first <= LAST + 1; first++)
+        unlink(repairs_segment(first));
+    unlink(scratch_path("log/watermark"));
+    forge_trailer((struct forge){repairs_path, second}, TRAILER_RESERVED, FORGE_32, 1);
+    expect_newer("at the end", true);
+}
+
+Test(repair_forged, a_newer_trailer_below_a_damaged_header_is_left_to_a_newer_daybook)
+{
+    repairs_prepare_sound();
+    struct forge forge = forge_nth(1);
+    forge_trailer(forge, TRAILER_RESERVED, FORGE_32, 1);
+    scratch_flip(repairs_segment(forge.segment_first), 40, 2);
+    expect_newer("below a damaged header", false);
+}
+
+/* Nobody leads to it, and no block is in it: it would pass for one that does not belong here. */
+Test(repair_forged, a_newer_trailer_of_a_file_without_a_block_is_left_to_a_newer_daybook)
+{
+    repairs_prepare_sound();
+    const uint64_t first = LAST + 50;
+    struct segment_format_trailer trailer = {.sequence_last = first};
+    uint8_t zeros[SMALL] = {0}, *bytes = zeros + sizeof zeros - FORMAT_TRAILER_BYTES;
+    struct segment_reader *reader = logs_read(repairs_path);
+    uint32_t seed = segment_format_seed(segment_reader_log_id(reader), first);
+    segment_reader_close(reader);
+    segment_format_encode_trailer(seed, &trailer, bytes);
+    bytes[TRAILER_RESERVED] = 1;
+    bytes_store32(bytes + 4, checksum_extend(seed, bytes + 8, FORMAT_TRAILER_BYTES - 8));
+    FILE *file = fopen(repairs_segment(first), "w");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(zeros, 1, sizeof zeros, file), sizeof zeros);
+    cr_assert_eq(fclose(file), 0);
+    struct repairs_told told;
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
+/* The seal of a segment that is to be written anew for another reason. */
+Test(repair_forged, a_newer_seal_is_left_to_a_newer_daybook)
+{
+    for (int damaged = 0; damaged < 2; damaged++) {
+        repairs_prepare_sound();
+        struct forge forge = forge_nth(1);
+        forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_SEAL), 72, FORGE_32, 1);
+        if (damaged)
+            scratch_flip(repairs_segment(forge.segment_first), 40, 2);
+        struct repairs_told told;
+        cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                     repairs_error.text);
+        cr_assert_not_null(strstr(repairs_error.text, "fields that this Daybook does not know"),
+                           "%s", repairs_error.text);
+    }
 }
 
 Test(repair_forged, a_newer_block_behind_damage_is_left_to_a_newer_daybook)

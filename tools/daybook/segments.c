@@ -53,8 +53,10 @@ static const char *state_of(const struct segment_set *set, size_t index)
     const struct segment_set_segment *segment = &set->segments[index];
     if (index < set->dead_count)
         return "dead"; /* below the lower bound: retention was interrupted before the unlink */
+    if (segment_set_check_version(segment, NULL))
+        return "newer";
     if (segment->header_verdict != FORMAT_VALID)
-        return segment->header_verdict == FORMAT_NEWER ? "newer" : "damaged";
+        return "damaged";
     if (segment->sealed)
         return "sealed";
     return index + 1 == set->count ? "active" : "unsealed";
