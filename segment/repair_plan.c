@@ -299,7 +299,10 @@ static enum error_code examine(struct planning *planning, size_t index, struct e
     check.must_last = part->sequence_last;
     if (!check.must_seal)
         code = judge_last(planning, part, &check, error);
-    return code ? code : segment_check_run(&check, error);
+    if (!code)
+        code = segment_check_run(&check, error);
+    part->seal_end = check.seal.offset > 0 ? check.offset : 0;
+    return code;
 }
 
 static enum error_code examine_all(struct planning *planning, struct error *error)
@@ -350,6 +353,14 @@ static struct segment_repair_part filling(uint64_t first, uint64_t last,
     return part;
 }
 
+/* Does `next` say of `part`, which stays as it is, what verify wants it to say? */
+static bool is_known(const struct segment_repair_part *part, const struct segment_repair_part *next)
+{
+    return !segment_set_check_pair(&part->segment, &next->segment, NULL) &&
+           (part->seal_end == 0 ||
+            !segment_set_check_end(&part->segment, part->seal_end, &next->segment, NULL));
+}
+
 /*
  * `part` must end where `next` begins. *end_out is where it will end: before that, when a segment
  * is missing between the two.
@@ -365,8 +376,7 @@ static enum error_code link_pair(struct planning *planning, struct segment_repai
     bool between = told && told->sequence_first > part->segment.sequence_first;
 
     if (part->fate == REPAIR_KEEP) {
-        bool fits = own_last == target &&
-                    (!told || !segment_set_check_pair(&part->segment, &next->segment, NULL));
+        bool fits = own_last == target && (!told || is_known(part, next));
         *end_out = own_last;
         if (fits || (own_last < target && (between || !told)))
             return OK;

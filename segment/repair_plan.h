@@ -22,6 +22,7 @@ struct segment_repair_part {
     } fate;
     struct segment_set_segment segment; /* as found; FILL: only the name and sequence_first */
     uint64_t sequence_last;             /* where it ends; the last one, unsealed: not known (0) */
+    uint64_t seal_end;                  /* KEEP: behind its seal; 0: it has none */
     /* RENEW, the last segment: what lies behind this was promised to nobody. */
     uint64_t sequence_promised;
     struct segment_format_predecessor replaces; /* for the new header */

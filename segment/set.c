@@ -285,6 +285,18 @@ enum error_code segment_set_check_pair(const struct segment_set_segment *before,
     return OK;
 }
 
+enum error_code segment_set_check_end(const struct segment_set_segment *before, uint64_t seal_end,
+                                      const struct segment_set_segment *segment,
+                                      struct error *error)
+{
+    const struct segment_format_predecessor *told = &segment->header.predecessor;
+    if (told->end_offset == seal_end || is_replacement(before, told))
+        return OK;
+    return error_set(error, ERROR_DAMAGED,
+                     "segment %s ends at byte %" PRIu64 ", but segment %s says at %" PRIu64,
+                     before->name, seal_end, segment->name, told->end_offset);
+}
+
 enum error_code segment_set_check(const struct segment_set *set, struct error *error)
 {
     /* Perhaps it is whole, and only the disk fails: that is another word than damaged. */

@@ -54,6 +54,10 @@ enum error_code segment_set_check(const struct segment_set *set, struct error *e
 enum error_code segment_set_check_pair(const struct segment_set_segment *before,
                                        const struct segment_set_segment *segment,
                                        struct error *error);
+/* And, once the seal of `before` was read and ends at `seal_end`: does it say that, too? */
+enum error_code segment_set_check_end(const struct segment_set_segment *before, uint64_t seal_end,
+                                      const struct segment_set_segment *segment,
+                                      struct error *error);
 /*
  * The identity of the log, by most of the segments with a valid header (as many of two logs: the
  * newest), else by the watermark page in `log_fd`. ERROR_DAMAGED: nothing tells it. ERROR_VERSION:

@@ -232,16 +232,12 @@ static enum error_code verify_segment(struct verify *verify, size_t index, struc
 static void verify_pair(struct verify *verify, const struct segment_set_segment *before,
                         const struct segment_set_segment *segment)
 {
-    const struct segment_format_predecessor *told = &segment->header.predecessor;
     struct error reason;
     if (before->header_verdict != FORMAT_VALID || segment->header_verdict != FORMAT_VALID)
         return;
     enum error_code code = segment_set_check_pair(before, segment, &reason);
-    if (!code && verify->seal_end > 0 && verify->seal_end != told->end_offset &&
-        before->header.replaces.end_offset != told->end_offset)
-        code = error_set(&reason, ERROR_DAMAGED,
-                         "segment %s ends at byte %" PRIu64 ", but segment %s says at %" PRIu64,
-                         before->name, verify->seal_end, segment->name, told->end_offset);
+    if (!code && verify->seal_end > 0)
+        code = segment_set_check_end(before, verify->seal_end, segment, &reason);
     if (!code)
         return;
     uint64_t lost_first = before->sealed ? before->trailer.sequence_last + 1 : 0;

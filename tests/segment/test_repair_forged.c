@@ -70,6 +70,19 @@ Test(repair_forged, headers_that_tell_something_else_of_the_segment_before)
     }
 }
 
+/* The last one: no chain behind it breaks, for which the segment would be written anew anyway. */
+Test(repair_forged, a_last_header_that_tells_another_end_of_the_segment_before)
+{
+    static const uint64_t ends[] = {9, 0};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        repairs_prepare_sound();
+        forge_header((struct forge){repairs_path, repairs_last_segment()}, 80, FORGE_64, ends[i]);
+        struct repairs_told told = expect_repaired("another end");
+        cr_assert_eq(told.count, 1, "%s", told.texts[1]);
+        cr_assert_eq(told.totals.events_lost, 0);
+    }
+}
+
 Test(repair_forged, blocks_that_do_not_belong_where_they_stand)
 {
     static const struct number numbers[] = {
