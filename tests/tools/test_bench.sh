@@ -52,6 +52,8 @@ for name in (
 goals = {name for name, figure in figures.items() if "met" in figure}
 assert goals == {"one_in_flight_to_raw_limit", "pipelined_rate", "index_lag",
                  "memory_at_1000_per_second"}, goals
+for name in goals:
+    assert figures[name]["met"] is None, figures[name]
 ratio = figures["one_in_flight_to_raw_limit"]
 for i in range(2):
     below = figures["raw_commit_p50"]["rounds"][i] + figures["socket_round_trip_p50"]["rounds"][i]
@@ -66,6 +68,13 @@ check_table() {
         grep -q 'pwrite, zero-filled' "$work/table" && grep -q 'median' "$work/table"
 }
 ok "its table is for people" check_table
+
+check_goals() {
+    "$BUILD/daybook" bench "${tiny[@]}" publish >"$work/table" &&
+        [ "$(grep -c ' goal .*: run too short to judge$' "$work/table")" -eq 4 ] &&
+        ! grep -E ': (met|MISSED)$' "$work/table"
+}
+ok "a run that is too short to judge by says so of each goal, in JSON and in the table" check_goals
 
 is_empty() {
     [ -z "$(ls -A "$work/disk")" ]

@@ -15,6 +15,7 @@ struct series {
 };
 
 struct bench_report {
+    bool judges;
     size_t series_count;
     struct series series[FIGURES_MAX];
     size_t note_count;
@@ -30,11 +31,13 @@ static const char *const unit_names[] = {
     [BENCH_BYTES] = "bytes",     [BENCH_RATIO] = "ratio",
 };
 
-enum error_code bench_report_create(struct bench_report **report_out, struct error *error)
+enum error_code bench_report_create(bool judges, struct bench_report **report_out,
+                                    struct error *error)
 {
     struct bench_report *report = calloc(1, sizeof *report);
     if (!report)
         return error_set(error, ERROR_MEMORY, "no memory for the benchmark's report");
+    report->judges = judges;
     *report_out = report;
     return OK;
 }
@@ -126,7 +129,17 @@ static void format_value(enum bench_unit unit, double value, char text_out[VALUE
     snprintf(text_out, VALUE_TEXT_SIZE, "%.2fx", value);
 }
 
-static void print_series(const struct series *series, bool same_subject, FILE *out)
+/* A goal that a short run reaches says as little as one that it does not. */
+static const char *judge(const struct bench_report *report, const struct bench_figure *figure,
+                         double value)
+{
+    if (!report->judges)
+        return "run too short to judge";
+    return meets(figure, value) ? "met" : "MISSED";
+}
+
+static void print_series(const struct bench_report *report, const struct series *series,
+                         bool same_subject, FILE *out)
 {
     const struct bench_figure *figure = &series->figure;
     struct summary summary = summarize(series);
@@ -140,7 +153,7 @@ static void print_series(const struct series *series, bool same_subject, FILE *o
         char target[VALUE_TEXT_SIZE];
         format_value(figure->unit, figure->target, target);
         fprintf(out, "   goal %s %s: %s", figure->goal == BENCH_AT_MOST ? "<=" : ">=", target,
-                meets(figure, summary.median) ? "met" : "MISSED");
+                judge(report, figure, summary.median));
     }
     fputc('\n', out);
 }
@@ -154,7 +167,7 @@ void bench_report_print_table(const struct bench_report *report, FILE *out)
         if (!same_suite)
             fprintf(out, "\n%-63s %14s %14s %14s\n", figure->suite, "median", "lowest", "highest");
         bool same_subject = same_suite && strcmp(before->subject, figure->subject) == 0;
-        print_series(&report->series[i], same_subject, out);
+        print_series(report, &report->series[i], same_subject, out);
         before = figure;
     }
     if (report->note_count > 0)
@@ -163,7 +176,8 @@ void bench_report_print_table(const struct bench_report *report, FILE *out)
         fprintf(out, "- %s\n", report->notes[i]);
 }
 
-static enum error_code append_series(const struct series *series, struct buffer *out,
+static enum error_code append_series(const struct bench_report *report,
+                                     const struct series *series, struct buffer *out,
                                      struct error *error)
 {
     const struct bench_figure *figure = &series->figure;
@@ -181,7 +195,9 @@ static enum error_code append_series(const struct series *series, struct buffer 
     if (!code && figure->goal != BENCH_NO_GOAL)
         code = buffer_printf(out, error, ",\"goal\":\"%s\",\"target\":%.6g,\"met\":%s",
                              figure->goal == BENCH_AT_MOST ? "at most" : "at least", figure->target,
-                             meets(figure, summary.median) ? "true" : "false");
+                             !report->judges                  ? "null"
+                             : meets(figure, summary.median) ? "true"
+                                                             : "false");
     if (!code)
         code = buffer_printf(out, error, "}");
     return code;
@@ -195,7 +211,7 @@ enum error_code bench_report_append_json(const struct bench_report *report, stru
         if (i > 0)
             code = buffer_printf(out, error, ",");
         if (!code)
-            code = append_series(&report->series[i], out, error);
+            code = append_series(report, &report->series[i], out, error);
     }
     if (!code)
         code = buffer_printf(out, error, "],\"notes\":[");

@@ -34,7 +34,9 @@ struct bench_figure {
 
 struct bench_report;
 
-enum error_code bench_report_create(struct bench_report **report_out, struct error *error);
+/* `judges`: the run is as long as the goals suppose; else it says of none whether it is met. */
+enum error_code bench_report_create(bool judges, struct bench_report **report_out,
+                                    struct error *error);
 /* Add one round's value of the figure, which is known by its name from the first time on. */
 enum error_code bench_report_add(struct bench_report *report, const struct bench_figure *figure,
                                  double value, struct error *error);
