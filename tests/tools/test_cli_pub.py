@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What goes in by `daybook pub` comes out again, and what cannot go in is named."""
+import contextlib
 import json
 import os
 import re
@@ -402,7 +403,8 @@ def full_disk_of_the_daemon(directory):
             done = subprocess.run([DAYBOOK, "pub", "-D", data, *producer, path], check=False,
                                   capture_output=True, text=True, env=environment())
             if producer:
-                # Sent again over a new connection; what has no answer when pub ends is not known.
+                # Sent again over a new connection, until all of it has an answer.
+                assert "may be stored" not in done.stderr, done.stderr
                 first = re.search(r":(\d+)(?: was| to \S+ were) not stored$", done.stderr, re.M)
                 assert done.returncode == FAILURE and first, done.stderr
                 check_stored(data, int(first[1]) - 1)
@@ -416,6 +418,70 @@ def full_disk_of_the_daemon(directory):
                 assert "0 events stored" in result.err and "refused" not in result.err, result.err
             result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n#\n", expect=FAILURE)
             assert result.err.count("stopped: ") == 1, result.err
+
+
+def frames_from(connection):
+    """Each message that comes, until the other side has had enough."""
+    data = b""
+    while True:
+        while len(data) >= 4 and len(data) >= 4 + int.from_bytes(data[:4], "big"):
+            end = 4 + int.from_bytes(data[:4], "big")
+            yield framed.unpack(data[4:end])[0]
+            data = data[end:]
+        more = connection.recv(65536)
+        if not more:
+            return
+        data += more
+
+
+def full_daemon(listener, given_back):
+    """As a daemon on a full disk: first it gives all back that it has taken, over so many
+    connections, then it refuses a frame and closes, until nobody comes."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                for message in frames_from(connection):
+                    if message[0] == "hello":
+                        answers = [["welcome", {"version": 1, "server": "s", "log": "0" * 16,
+                                                "durable": 0, "last_number": 0,
+                                                "max_frame": 1052672, "max_events": 4096}]]
+                    elif message[0] == "pub":
+                        refused = [[i, "no_space", "full"] for i in range(len(message[2]))]
+                        ack = ["ack", message[1], 0, 0, 0, 0, refused]
+                        answers = [["error", "no_space", "nothing was stored"]]
+                        if given_back > 0:
+                            given_back -= 1
+                        else:
+                            answers.insert(0, ack)
+                    connection.sendall(b"".join(map(framed.frame, answers)))
+                    if message[0] == "pub":
+                        break
+
+
+@promise("what a full disk refuses is not stored, however often the daemon gives it back before it says so")
+def given_back_and_refused(directory):
+    path = os.path.join(directory, "full.sock")
+    lines = write(directory, "ev.json", '{"topic":"t","payload":1}\n' * 3000)
+    for times in 0, 1, 5, 15:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(1)
+            thread = threading.Thread(target=full_daemon, args=(listener, times))
+            thread.start()
+            try:
+                result = daybook("pub", "-s", path, "--producer", "p", lines, expect=FAILURE)
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)
+                thread.join()
+            os.unlink(path)
+        assert "may be stored" not in result.err and "unknown" not in result.err, result.err
+        told = re.search(r":1(?: was| to \S+:(\d+) were) not stored$", result.err, re.M)
+        assert told, result.err
+        last = int(told[1] or 1)
+        assert f", {last} not stored for lack of space" in result.err, result.err
+        assert last == 3000 or f"{lines}:{last + 1} and everything behind" in result.err, result.err
+        assert "stopped: the log's disk is full: full" in result.err, result.err
 
 
 @promise("without a daemon a full disk ends pub with what is stored, and what is not, counted right")

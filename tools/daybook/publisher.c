@@ -13,7 +13,11 @@
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
 
-enum { INDEX_WAIT_MS = 2000, TAGS_FIRST = 1024 };
+enum {
+    INDEX_WAIT_MS = 2000,
+    TAGS_FIRST = 1024,
+    FRUITLESS_MAX = 20, /* connections, one after the other, that end without any result */
+};
 
 struct publisher {
     struct publisher_options options;
@@ -24,6 +28,7 @@ struct publisher {
     /* Without a daemon: the tags of the last events appended, which may not be durable yet. */
     uint64_t *tags;
     size_t tag_count, tag_capacity;
+    bool waiting; /* the daemon was lost, and is not back */
     struct error given_up; /* why nothing waits for the daemon any more; code OK: it does */
 };
 
@@ -53,13 +58,16 @@ static enum error_code client_error(const struct daybook_error *from, struct err
     return error_set(error, code_of(from->code), "%s", from->text);
 }
 
-/* What the connection failed with. Who has waited in vain does not begin again. */
+/*
+ * What the connection failed with. Who has waited in vain does not begin again. A daemon that is
+ * there, and only ends one connection after the other, as on a full disk, may still answer.
+ */
 static enum error_code lose(struct publisher *publisher, const struct daybook_error *from,
                             struct error *error)
 {
     struct error local;
     enum error_code code = client_error(from, error ? error : &local);
-    if (from->code == DAYBOOK_UNREACHABLE || from->code == DAYBOOK_TIMEOUT)
+    if ((from->code == DAYBOOK_UNREACHABLE && publisher->waiting) || from->code == DAYBOOK_TIMEOUT)
         publisher->given_up = error ? *error : local;
     return code;
 }
@@ -73,7 +81,8 @@ static enum error_code check_given_up(const struct publisher *publisher, struct 
 
 static void tell_connection(void *context, bool connected)
 {
-    const struct publisher *publisher = context;
+    struct publisher *publisher = context;
+    publisher->waiting = !connected;
     if (connected)
         verb_say(publisher->options.verb, "connected to the daemon again");
     else
@@ -95,7 +104,6 @@ static void tell_no_space(struct publisher *publisher, uint64_t tag, const char 
 {
     const struct publisher_options *options = &publisher->options;
     publisher->totals.no_space++;
-    publisher->totals.disk_full = true;
     if (options->no_space)
         options->no_space(options->context, tag, reason);
     else if (options->refused)
@@ -312,7 +320,6 @@ static enum error_code append_to_log(struct publisher *publisher, const struct e
     while ((code = segment_log_append(publisher->log, &numbered, &outcome, &sequence, error)) ==
            ERROR_BUSY)
         segment_log_wait_room(publisher->log);
-    publisher->totals.disk_full |= code == ERROR_NO_SPACE;
     if (code)
         return code;
     if (outcome == LOG_APPENDED)
@@ -378,13 +385,15 @@ enum error_code publisher_push(struct publisher *publisher, struct error *error)
 
 /*
  * On a full disk the daemon closes a connection with numbered events after each frame that it
- * refuses. As long as that brings results there are more to be had.
+ * refuses, and when it gives frames back that it had taken; those only get their answer over the
+ * next one. As long as the daemon is there, and that brings results, there are more to be had.
  */
 static enum error_code flush_to_daemon(struct publisher *publisher, struct error *error)
 {
     struct daybook_error failure;
     struct daybook_counts before, after;
     enum daybook_code code;
+    unsigned fruitless = 0;
     enum error_code given_up = check_given_up(publisher, error);
     if (given_up)
         return given_up;
@@ -392,8 +401,8 @@ static enum error_code flush_to_daemon(struct publisher *publisher, struct error
         daybook_count(publisher->daybook, &before);
         code = daybook_flush(publisher->daybook, &failure);
         daybook_count(publisher->daybook, &after);
-    } while (code == DAYBOOK_UNREACHABLE && publisher->totals.disk_full &&
-             after.unacknowledged < before.unacknowledged);
+        fruitless = after.unacknowledged < before.unacknowledged ? 0 : fruitless + 1;
+    } while (code == DAYBOOK_UNREACHABLE && !publisher->waiting && fruitless < FRUITLESS_MAX);
     return code ? lose(publisher, &failure, error) : OK;
 }
 
@@ -403,7 +412,6 @@ enum error_code publisher_flush(struct publisher *publisher, struct error *error
         return flush_to_daemon(publisher, error);
     enum error_code code =
         segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
-    publisher->totals.disk_full |= code == ERROR_NO_SPACE;
     return code;
 }
 

@@ -64,7 +64,6 @@ struct publisher_totals {
     uint64_t sequence_last;
     bool embedded;     /* without a daemon */
     uint64_t no_space; /* not stored because the disk is full */
-    bool disk_full;
 };
 void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out);
 
