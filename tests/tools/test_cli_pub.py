@@ -410,10 +410,11 @@ def full_disk_of_the_daemon(directory):
                 check_stored(data, int(first[1]) - 1)
             else:
                 check_stored(data, check_full_disk(path, done))
+            one = write(directory, "one.json", "{}\n")  # of a pipe nobody knows that it has ended
             for _ in range(20):
-                result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=FAILURE)
+                result = daybook("pub", "-D", data, "-t", "t", one, expect=FAILURE)
                 assert "pub: stopped: the log's disk is full: there is no room" in result.err
-                assert "<stdin>:1 was not stored\n" in result.err, result.err
+                assert f"{one}:1 was not stored\n" in result.err, result.err
                 assert "not sent" not in result.err, result.err
                 assert "0 events stored" in result.err and "refused" not in result.err, result.err
             result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n#\n", expect=FAILURE)
