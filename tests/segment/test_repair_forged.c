@@ -70,6 +70,17 @@ Test(repair_forged, headers_that_tell_something_else_of_the_segment_before)
     }
 }
 
+/* Nothing says any more how far it goes but the next one, wrongly; and the events themselves. */
+Test(repair_forged, a_segment_without_a_trailer_ends_no_earlier_than_its_events)
+{
+    repairs_prepare_sound();
+    const char *segment = repairs_segment(repairs_nth(1));
+    forge_header(forge_nth(2), 64, FORGE_64, repairs_nth(1) + 2);
+    scratch_flip(segment, scratch_size(segment) - 20, 1);
+    struct repairs_told told = expect_repaired("trailer and word of the end");
+    cr_assert_eq(told.totals.events_lost, 0);
+}
+
 /* The last one: no chain behind it breaks, for which the segment would be written anew anyway. */
 Test(repair_forged, a_last_header_that_tells_another_end_of_the_segment_before)
 {
@@ -335,6 +346,18 @@ Test(repair_forged, a_newer_block_behind_damage_is_left_to_a_newer_daybook)
                  repairs_error.text);
 }
 
+/* Without its header nobody looks at a segment's blocks before they are to be written anew. */
+Test(repair_forged, a_newer_block_behind_a_spoilt_header_is_left_to_a_newer_daybook)
+{
+    struct repairs_told told;
+    repairs_prepare_sound();
+    struct logs_place later = logs_find(repairs_path, repairs_nth(1) + 3);
+    forge_block_alone(forge_nth(1), later.header.offset, 8, FORGE_8, 99);
+    scratch_flip(repairs_segment(repairs_nth(1)), 20, 1);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+}
+
 /* To call it damage would be to write a newer log anew, without what it says. */
 Test(repair_forged, a_gap_of_a_newer_cause_is_left_to_a_newer_daybook)
 {
@@ -361,6 +384,9 @@ Test(repair_forged, a_gap_of_a_newer_cause_is_left_to_a_newer_daybook)
     cr_assert_eq(segment_verify_log(repairs_path, NULL, NULL, NULL, &totals, &error),
                  ERROR_VERSION);
     cr_assert_eq(totals.findings, 0);
+    cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
+                 repairs_error.text);
+    scratch_flip(repairs_segment(first), 20, 1); /* the header: now only the salvage sees the gap */
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_VERSION, "%s",
                  repairs_error.text);
 }

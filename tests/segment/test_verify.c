@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "segment/block.h"
 #include "segment/bound.h"
+#include "tests/support/forge.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
 #include "tests/support/stride.h"
@@ -208,6 +209,17 @@ Test(verify, names_segment_offset_and_the_sequences_lost)
         }
     }
     expect_healthy(60);
+}
+
+Test(verify, passes_over_what_repeats_earlier_events_behind_damage)
+{
+    logs_make(path(), SMALL, 60, 3000);
+    struct logs_place damaged = logs_find(path(), 10), repeating = logs_find(path(), 11);
+    cr_assert_eq(damaged.segment_first, repeating.segment_first);
+    forge_block((struct forge){path(), repeating.segment_first}, repeating.header.offset, 32,
+                FORGE_64, 2);
+    scratch_flip(logs_segment_path(path(), damaged.segment_first), damaged.header.offset + 20, 1);
+    expect_finding("events 10 to 11", 10, 11);
 }
 
 Test(verify, goes_on_behind_damage_and_finds_all_of_it)
