@@ -168,7 +168,7 @@ def race(directory, dice):
     for contender in contenders:
         status = contender.process.returncode
         if status in (1, 3):  # 3: a pub that looked for the daemon's socket in vain
-            assert "another process writes" in contender.error or \
+            assert "another process " in contender.error or \
                 "writes to the log" in contender.error, contender.error
         else:
             assert status in (0, -signal.SIGKILL), (status, contender.error)
@@ -238,7 +238,7 @@ def publish_one(daemon, payload):
 def a_stopped_holder_keeps_the_lock(directory):
     with daemon_on(directory) as daemon:
         daemon.process.send_signal(signal.SIGSTOP)
-        refused(second_daemon(directory), "another process writes")
+        refused(second_daemon(directory), "(daybookd, pid %d) writes" % daemon.process.pid)
         daemon.process.send_signal(signal.SIGCONT)
         assert publish_one(daemon, 1)[2] == 1
         daemon.process.send_signal(signal.SIGSTOP)
@@ -253,7 +253,7 @@ def change_lock(directory, change):
         assert publish_one(daemon, 1)[2] == 1
         lock = os.path.join(daemon.directory, "LOCK")
         change(lock)
-        refused(second_daemon(directory), "another process writes")
+        refused(second_daemon(directory), "(daybookd, pid %d) writes" % daemon.process.pid)
         try_to_write_past_the_socket(directory)
         assert publish_one(daemon, 2)[:3] == ["ack", 1, 1]
         assert daemon.stop() == 0
