@@ -8,7 +8,7 @@
 
 static const char bound_name[] = "lower-bound";
 
-enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error)
+enum error_code segment_bound_look(int log_fd, uint64_t *sequence_out, struct error *error)
 {
     uint64_t sequence = 1;
     enum error_code code = segment_line_load(log_fd, bound_name, &sequence, error);
@@ -17,15 +17,18 @@ enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct er
     else if (!code && sequence == 0)
         code = error_set(error, ERROR_DAMAGED, "'%s' is damaged: no event has the sequence 0",
                          bound_name);
-    if (code == ERROR_DAMAGED || code == ERROR_FOREIGN) {
-        struct error why = {0};
-        if (error)
-            why = *error;
-        return error_set(error, code, "%s; 'daybook verify --repair' restores it", why.text);
-    }
     if (!code)
         *sequence_out = sequence;
     return code;
+}
+
+enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error)
+{
+    struct error why;
+    enum error_code code = segment_bound_look(log_fd, sequence_out, &why);
+    if (code == ERROR_DAMAGED || code == ERROR_FOREIGN)
+        return error_set(error, code, "%s; 'daybook verify --repair' restores it", why.text);
+    return code ? error_set(error, code, "%s", why.text) : OK;
 }
 
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error)

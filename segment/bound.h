@@ -17,6 +17,8 @@
  * something else has its name.
  */
 enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error);
+/* The same, for who knows more about the way forward than that a repair restores it. */
+enum error_code segment_bound_look(int log_fd, uint64_t *sequence_out, struct error *error);
 /* Durable on return. Never moves down: ERROR_INVALID. On a full disk it takes the ballast's room.
  */
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error);

@@ -156,10 +156,14 @@ static bool is_dead(const struct segment_set *set, size_t i)
  */
 static enum error_code load_bound(int log_fd, struct segment_set *set, struct error *error)
 {
-    enum error_code code = segment_bound_load(log_fd, &set->bound, error);
-    if (code != ERROR_DAMAGED && code != ERROR_FOREIGN)
-        return code;
+    struct error why;
+    enum error_code code = segment_bound_look(log_fd, &set->bound, &why);
+    if (code && code != ERROR_DAMAGED && code != ERROR_FOREIGN)
+        return error_set(error, code, "%s", why.text);
+    if (!code)
+        return OK;
     set->bound_damaged = true;
+    set->bound_reason = why;
     set->bound = set->count > 0 ? set->segments[0].sequence_first : 1;
     return OK;
 }
@@ -304,8 +308,8 @@ enum error_code segment_set_check(const struct segment_set *set, struct error *e
         return error_set(error, set->unreadable.code, "%s", set->unreadable.text);
     if (set->bound_damaged)
         return error_set(error, ERROR_DAMAGED,
-                         "'lower-bound' is damaged: what retention has deleted cannot be told from "
-                         "what is missing");
+                         "%s; what retention has deleted cannot be told from what is missing",
+                         set->bound_reason.text);
     if (set->dead_count == set->count) {
         /* Retention never deletes the last segment, so the one at the bound is there. */
         if (set->bound == 1)

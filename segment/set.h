@@ -27,10 +27,11 @@ struct segment_set {
     struct segment_set_segment *segments; /* by sequence_first; owned */
     size_t count;
     size_t names_ignored;
-    uint64_t bound;          /* lower bound at loading */
-    bool bound_damaged;      /* DIR/lower-bound is; `bound` is that of the first segment then */
-    size_t dead_count;       /* the first dead_count segments lie wholly below the bound */
-    struct error unreadable; /* the first header or trailer that the system did not let us read */
+    uint64_t bound;            /* lower bound at loading */
+    bool bound_damaged;        /* DIR/lower-bound is; `bound` is that of the first segment then */
+    struct error bound_reason; /* … why */
+    size_t dead_count;         /* the first dead_count segments lie wholly below the bound */
+    struct error unreadable;   /* the first header or trailer that the system did not let us read */
 };
 
 /*

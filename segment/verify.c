@@ -314,8 +314,8 @@ static enum error_code verify_directory(struct verify *verify, struct error *err
         return error_set(error, code, "%s", reason.text);
     if (verify->set.bound_damaged)
         find(verify, 0, 0, 0, 0,
-             "'lower-bound' is damaged: what retention has deleted cannot be told from what is "
-             "missing");
+             "%s; what retention has deleted cannot be told from what is missing",
+             verify->set.bound_reason.text);
     return OK;
 }
 

@@ -1035,6 +1035,7 @@ Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_rea
     cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_DAMAGED);
     cr_assert_not_null(strstr(repairs_error.text, "'daybook verify --repair'"), "%s",
                        repairs_error.text);
+    cr_assert_not_null(strstr(repairs_error.text, "Input/output error"), "%s", repairs_error.text);
     /* What nobody can read may have told of more: not without being asked. */
     cr_assert_eq(repairs_run(repairs_path, true, false, &told), OK, "%s", repairs_error.text);
     cr_assert_eq(told.totals.actions, 1);
