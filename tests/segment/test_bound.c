@@ -99,6 +99,8 @@ Test(bound, is_refused_at_any_other_length)
     }
     scratch_cut(path, 0);
     cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
+    scratch_fill(path, 0, 5000, 'x'); /* longer than any line that could be right */
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
 }
 
 Test(bound, is_not_overwritten_while_it_is_damaged)
