@@ -172,9 +172,13 @@ void connection_withdraw(struct connection *connection, const char *text)
         connection_answer(connection, rewrite_answers(connection, text), 0);
         return;
     }
+    /* An ack is for a whole frame: one that is stored in part has none. */
+    const char *fate = connection->mode == CONNECTION_LINES
+                           ? "nothing was stored of what has no answer before this one"
+                           : "of what has no answer before this one, at most the first events of "
+                             "one frame are stored, and are duplicates when they are sent again";
     struct error why;
-    error_set(&why, ERROR_NO_SPACE, "nothing was stored of what has no answer before this one: %s",
-              text);
+    error_set(&why, ERROR_NO_SPACE, "%s: %s", fate, text);
     connection_abort(connection, error_name(ERROR_NO_SPACE), why.text);
 }
 
