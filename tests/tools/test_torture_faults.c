@@ -115,7 +115,7 @@ Test(faults, no_interruption_is_for_ever_where_calls_are_repeated)
 
 /* ---- The order checker ----------------------------------------------------------------------- */
 
-static uint64_t called_durable;
+static _Atomic uint64_t called_durable; /* the log's threads ask, too */
 
 static uint64_t durable(void *context)
 {
