@@ -74,9 +74,10 @@ Test(repair_forged, headers_that_tell_something_else_of_the_segment_before)
 Test(repair_forged, a_segment_without_a_trailer_ends_no_earlier_than_its_events)
 {
     repairs_prepare_sound();
-    const char *segment = repairs_segment(repairs_nth(1));
-    forge_header(forge_nth(2), 64, FORGE_64, repairs_nth(1) + 2);
-    scratch_flip(segment, scratch_size(segment) - 20, 1);
+    uint64_t first = repairs_nth(1);
+    forge_header(forge_nth(2), 64, FORGE_64, first + 2);
+    const char *segment = repairs_segment(first);
+    scratch_flip(segment, scratch_size(segment) - FORMAT_TRAILER_BYTES, 1);
     struct repairs_told told = expect_repaired("trailer and word of the end");
     cr_assert_eq(told.totals.events_lost, 0);
 }
