@@ -4,15 +4,18 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#include "segment/watermark.h"
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 static const char lock_name[] = "LOCK";
 
 /* How often a lock file may be made or replaced under our eyes before we give up. */
 enum { TRIES_MAX = 8 };
 
-enum { PROGRAM_SIZE = 17 }; /* 15 bytes, a newline, NUL */
+enum {
+    PROGRAM_SIZE = 17, /* 15 bytes, a newline, NUL */
+    LINE_SIZE = 128,
+};
 
 static enum error_code open_or_create(int log_fd, int *fd_out, struct error *error)
 {
@@ -27,10 +30,10 @@ static enum error_code open_or_create(int log_fd, int *fd_out, struct error *err
 }
 
 /* A process's program, by the kernel's short name. False: there is no process, or no /proc. */
-static bool find_program(uint32_t pid, char name_out[PROGRAM_SIZE])
+static bool find_program(int pid, char name_out[PROGRAM_SIZE])
 {
     char path[32];
-    snprintf(path, sizeof path, "/proc/%" PRIu32 "/comm", pid);
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
     FILE *file = fopen(path, "re");
     if (!file)
         return false;
@@ -41,39 +44,65 @@ static bool find_program(uint32_t pid, char name_out[PROGRAM_SIZE])
     return found;
 }
 
-/*
- * The lock does not tell who has it (fcntl(2): l_pid is -1), the watermark page does. A page that
- * its writer has left behind names a process that is no more: one that recovers now is not named.
+/* Does a line of /proc/locks (proc(5)) tell who has locked the directory? Who waits has an arrow.
  */
-static bool find_writer(int log_fd, uint32_t *pid_out, char name_out[PROGRAM_SIZE])
+static bool tells_holder(const char *line, const struct stat *directory, int *pid_out)
 {
-    struct segment_watermark *page = NULL;
-    struct segment_watermark_state state;
-    if (segment_watermark_open(log_fd, &page, NULL))
+    unsigned device_major, device_minor;
+    uint64_t inode;
+    return sscanf(line, "%*u: FLOCK %*s WRITE %d %x:%x:%" SCNu64, pid_out, &device_major,
+                  &device_minor, &inode) == 4 &&
+           device_major == major(directory->st_dev) && device_minor == minor(directory->st_dev) &&
+           inode == directory->st_ino;
+}
+
+/*
+ * The lock file does not tell who has it (fcntl(2): l_pid is -1), the lock of the directory does,
+ * also across users and in the numbers of our own namespace. No other source is good enough to name
+ * a process that somebody will stop then: the watermark page may tell the number that the writer
+ * has in a container, or one that was given to somebody else since. Not ourselves: that is no other
+ * process.
+ */
+static bool find_writer(int log_fd, int *pid_out, char name_out[PROGRAM_SIZE])
+{
+    char line[LINE_SIZE];
+    struct stat directory;
+    FILE *file = NULL;
+    int pid;
+    bool found = false;
+    if (!file_status(log_fd, "the directory of the log", &directory, NULL))
+        file = fopen("/proc/locks", "re");
+    if (!file)
         return false;
-    bool told = segment_watermark_read(page, &state) && state.live && state.same_boot;
-    segment_watermark_close(page);
-    if (!told || !find_program(state.writer_pid, name_out))
+    while (!found && fgets(line, sizeof line, file))
+        found = tells_holder(line, &directory, &pid) && pid > 0 && pid != getpid();
+    fclose(file);
+    if (!found || !find_program(pid, name_out))
         return false;
-    *pid_out = state.writer_pid;
+    *pid_out = pid;
     return true;
 }
 
-static enum error_code describe_writer(int log_fd, struct error *error)
+/* Returns whether somebody could be named. */
+static bool describe_writer(int log_fd, struct error *error)
 {
-    uint32_t pid;
+    int pid;
     char program[PROGRAM_SIZE], who[64] = "another process";
-    if (find_writer(log_fd, &pid, program))
-        snprintf(who, sizeof who, "another process (%s, pid %" PRIu32 ")", program, pid);
-    return error_set(error, ERROR_BUSY,
-                     "%s writes to this log; publish through its socket, or stop it first", who);
+    bool found = find_writer(log_fd, &pid, program);
+    if (found)
+        snprintf(who, sizeof who, "another process (%s, pid %d)", program, pid);
+    error_set(error, ERROR_BUSY, "%s writes to this log", who);
+    return found;
 }
 
 static enum error_code describe_busy(int log_fd, enum segment_lock_role role, struct error *error)
 {
+    struct error writer;
     switch (role) {
     case LOCK_WRITER:
-        return describe_writer(log_fd, error);
+        describe_writer(log_fd, &writer);
+        return error_set(error, ERROR_BUSY,
+                         "%s; publish through its socket, or stop it first", writer.text);
     case LOCK_RETENTION:
         return error_set(error, ERROR_BUSY,
                          "another process is deleting old segments of this log; try again when it "
@@ -128,9 +157,13 @@ enum error_code segment_lock_is_held(int log_fd, enum segment_lock_role role, bo
 
 enum error_code segment_lock_check_writer(int log_fd, struct error *error)
 {
+    struct error writer;
     bool held = false;
     enum error_code code = segment_lock_is_held(log_fd, LOCK_WRITER, &held, error);
-    if (code || !held)
+    if (code)
         return code;
-    return describe_writer(log_fd, error);
+    /* Where the file was replaced or deleted, the directory's lock still tells. */
+    if (!describe_writer(log_fd, &writer) && !held)
+        return OK;
+    return error_set(error, ERROR_BUSY, "%s", writer.text);
 }

@@ -17,16 +17,20 @@ enum segment_lock_role {
 };
 
 /*
- * Take the role, without waiting: ERROR_BUSY names what holds it, a writer as far as it can be
- * known. *fd_out keeps it until file_close, and the writer's `log_fd` has to be closed, too, before
- * the next one gets in. After locking, checks that the file is still the one named DIR/LOCK.
+ * Take the role, without waiting: ERROR_BUSY names what holds it, a writer's process only where the
+ * kernel's list of locks tells it. *fd_out keeps it until file_close, and the writer's `log_fd` has
+ * to be closed, too, before the next one gets in. After locking, checks that the file is still the
+ * one named DIR/LOCK.
  */
 enum error_code segment_lock_take(int log_fd, enum segment_lock_role role, int *fd_out,
                                   struct error *error);
 /* Does a live process hold the role? Through another descriptor than any of ours. */
 enum error_code segment_lock_is_held(int log_fd, enum segment_lock_role role, bool *held_out,
                                      struct error *error);
-/* ERROR_BUSY: a live process writes to the log; the text names it, as segment_lock_take's does. */
+/*
+ * ERROR_BUSY: a live process writes to the log. The text names it as segment_lock_take's does, and
+ * ends there: what to do about it depends on what the caller wants.
+ */
 enum error_code segment_lock_check_writer(int log_fd, struct error *error);
 
 #endif

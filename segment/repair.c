@@ -19,6 +19,19 @@ struct repair {
     int log_fd, segments_fd, writer_fd, retention_fd;
 };
 
+/* Asked first: who wants to publish can do so beside a writer, and is told how; a repair cannot. */
+static enum error_code take_writer(struct repair *repair, struct error *error)
+{
+    enum error_code code = segment_lock_check_writer(repair->log_fd, error);
+    if (!code)
+        return segment_lock_take(repair->log_fd, LOCK_WRITER, &repair->writer_fd, error);
+    struct error why = *error;
+    return code == ERROR_BUSY
+               ? error_set(error, code, "%s; a repair needs the log for itself: stop that first",
+                           why.text)
+               : code;
+}
+
 /* A dry run changes nothing, but a writer at work would make a lie of what it says. */
 static enum error_code open_log(struct repair *repair, struct error *error)
 {
@@ -26,14 +39,9 @@ static enum error_code open_log(struct repair *repair, struct error *error)
     if (!code)
         code = file_check_local(repair->log_fd, repair->path, error);
     if (!code)
-        code = segment_lock_take(repair->log_fd, LOCK_WRITER, &repair->writer_fd, error);
+        code = take_writer(repair, error);
     if (!code)
         code = segment_lock_take(repair->log_fd, LOCK_RETENTION, &repair->retention_fd, error);
-    if (code == ERROR_BUSY) {
-        struct error why = *error;
-        return error_set(error, code, "%s; a repair needs the log for itself: stop that first",
-                         why.text);
-    }
     if (!code)
         code = file_open_directory_at(repair->log_fd, "segments", !repair->options->dry_run,
                                       &repair->segments_fd, error);

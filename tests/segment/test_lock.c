@@ -12,6 +12,7 @@
 #include "tests/support/scratch.h"
 #include "core/file_calls.h"
 #include "core/file.h"
+#include "segment/watermark.h"
 
 static int log_fd = -1;
 static struct error error;
@@ -108,6 +109,89 @@ Test(lock, dies_with_the_process_that_held_it)
     cr_assert_not(is_held(LOCK_WRITER));
     fd = take(LOCK_WRITER);
     file_close(&fd);
+}
+
+/* A child that holds the lock, or only the byte in its file. */
+static pid_t start_holder(bool whole)
+{
+    int ready[2];
+    char byte;
+    cr_assert_eq(pipe(ready), 0);
+    pid_t pid = scratch_fork();
+    if (pid == 0) {
+        int fd = -1;
+        enum error_code code = OK;
+        if (whole)
+            take(LOCK_WRITER);
+        else
+            code = file_open(log_fd, "LOCK", FILE_WRITE, &fd, NULL) ||
+                   file_lock(fd, "LOCK", LOCK_WRITER, NULL);
+        if (code || write(ready[1], "!", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return pid;
+}
+
+/* The page is of a writer with another number: in another namespace, or before that one's time. */
+static void let_the_page_name_this_process(void)
+{
+    const uint8_t log_id[FORMAT_LOG_ID_BYTES] = {1};
+    struct segment_watermark *page = NULL;
+    cr_assert_eq(segment_watermark_create(log_fd, log_id, 1, &page, &error), OK, "%s", error.text);
+    segment_watermark_publish(page, 0);
+    segment_watermark_close(page);
+}
+
+static void expect_busy(const char *text)
+{
+    int own_fd = -1, fd = -1;
+    char wanted[200];
+    cr_assert_eq(file_open_directory(scratch_directory(), false, &own_fd, &error), OK);
+    cr_assert_eq(segment_lock_take(own_fd, LOCK_WRITER, &fd, &error), ERROR_BUSY);
+    snprintf(wanted, sizeof wanted, "%s; publish through its socket, or stop it first", text);
+    cr_assert_str_eq(error.text, wanted);
+    cr_assert_eq(segment_lock_check_writer(own_fd, &error), ERROR_BUSY);
+    cr_assert_str_eq(error.text, text);
+    file_close(&own_fd);
+}
+
+static void end_holder(pid_t pid)
+{
+    cr_assert_eq(kill(pid, SIGKILL), 0);
+    cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+Test(lock, names_the_process_that_holds_it)
+{
+    char program[32] = "", text[160];
+    let_the_page_name_this_process();
+    pid_t pid = start_holder(true);
+    FILE *file = fopen("/proc/self/comm", "r");
+    cr_assert_not_null(file);
+    cr_assert_not_null(fgets(program, sizeof program, file));
+    fclose(file);
+    program[strcspn(program, "\n")] = '\0';
+    snprintf(text, sizeof text, "another process (%s, pid %d) writes to this log", program, pid);
+    expect_busy(text);
+    cr_assert_eq(unlinkat(log_fd, "LOCK", 0), 0);
+    expect_busy(text);
+    end_holder(pid);
+}
+
+/* As far as the kernel's list shows: not who is in a namespace that is not ours. */
+Test(lock, names_no_process_that_may_be_another)
+{
+    int fd = take(LOCK_WRITER);
+    file_close(&fd);
+    let_the_page_name_this_process();
+    pid_t pid = start_holder(false);
+    expect_busy("another process writes to this log");
+    end_holder(pid);
 }
 
 Test(lock, is_not_taken_on_a_file_that_was_replaced_meanwhile)

@@ -176,8 +176,15 @@ def hidden_writer(directory):
     elsewhere = os.path.join(directory, "elsewhere.sock")
     with daemon(data) as process:
         os.rename(f"{data}/daybook.sock", elsewhere)
-        result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=UNREACHABLE)
-        assert f"process {process.pid} writes to the log" in result.err, result.err
+        for page in "whole", "of zeros", "missing":
+            if page == "of zeros":
+                with open(f"{data}/watermark", "r+b") as file:
+                    file.write(bytes(64))
+            if page == "missing":
+                os.unlink(f"{data}/watermark")
+            result = daybook("pub", "-D", data, "-t", "t", stdin="{}\n", expect=UNREACHABLE)
+            named = f"(daybookd, pid {process.pid}) writes to this log, but nobody takes events at"
+            assert named in result.err, (page, result.err)
         daybook("pub", "-D", data, "-s", elsewhere, "-t", "t", stdin="{}\n")
 
 

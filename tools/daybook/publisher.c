@@ -8,8 +8,8 @@
 #include "core/file.h"
 #include "core/msgpack.h"
 #include "indexer/witness.h"
+#include "segment/lock.h"
 #include "segment/reader.h"
-#include "segment/watermark.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
 
@@ -227,21 +227,18 @@ static void tell_recovery(const char *verb, const struct segment_recovery_report
 static enum error_code describe_writer(const struct publisher_options *options, const char *why,
                                        struct error *error)
 {
-    uint32_t pid = 0;
+    struct error writer;
     int log_fd = -1;
-    struct segment_watermark *watermark = NULL;
-    if (file_open_directory_to_read(options->directory, &log_fd, NULL) == OK &&
-        segment_watermark_open(log_fd, &watermark, NULL) == OK) {
-        struct segment_watermark_state state;
-        segment_watermark_read(watermark, &state);
-        pid = state.writer_pid;
-        segment_watermark_close(watermark);
-    }
+    enum error_code code = file_open_directory_to_read(options->directory, &log_fd, &writer);
+    if (!code)
+        code = segment_lock_check_writer(log_fd, &writer);
     file_close(&log_fd);
+    if (code != ERROR_BUSY)
+        error_set(&writer, ERROR_BUSY, "another process wrote to this log a moment ago");
     return error_set(error, ERROR_CLOSED,
-                     "process %" PRIu32 " writes to the log in '%s', but nobody takes events at "
-                     "'%s' (%.300s): name its socket with -s, or wait until it is done",
-                     pid, options->directory, options->socket, why);
+                     "open log '%s': %s, but nobody takes events at '%s' (%.300s): name its socket "
+                     "with -s, or wait until it is done",
+                     options->directory, writer.text, options->socket, why);
 }
 
 /* Without the daemon, for the reason `why`. */
