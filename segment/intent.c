@@ -5,26 +5,32 @@
 
 static const char intent_name[] = "repair";
 
-enum error_code segment_intent_load(int log_fd, bool *there_out, uint64_t *witness_out,
+enum error_code segment_intent_load(int log_fd, struct segment_intent *intent_out,
                                     struct error *error)
 {
-    *there_out = false;
-    *witness_out = 0;
-    enum error_code code = segment_line_load(log_fd, intent_name, witness_out, error);
+    struct segment_intent intent = {.there = true};
+    struct error why;
+    enum error_code code =
+        segment_line_load_readable(log_fd, intent_name, &intent.witness, &why);
     if (code == ERROR_NOT_FOUND)
-        return OK;
-    if (code && code != ERROR_DAMAGED)
-        return code;
-    *there_out = true;
+        intent.there = false;
+    else if (code == ERROR_DAMAGED)
+        intent.damaged = true;
+    else if (code)
+        return error_set(error, code,
+                         "%s: a repair of this log was begun and is not finished, and this file "
+                         "tells how far the log had come; when it stays unreadable, empty it, and "
+                         "repair with --accept-loss",
+                         why.text);
+    *intent_out = intent;
     return OK;
 }
 
 enum error_code segment_intent_check(int log_fd, struct error *error)
 {
-    bool there;
-    uint64_t witness;
-    enum error_code code = segment_intent_load(log_fd, &there, &witness, error);
-    if (code || !there)
+    struct segment_intent intent;
+    enum error_code code = segment_intent_load(log_fd, &intent, error);
+    if (code || !intent.there)
         return code;
     return error_set(error, ERROR_DAMAGED, "a repair of this log was begun and is not finished");
 }

@@ -13,14 +13,17 @@
 
 #include "core/error.h"
 
+struct segment_intent {
+    bool there;
+    bool damaged; /* it tells nothing: `witness` is 0, and was more perhaps */
+    uint64_t witness;
+};
+
 /* ERROR_DAMAGED: a repair is unfinished. */
 enum error_code segment_intent_check(int log_fd, struct error *error);
 
-/*
- * *there_out: there is one, and *witness_out is what it holds; 0 when it is damaged, which leaves
- * the other witnesses.
- */
-enum error_code segment_intent_load(int log_fd, bool *there_out, uint64_t *witness_out,
+/* ERROR_IO: it cannot be read, so nobody knows what it says; it is not to be written over. */
+enum error_code segment_intent_load(int log_fd, struct segment_intent *intent_out,
                                     struct error *error);
 /* Durable on return. */
 enum error_code segment_intent_store(int log_fd, uint64_t witness, struct error *error);

@@ -19,6 +19,9 @@
  */
 enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
                                   struct error *error);
+/* The same, but bytes that the device refuses are ERROR_IO: they may be right. */
+enum error_code segment_line_load_readable(int log_fd, const char *name, uint64_t *sequence_out,
+                                           struct error *error);
 /* Durable on return. */
 enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequence,
                                    struct error *error);

@@ -508,9 +508,11 @@ static void plan_bound(struct planning *planning)
 static enum error_code make(struct planning *planning, struct error *error)
 {
     struct segment_repair_plan *plan = planning->plan;
-    enum error_code code =
-        segment_intent_load(plan->log_fd, &plan->unfinished, &plan->agreed, error);
-    plan->witness = plan->agreed;
+    struct segment_intent intent = {0};
+    enum error_code code = segment_intent_load(plan->log_fd, &intent, error);
+    plan->unfinished = intent.there;
+    plan->note_damaged = intent.damaged;
+    plan->witness = plan->agreed = intent.witness;
     if (!code)
         code = segment_set_load(plan->log_fd, plan->segments_fd, &plan->set, error);
     if (!code)
@@ -556,7 +558,7 @@ size_t segment_repair_plan_count(const struct segment_repair_plan *plan)
 
 bool segment_repair_plan_needs_acceptance(const struct segment_repair_plan *plan)
 {
-    bool needed = plan->tail_needs_acceptance || plan->bound_uncertain;
+    bool needed = plan->tail_needs_acceptance || plan->bound_uncertain || plan->note_damaged;
     for (size_t i = 0; i < plan->part_count; i++)
         needed |= plan->parts[i].needs_acceptance;
     return needed;

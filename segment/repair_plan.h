@@ -40,10 +40,11 @@ struct segment_repair_plan {
     int segments_fd;
     struct segment_set set;
     uint8_t log_id[FORMAT_LOG_ID_BYTES];
-    bool unknown_log; /* nothing tells whose segments these are */
-    bool unfinished;  /* an earlier repair was interrupted */
-    uint64_t agreed;  /* up to here that one was allowed to put an end on record that is gone */
-    uint64_t witness; /* the highest sequence that anybody knows of */
+    bool unknown_log;  /* nothing tells whose segments these are */
+    bool unfinished;   /* an earlier repair was interrupted */
+    bool note_damaged; /* … and what it had seen is not known: it may have been more */
+    uint64_t agreed;   /* up to here that one was allowed to put an end on record that is gone */
+    uint64_t witness;  /* the highest sequence that anybody knows of */
 
     struct segment_set_segment *strangers; /* files that do not belong here; owned */
     size_t stranger_count;

@@ -70,7 +70,11 @@ static void tell_directory(const struct segment_repair_plan *plan,
                            const struct segment_repair_options *options)
 {
     if (plan->unfinished)
-        tell(options, "an earlier repair was interrupted; repair: it is finished");
+        tell(options, "an earlier repair was interrupted%s; repair: it is finished",
+             plan->note_damaged
+                 ? ", and its note 'repair' is damaged: it may have known of later events than the "
+                   "index, the watermark and the segments tell now"
+                 : "");
     for (size_t i = 0; i < plan->stranger_count; i++)
         tell(options, "segment %s %s; repair: it is moved into quarantine", plan->strangers[i].name,
              plan->unknown_log ? "cannot be read, for nothing tells of which log it is"
