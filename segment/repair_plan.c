@@ -211,58 +211,104 @@ __attribute__((format(printf, 2, 3))) static void renew(struct segment_repair_pa
     part->fate = REPAIR_RENEW;
 }
 
-/* Push out what a killed process left dirty, and believe the disk only. */
-static enum error_code open_synced(const struct segment_repair_plan *plan,
-                                   const struct segment_set_segment *segment, int *fd_out,
-                                   struct error *error)
+/* Push out what a killed process left dirty: only then the disk can be asked. */
+static enum error_code sync_last(const struct segment_repair_plan *plan,
+                                 const struct segment_set_segment *segment, int *fd_out,
+                                 struct error *error)
 {
     enum error_code code = file_open(plan->segments_fd, segment->name, FILE_READ, fd_out, error);
     if (!code)
         code = file_sync_data(*fd_out, segment->name, error);
-    if (!code)
-        file_drop_cache(*fd_out, 0, segment->size_bytes);
-    else
+    if (code)
         file_close(fd_out);
     return code;
 }
 
-/* The end of the log: what would recovery say? */
-static enum error_code judge_last(struct planning *planning, struct segment_repair_part *part,
-                                  struct segment_check *check, struct error *error)
+/* What recovery says of the last segment; zeros where bytes are refused, which renews it. */
+static enum error_code scan_last(const struct segment_repair_plan *plan,
+                                 struct segment_repair_part *part, int fd,
+                                 struct segment_recovery_scan *scan_out, struct error *error)
 {
-    struct segment_repair_plan *plan = planning->plan;
     const struct segment_set_segment *segment = &part->segment;
-    struct segment_recovery_scan scan;
-    int fd = -1;
-    enum error_code code = open_synced(plan, segment, &fd, error);
-    if (code)
+    *scan_out = (struct segment_recovery_scan){0};
+    enum error_code code = segment_recovery_scan(fd, segment, segment->sealed, plan->witness, NULL,
+                                                 NULL, scan_out, error);
+    if (code != ERROR_DAMAGED && code != ERROR_IO)
         return code;
-    code = segment_recovery_scan(fd, segment, false, plan->witness, NULL, NULL, &scan, error);
-    file_close(&fd);
-    if (code == ERROR_DAMAGED || code == ERROR_IO) {
-        renew(part, "%s", error->text);
-        return OK;
-    }
-    if (code)
-        return code;
-    check->must_seal = scan.verdict == RECOVERY_SEALED;
-    check->must_last = scan.sequence_next - 1;
-    if (scan.verdict == RECOVERY_CORRUPT) {
-        struct segment_recovery_evidence evidence = scan.evidence;
-        evidence.witness = false;
-        if (segment_recovery_decide(&evidence) == RECOVERY_CORRUPT)
-            renew(part,
-                  "segment %s: no valid block at byte %" PRIu64
-                  ", but a later one says that it was durable",
-                  segment->name, scan.end_offset);
-        else
-            plan->tail_needs_acceptance = evidence.rest_is_zero;
-    }
-    if (part->fate == REPAIR_KEEP && scan.verdict == RECOVERY_DAMAGED_TAIL)
-        plan->tail_last = scan.sequence_seen;
+    renew(part, "%s", error->text);
+    return OK;
+}
+
+/* Is there damage, and not only a witness that has seen more? */
+static bool is_corrupt(const struct segment_recovery_scan *scan)
+{
+    struct segment_recovery_evidence evidence = scan->evidence;
+    evidence.witness = false;
+    return scan->verdict == RECOVERY_CORRUPT &&
+           segment_recovery_decide(&evidence) == RECOVERY_CORRUPT;
+}
+
+/* Is something gone from the disk that the page cache still has? */
+static bool only_cached(const struct segment_recovery_scan *disk,
+                        const struct segment_recovery_scan *cache)
+{
+    return disk->verdict == RECOVERY_CORRUPT &&
+           (disk->sequence_next < cache->sequence_next ||
+            (is_corrupt(disk) && !is_corrupt(cache)));
+}
+
+/* The end of the log, as everybody reads it. */
+static void judge_end(struct segment_repair_plan *plan, struct segment_repair_part *part,
+                      const struct segment_recovery_scan *scan, struct segment_check *check)
+{
+    check->must_seal = scan->verdict == RECOVERY_SEALED;
+    check->must_last = scan->sequence_next - 1;
+    if (is_corrupt(scan))
+        renew(part,
+              "segment %s: no valid block at byte %" PRIu64
+              ", but a later one says that it was durable",
+              part->segment.name, scan->end_offset);
+    else if (scan->verdict == RECOVERY_CORRUPT)
+        plan->tail_needs_acceptance = scan->evidence.rest_is_zero;
+    if (part->fate == REPAIR_KEEP && scan->verdict == RECOVERY_DAMAGED_TAIL)
+        plan->tail_last = scan->sequence_seen;
     plan->tail = part->fate == REPAIR_KEEP &&
-                 (scan.verdict == RECOVERY_CORRUPT || scan.verdict == RECOVERY_DAMAGED_TAIL);
-    part->sequence_last = scan.sequence_next - 1;
+                 (scan->verdict == RECOVERY_CORRUPT || scan->verdict == RECOVERY_DAMAGED_TAIL);
+    part->sequence_last = scan->sequence_next - 1;
+}
+
+/*
+ * The end of the log: what would recovery say? It reads past the page cache, and a repair must find
+ * whatever it refuses there. Everything else reads through the cache, which a reader may keep: what
+ * it still has of such a place is rescued. So it is dropped only where that can cost nothing.
+ */
+static enum error_code judge_last(struct segment_repair_plan *plan,
+                                  struct segment_repair_part *part, struct segment_check *check,
+                                  struct error *error)
+{
+    const struct segment_set_segment *segment = &part->segment;
+    struct segment_recovery_scan disk, scan;
+    int fd = -1, disk_fd = -1;
+    enum error_code code = sync_last(plan, segment, &fd, error);
+    if (!code)
+        code = file_open_uncached(plan->segments_fd, segment->name, &disk_fd, error);
+    if (!code)
+        code = scan_last(plan, part, disk_fd, &disk, error);
+    file_close(&disk_fd);
+    if (!code && part->fate == REPAIR_KEEP && disk.verdict != RECOVERY_CORRUPT)
+        file_drop_cache(fd, 0, segment->size_bytes);
+    if (!code)
+        code = scan_last(plan, part, fd, &scan, error);
+    file_close(&fd);
+    if (code || scan.sequence_next == 0)
+        return code;
+    if (only_cached(&disk, &scan))
+        renew(part,
+              "segment %s: no valid block at byte %" PRIu64
+              " of the disk, though the page cache still has one",
+              segment->name, disk.end_offset);
+    if (!segment->sealed) /* else every byte is checked anyway */
+        judge_end(plan, part, &scan, check);
     return OK;
 }
 
@@ -297,8 +343,8 @@ static enum error_code examine(struct planning *planning, size_t index, struct e
     check.context = part;
     check.must_seal = segment->sealed || !last;
     check.must_last = part->sequence_last;
-    if (!check.must_seal)
-        code = judge_last(planning, part, &check, error);
+    if (last)
+        code = judge_last(plan, part, &check, error);
     if (!code)
         code = segment_check_run(&check, error);
     part->seal_end = check.seal.offset > 0 ? check.offset : 0;
