@@ -119,6 +119,23 @@ static enum error_code load_set(struct opening_work *work, struct error *error)
     return code;
 }
 
+/* It gets a trailer of ours, and what a newer Daybook says in it besides would be gone. */
+static enum error_code visit_seal(const struct opening_work *work,
+                                  const struct segment_format_block_header *header,
+                                  const uint8_t *raw, struct error *error)
+{
+    struct segment_seal seal;
+    struct error why;
+    enum error_code code = segment_seal_decode(raw, header->raw_bytes, &seal, &why);
+
+    if (!code)
+        segment_seal_release(&seal);
+    if (code != ERROR_VERSION && code != ERROR_MEMORY)
+        return OK;
+    return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s", work->last->name,
+                     header->offset, why.text);
+}
+
 /* Rebuild from one valid block what the writer must know: producers and totals. */
 static enum error_code visit_block(void *context, const struct segment_format_block_header *header,
                                    const uint8_t *raw, struct error *error)
@@ -137,6 +154,8 @@ static enum error_code visit_block(void *context, const struct segment_format_bl
         if (!code)
             segment_seal_add_gap(&work->totals, gap.sequence_last);
         return code;
+    case FORMAT_BLOCK_SEAL:
+        return visit_seal(work, header, raw, error);
     case FORMAT_BLOCK_EVENTS:
         break;
     default:

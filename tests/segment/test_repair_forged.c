@@ -334,6 +334,28 @@ Test(repair_forged, a_newer_seal_is_left_to_a_newer_daybook)
     }
 }
 
+/* A crash came between it and its trailer: it would get one of ours. */
+Test(repair_forged, a_newer_seal_without_its_trailer_is_left_to_a_newer_daybook)
+{
+    struct segment_log *log = NULL;
+    char before[80], after[80];
+    repairs_prepare_sound();
+    uint64_t second = repairs_nth(1);
+    for (uint64_t first = second + 1; first <= LAST + 1; first++)
+        unlink(repairs_segment(first));
+    unlink(scratch_path("log/watermark"));
+    struct forge forge = {repairs_path, second};
+    forge_body(forge, forge_find_kind(forge, FORMAT_BLOCK_SEAL), 72, FORGE_32, 1);
+    scratch_fill(repairs_segment(second), SMALL - FORMAT_TRAILER_BYTES, FORMAT_TRAILER_BYTES, 0);
+    digest_files(before);
+    cr_assert_eq(repairs_open_as_writer(repairs_path, &log), ERROR_VERSION, "%s",
+                 repairs_error.text);
+    cr_assert_not_null(strstr(repairs_error.text, "fields that this Daybook does not know"), "%s",
+                       repairs_error.text);
+    digest_files(after);
+    cr_assert_str_eq(before, after, "the segments have changed");
+}
+
 Test(repair_forged, a_newer_block_behind_damage_is_left_to_a_newer_daybook)
 {
     struct repairs_told told;
