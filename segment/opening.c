@@ -14,7 +14,7 @@
 #include "segment/lock.h"
 #include "segment/preparer.h"
 #include "segment/quarantine.h"
-#include "segment/window.h"
+#include "segment/tail.h"
 
 /* Everything that is known while a log is being opened. */
 struct opening_work {
@@ -247,18 +247,32 @@ static void accept_loss(struct opening_work *work)
     scan->verdict = verdict;
 }
 
+static struct segment_tail tail_of(const struct opening_work *work)
+{
+    return (struct segment_tail){work->fd, work->disk_fd, work->last, &work->scan};
+}
+
 /*
- * A stop mark says that nothing follows, and the page that something was written there. That is
- * lost then, with the watermark that was durable before it (segment/committer.c): no crash does
+ * A stop mark says that nothing follows. The page may know that something was written there: that
+ * is lost then, with the watermark that was durable before it (segment/committer.c). No crash does
  * this, but whatever did, somebody may have been told the sequences. On whichever boot: the page
- * never runs ahead of what was written.
+ * never runs ahead of what was written. Or the page cache shows something else: then a sync has
+ * failed, and that was no clean stop.
  */
-static void doubt_stop(struct opening_work *work)
+static enum error_code doubt_stop(struct opening_work *work, struct error *error)
 {
     struct segment_recovery_scan *scan = &work->scan;
+    const struct segment_tail tail = tail_of(work);
+    bool doubtful = work->page.sequence_written >= scan->sequence_next;
+    enum error_code code = OK;
 
-    if (scan->verdict == RECOVERY_CLEAN && work->page.sequence_written >= scan->sequence_next)
+    if (scan->verdict != RECOVERY_CLEAN)
+        return OK;
+    if (!doubtful)
+        code = segment_tail_is_stale(&tail, &doubtful, error);
+    if (!code && doubtful)
         scan->verdict = RECOVERY_END;
+    return code;
 }
 
 static void add_gap(struct opening_work *work, uint64_t first, uint64_t last,
@@ -319,89 +333,19 @@ static void plan_gap(struct opening_work *work)
         add_gap(work, first, last, cause);
 }
 
-/*
- * Write the last accepted bytes once more, as the disk has shown them: a page cache that lost them
- * would not tell. Nor are its own bytes any good, which may be zeros of a recovery that could not
- * sync them. A direct read first writes back what is dirty near it, so no two pieces share a page,
- * however large the kernel's pages are.
- */
-static enum error_code rewrite_tail(struct opening_work *work, struct error *error)
-{
-    const struct segment_recovery_scan *scan = &work->scan;
-    const struct segment_set_segment *last = work->last;
-    uint64_t at = scan->durable_offset;
-    struct segment_window *window = NULL;
-    enum error_code code =
-        segment_window_create(work->disk_fd, last->name, last->size_bytes, &window, error);
-
-    while (!code && at < scan->end_offset) {
-        uint64_t end = (at / WINDOW_RANGE_MAX + 1) * WINDOW_RANGE_MAX;
-        const uint8_t *bytes;
-        if (end > scan->end_offset)
-            end = scan->end_offset;
-        code = segment_window_get(window, at, (size_t)(end - at), &bytes, error);
-        if (!code)
-            code = file_write(work->fd, last->name, bytes, (size_t)(end - at), at, error);
-        at = end;
-    }
-    segment_window_free(window);
-    return code;
-}
-
-/*
- * Up to where the tail must be zeroed, so that nothing comes back behind what is written next. The
- * scan has seen the disk. After a failed sync the page cache may hold more, in pages that count as
- * clean and that no advice drops while a reader has them mapped: the first write into such a page
- * takes all of it to the disk. Where both are zero already, nothing can come back.
- */
-static enum error_code find_cut(const struct opening_work *work, uint64_t *cut_end_out,
-                                struct error *error)
-{
-    const struct segment_set_segment *last = work->last;
-    const uint64_t limit = last->header.size_bytes - FORMAT_TRAILER_BYTES;
-    uint64_t cut_end = work->scan.dirty_end;
-    struct segment_window *window = NULL;
-    enum error_code code =
-        segment_window_create(work->fd, last->name, last->size_bytes, &window, error);
-
-    for (uint64_t at = cut_end; !code && at < limit; at += WINDOW_RANGE_MAX) {
-        size_t size = limit - at < WINDOW_RANGE_MAX ? (size_t)(limit - at) : WINDOW_RANGE_MAX;
-        const uint8_t *bytes;
-        code = segment_window_get(window, at, size, &bytes, error);
-        if (code || bytes_are_zero(bytes, size))
-            continue;
-        while (bytes[size - 1] == 0)
-            size--;
-        cut_end = at + size;
-    }
-    segment_window_free(window);
-    if (!code)
-        *cut_end_out = cut_end;
-    return code;
-}
-
 /* Keep damaged bytes for a person, cut the tail to zeros, and make both durable. */
 static enum error_code cut_tail(struct opening_work *work, struct error *error)
 {
     const struct segment_recovery_scan *scan = &work->scan;
-    const char *name = work->last->name;
-    uint64_t cut_end;
-    enum error_code code = find_cut(work, &cut_end, error);
+    const struct segment_tail tail = tail_of(work);
+    enum error_code code = OK;
 
     work->report->torn_bytes = scan->dirty_end - scan->end_offset;
-    if (!code && scan->verdict == RECOVERY_DAMAGED_TAIL)
-        code = segment_quarantine_keep(work->out.log_fd, work->fd, name, scan->end_offset,
-                                       scan->dirty_end, work->report->quarantined,
+    if (scan->verdict == RECOVERY_DAMAGED_TAIL)
+        code = segment_quarantine_keep(work->out.log_fd, work->disk_fd, work->last,
+                                       scan->end_offset, scan->dirty_end, work->report->quarantined,
                                        sizeof work->report->quarantined, error);
-    if (!code)
-        code = rewrite_tail(work, error);
-    if (!code)
-        code = file_sync_data(work->fd, name, error);
-    if (!code && cut_end > scan->end_offset)
-        code = file_zero(work->fd, name, scan->end_offset, cut_end - scan->end_offset, error);
-    if (!code)
-        code = file_sync_data(work->fd, name, error);
-    return code;
+    return code ? code : segment_tail_settle(&tail, error);
 }
 
 static enum error_code resume_last(struct opening_work *work, struct segment_writer **writer_out,
@@ -485,6 +429,8 @@ static enum error_code finish_seal(struct opening_work *work,
                                    struct error *error)
 {
     const struct segment_set_segment *last = work->last;
+    const struct segment_tail tail = tail_of(work);
+    bool stale;
 
     if (work->totals.event_count == 0)
         work->totals.arrival_first_ns = work->totals.arrival_last_ns = work->scan.arrival_ns;
@@ -494,6 +440,11 @@ static enum error_code finish_seal(struct opening_work *work,
         .end_offset = work->scan.end_offset,
         .chain = work->scan.chain,
     };
+    enum error_code code = segment_tail_is_stale(&tail, &stale, error);
+    if (!code && stale)
+        code = segment_tail_settle(&tail, error);
+    if (code)
+        return code;
     /*
      * Also where there is one: it was read through the page cache, which still shows a trailer
      * whose sync has failed and that no later sync will write.
@@ -567,8 +518,9 @@ static enum error_code open_existing(struct opening_work *work, struct error *er
     out->epoch++;
     out->arrival_ns = last_arrival(work);
     accept_loss(work);
-    doubt_stop(work);
-    code = go_on(work, error);
+    code = doubt_stop(work, error);
+    if (!code)
+        code = go_on(work, error);
     const struct segment_format_gap *last =
         work->gap_count > 0 ? &work->gaps[work->gap_count - 1] : NULL;
     out->sequence_next = last ? last->sequence_last + 1 : work->scan.sequence_next;

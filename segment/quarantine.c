@@ -6,6 +6,7 @@
 
 #include "core/bytes.h"
 #include "core/file.h"
+#include "segment/window.h"
 
 enum { COPY_BYTES = 1 << 20, PIECE_BYTES = 4096, NAMES_MAX = 1000 };
 
@@ -28,20 +29,22 @@ static enum error_code create_copy(int directory_fd, const char *segment_name, u
     return code;
 }
 
-static enum error_code copy(int from, const char *from_name, uint64_t offset, uint64_t end, int to,
-                            const char *to_name, struct error *error)
+static enum error_code copy(int from, const struct segment_set_segment *segment, uint64_t offset,
+                            uint64_t end, int to, const char *to_name, struct error *error)
 {
-    struct buffer bytes = {0};
-    enum error_code code = buffer_reserve(&bytes, COPY_BYTES, error);
+    struct segment_window *window = NULL;
+    enum error_code code =
+        segment_window_create(from, segment->name, segment->size_bytes, &window, error);
 
     for (uint64_t at = offset; !code && at < end;) {
         size_t size = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
-        code = file_read(from, from_name, bytes.data, size, at, error);
+        const uint8_t *bytes;
+        code = segment_window_get(window, at, size, &bytes, error);
         if (!code)
-            code = file_write(to, to_name, bytes.data, size, at - offset, error);
+            code = file_write(to, to_name, bytes, size, at - offset, error);
         at += size;
     }
-    buffer_release(&bytes);
+    segment_window_free(window);
     return code;
 }
 
@@ -65,7 +68,8 @@ enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
     return code == ERROR_NOT_FOUND ? OK : code;
 }
 
-enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_name,
+enum error_code segment_quarantine_keep(int log_fd, int fd,
+                                        const struct segment_set_segment *segment,
                                         uint64_t offset_first, uint64_t offset_end, char *name_out,
                                         size_t name_size, struct error *error)
 {
@@ -73,10 +77,10 @@ enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_
     enum error_code code = file_open_directory_at(log_fd, "quarantine", true, &directory_fd, error);
 
     if (!code)
-        code = create_copy(directory_fd, segment_name, offset_first, name_out, name_size, &copy_fd,
+        code = create_copy(directory_fd, segment->name, offset_first, name_out, name_size, &copy_fd,
                            error);
     if (!code)
-        code = copy(fd, segment_name, offset_first, offset_end, copy_fd, name_out, error);
+        code = copy(fd, segment, offset_first, offset_end, copy_fd, name_out, error);
     if (!code)
         code = file_sync_data(copy_fd, name_out, error);
     if (!code)
@@ -85,7 +89,7 @@ enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_
         file_unlink(directory_fd, name_out, NULL);
     file_close(&copy_fd);
     file_close(&directory_fd);
-    return code ? error_prefix(error, "keep damaged bytes of segment %s", segment_name) : OK;
+    return code ? error_prefix(error, "keep damaged bytes of segment %s", segment->name) : OK;
 }
 
 /* Read what can be read; zeros stand for the rest. */

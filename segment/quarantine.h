@@ -9,14 +9,16 @@
 #include <stdint.h>
 
 #include "core/error.h"
+#include "segment/set.h"
 
 /*
- * Copy [offset_first, offset_end) of the open segment `fd`, called `segment_name`, into a new file
+ * Copy [offset_first, offset_end) of the open segment `fd` (which may be O_DIRECT) into a new file
  * and make it durable. The file is named after segment and offset; `name_out` gets its name below
  * DIR/quarantine. A copy that is there already is left alone, and the new one gets a number behind
  * its name.
  */
-enum error_code segment_quarantine_keep(int log_fd, int fd, const char *segment_name,
+enum error_code segment_quarantine_keep(int log_fd, int fd,
+                                        const struct segment_set_segment *segment,
                                         uint64_t offset_first, uint64_t offset_end, char *name_out,
                                         size_t name_size, struct error *error);
 /*

@@ -15,12 +15,22 @@
 static char victim[600];
 static struct error error;
 
+/* As recovery knows it; segments are whole pages. */
+static const struct segment_set_segment segment = {.name = "a.seg", .size_bytes = 4096};
+
 static int open_victim(int *log_fd_out)
 {
     int fd = open(victim, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     cr_assert_geq(fd, 0);
     cr_assert_eq(write(fd, "damaged bytes", 13), 13);
     cr_assert_eq(file_open_directory(scratch_directory(), false, log_fd_out, &error), OK);
+    return fd;
+}
+
+static int open_segment(int *log_fd_out)
+{
+    int fd = open_victim(log_fd_out);
+    cr_assert_eq(ftruncate(fd, (off_t)segment.size_bytes), 0);
     return fd;
 }
 
@@ -128,11 +138,11 @@ Test(quarantine, that_cannot_be_looked_into_has_not_said_no)
     bool found = true;
     int log_fd = -1;
     snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
-    int fd = open_victim(&log_fd);
+    int fd = open_segment(&log_fd);
     cr_assert_eq(segment_quarantine_find(log_fd, "a.seg", 0, &found, name, sizeof name, &error),
                  OK);
     cr_assert_not(found);
-    cr_assert_eq(segment_quarantine_keep(log_fd, fd, "a.seg", 0, 13, name, sizeof name, &error),
+    cr_assert_eq(segment_quarantine_keep(log_fd, fd, &segment, 0, 13, name, sizeof name, &error),
                  OK);
     for (int i = 0; i < 2; i++) {
         struct broken_plan plan = {
@@ -171,12 +181,12 @@ Test(quarantine, bytes_of_a_tail_find_no_name_for_ever)
     char name[64], path[700];
     int log_fd = -1;
     snprintf(victim, sizeof victim, "%s", scratch_path("a.seg"));
-    int fd = open_victim(&log_fd);
+    int fd = open_segment(&log_fd);
     snprintf(path, sizeof path, "%s", scratch_path("quarantine"));
     for (int i = 0; i < 1000; i++)
-        cr_assert_eq(segment_quarantine_keep(log_fd, fd, "a.seg", 0, 13, name, sizeof name, &error),
+        cr_assert_eq(segment_quarantine_keep(log_fd, fd, &segment, 0, 13, name, sizeof name, &error),
                      OK, "%d: %s", i, error.text);
-    cr_assert_eq(segment_quarantine_keep(log_fd, fd, "a.seg", 0, 13, name, sizeof name, &error),
+    cr_assert_eq(segment_quarantine_keep(log_fd, fd, &segment, 0, 13, name, sizeof name, &error),
                  ERROR_EXISTS);
     cr_assert_not_null(strstr(error.text, "keep damaged bytes of segment a.seg"), "%s", error.text);
     close(fd);

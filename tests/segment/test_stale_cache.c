@@ -225,3 +225,67 @@ Test(stale_cache, is_not_what_an_end_of_many_pages_is_written_again_from)
 {
     expect_kept(4000);
 }
+
+/* ---- A sync that failed when the disk had the bytes already: the cache holds zeros ---- */
+
+static void forget_in_the_cache(uint64_t offset)
+{
+    const char *path = logs_segment_path(scratch_path("log"), 1);
+    scratch_fill(path, offset, SEGMENT_BYTES - offset, 0);
+}
+
+Test(stale_cache, takes_no_seal_from_the_disk)
+{
+    kill_a_writer_of_two_events();
+    reach_the_disk();
+    struct segment_format_block_header lost = logs_write_undurable(scratch_path("log"), 12);
+    recover(RECOVERY_END);
+    scratch_delete(logs_segment_path(scratch_path("log"), lost.sequence_first));
+    scratch_delete(scratch_path("log/watermark"));
+    /* Where the lost block was is the seal now. */
+    forget_in_the_cache(lost.offset);
+    recover(RECOVERY_SEALED);
+    expect_sound(2);
+    lose_the_cache();
+    expect_sound(2);
+}
+
+Test(stale_cache, takes_no_stop_mark_from_the_disk)
+{
+    logs_make(scratch_path("log"), SEGMENT_BYTES, 2, 0);
+    reach_the_disk();
+    struct segment_format_block_header last = logs_find(scratch_path("log"), 2).header;
+    forget_in_the_cache(last.offset + last.size_bytes);
+    recover(RECOVERY_END);
+    expect_sound(2);
+    lose_the_cache();
+    expect_sound(2);
+}
+
+/* The other way round: what stands behind the stop mark in the cache never reached the disk. */
+Test(stale_cache, is_no_clean_end)
+{
+    logs_make(scratch_path("log"), SEGMENT_BYTES, 2, 0);
+    reach_the_disk();
+    scratch_fill(logs_segment_path(scratch_path("log"), 1), SEGMENT_BYTES / 2, 100, 'x');
+    recover(RECOVERY_END);
+    expect_sound(2);
+    lose_the_cache();
+    expect_sound(2);
+}
+
+Test(stale_cache, is_not_what_is_kept_of_damaged_bytes)
+{
+    static const char garbage[] = "no crash alone leaves this";
+    char kept[sizeof garbage - 1];
+    kill_a_writer_of_two_events();
+    struct segment_format_block_header last = logs_find(scratch_path("log"), 2).header;
+    uint64_t end = last.offset + last.size_bytes;
+    reach_the_disk();
+    scratch_write(scratch_path("disk"), end, garbage, sizeof garbage);
+    recover(RECOVERY_DAMAGED_TAIL);
+    scratch_read(scratch_path("log/quarantine/00000000000000000001-%llu.bytes",
+                              (unsigned long long)end),
+                 0, kept, sizeof kept);
+    cr_assert_arr_eq(kept, garbage, sizeof kept);
+}
