@@ -475,8 +475,9 @@ enum error_code segment_walk_next(struct segment_walk *walk,
     if (walk->bound_untold) {
         walk->bound_untold = false;
         return error_set(error, ERROR_DAMAGED,
-                         "'lower-bound' is damaged: reading begins with the first segment that is "
-                         "there; what retention has deleted cannot be told from what is missing");
+                         "%s: reading begins with the first segment that is there; what retention "
+                         "has deleted cannot be told from what is missing",
+                         walk->set.bound_reason.text);
     }
     while (!raw) {
         enum error_code code = OK;
