@@ -288,7 +288,8 @@ class Case:
             try:
                 self.start()
             except AssertionError:
-                assert any(" error   " in line and "No space left" in line
+                assert any(" error   " in line and
+                           ("No space left" in line or "the file system has" in line)
                            for line in self.daemon.output().splitlines()[-4:])
                 self.disk.empty()
                 self.start()
