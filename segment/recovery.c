@@ -60,6 +60,23 @@ enum segment_recovery_verdict segment_recovery_decide(
     return RECOVERY_CORRUPT; /* Unreachable: a test tries every combination. */
 }
 
+bool segment_recovery_is_damage(const struct segment_recovery_scan *scan)
+{
+    struct segment_recovery_evidence evidence = scan->evidence;
+
+    evidence.witness = false;
+    return scan->verdict == RECOVERY_CORRUPT &&
+           segment_recovery_decide(&evidence) == RECOVERY_CORRUPT;
+}
+
+bool segment_recovery_only_cached(const struct segment_recovery_scan *disk,
+                                  const struct segment_recovery_scan *cache)
+{
+    return disk->verdict == RECOVERY_CORRUPT &&
+           (disk->sequence_next < cache->sequence_next ||
+            (segment_recovery_is_damage(disk) && !segment_recovery_is_damage(cache)));
+}
+
 const char *segment_recovery_verdict_text(enum segment_recovery_verdict verdict)
 {
     switch (verdict) {

@@ -52,6 +52,15 @@ struct segment_recovery_scan {
     uint32_t last_size_bytes; /* of the last valid block */
 };
 
+/* Corrupt, and not only because a witness has seen more than there is. */
+bool segment_recovery_is_damage(const struct segment_recovery_scan *scan);
+/*
+ * Of two scans of one segment, past the page cache and through it: does a writer, who believes the
+ * disk, refuse it for something that the cache still has?
+ */
+bool segment_recovery_only_cached(const struct segment_recovery_scan *disk,
+                                  const struct segment_recovery_scan *cache);
+
 /*
  * Called for each valid block during a scan, with its raw body. May be NULL. The writer rebuilds
  * its producer table and footer from it.

@@ -240,31 +240,13 @@ static enum error_code scan_last(const struct segment_repair_plan *plan,
     return OK;
 }
 
-/* Is there damage, and not only a witness that has seen more? */
-static bool is_corrupt(const struct segment_recovery_scan *scan)
-{
-    struct segment_recovery_evidence evidence = scan->evidence;
-    evidence.witness = false;
-    return scan->verdict == RECOVERY_CORRUPT &&
-           segment_recovery_decide(&evidence) == RECOVERY_CORRUPT;
-}
-
-/* Is something gone from the disk that the page cache still has? */
-static bool only_cached(const struct segment_recovery_scan *disk,
-                        const struct segment_recovery_scan *cache)
-{
-    return disk->verdict == RECOVERY_CORRUPT &&
-           (disk->sequence_next < cache->sequence_next ||
-            (is_corrupt(disk) && !is_corrupt(cache)));
-}
-
 /* The end of the log, as everybody reads it. */
 static void judge_end(struct segment_repair_plan *plan, struct segment_repair_part *part,
                       const struct segment_recovery_scan *scan, struct segment_check *check)
 {
     check->must_seal = scan->verdict == RECOVERY_SEALED;
     check->must_last = scan->sequence_next - 1;
-    if (is_corrupt(scan))
+    if (segment_recovery_is_damage(scan))
         renew(part,
               "segment %s: no valid block at byte %" PRIu64
               ", but a later one says that it was durable",
@@ -303,7 +285,7 @@ static enum error_code judge_last(struct segment_repair_plan *plan,
     file_close(&fd);
     if (code || scan.sequence_next == 0)
         return code;
-    if (only_cached(&disk, &scan))
+    if (segment_recovery_only_cached(&disk, &scan))
         renew(part,
               "segment %s: no valid block at byte %" PRIu64
               " of the disk, though the page cache still has one",

@@ -93,29 +93,81 @@ static void find_damaged_tail(struct verify *verify, const struct segment_check 
          segment_check_loss_text(scan->sequence_next, scan->sequence_seen, loss, sizeof loss));
 }
 
+static uint64_t last_witnessed(const struct verify *verify)
+{
+    const struct segment_horizon_basis *basis = &verify->horizon.basis;
+    return basis->page ? basis->state.sequence_durable : 0;
+}
+
+/* What recovery says of the last segment. *told_out: bytes are refused, and that was told. */
+static enum error_code scan_last(struct verify *verify, const struct segment_set_segment *segment,
+                                 int fd, struct segment_recovery_scan *scan_out, bool *told_out,
+                                 struct error *error)
+{
+    enum error_code code = segment_recovery_scan(
+        fd, segment, segment->sealed, last_witnessed(verify), NULL, NULL, scan_out, error);
+    *told_out = code == ERROR_DAMAGED || code == ERROR_IO;
+    /* The walk ends with the last block; a writer wants to see the rest as well. */
+    if (*told_out)
+        find(verify, segment->sequence_first, 0, 0, 0, "segment %s cannot be read to its end: %s",
+             segment->name, error->text);
+    return *told_out ? OK : code;
+}
+
+/*
+ * The next writer reads the last segment past the page cache. What is gone from the disk, and still
+ * there, keeps it away, and nobody else meets it.
+ */
+static enum error_code judge_disk(struct verify *verify, const struct segment_set_segment *segment,
+                                  const struct segment_recovery_scan *cache, struct error *error)
+{
+    struct segment_recovery_scan disk;
+    bool told;
+    int fd = -1;
+    enum error_code code = file_open_uncached(verify->segments_fd, segment->name, &fd, error);
+    /* Somebody may have put another in its place. */
+    if (code || !file_is_named(verify->view.map.fd, verify->segments_fd, segment->name)) {
+        file_close(&fd);
+        return code == ERROR_NOT_FOUND ? OK : code;
+    }
+    code = scan_last(verify, segment, fd, &disk, &told, error);
+    file_close(&fd);
+    if (!code && !told && segment_recovery_only_cached(&disk, cache))
+        find(verify, segment->sequence_first, disk.end_offset, 0, 0,
+             "segment %s: no valid block at byte %" PRIu64
+             " of the disk, though the page cache still has one",
+             segment->name, disk.end_offset);
+    return code;
+}
+
+/* Of a sealed segment every byte is checked, as the page cache has it. */
+static enum error_code judge_sealed_last(struct verify *verify,
+                                         const struct segment_set_segment *segment,
+                                         struct error *error)
+{
+    struct segment_recovery_scan cache;
+    struct error reason;
+    if (segment->header_verdict != FORMAT_VALID ||
+        segment->size_bytes != segment->header.size_bytes ||
+        segment_recovery_scan(verify->view.map.fd, segment, true, 0, NULL, NULL, &cache, &reason))
+        return OK;
+    return judge_disk(verify, segment, &cache, error);
+}
+
 /* Without a live writer the last segment is judged as recovery would. */
 static enum error_code judge_as_recovery(struct verify *verify, struct segment_check *check,
                                          struct error *error)
 {
-    const struct segment_horizon_basis *basis = &verify->horizon.basis;
-    uint64_t witness = basis->page ? basis->state.sequence_durable : 0;
+    const struct segment_set_segment *segment = &check->view->segment;
     struct segment_recovery_scan scan;
-    check->must_last = witness;
-    if (check->view->segment.header_verdict != FORMAT_VALID ||
-        check->view->segment.size_bytes != check->view->segment.header.size_bytes)
+    bool told;
+    check->must_last = last_witnessed(verify);
+    if (segment->header_verdict != FORMAT_VALID ||
+        segment->size_bytes != segment->header.size_bytes)
         return OK;
-    struct error reason;
-    enum error_code code =
-        segment_recovery_scan(verify->view.map.fd, &check->view->segment,
-                              check->view->segment.sealed, witness, NULL, NULL, &scan, &reason);
-    /* The walk ends with the last block; a writer wants to see the rest as well. */
-    if (code == ERROR_DAMAGED || code == ERROR_IO) {
-        find(verify, check->view->segment.sequence_first, 0, 0, 0,
-             "segment %s cannot be read to its end: %s", check->view->segment.name, reason.text);
-        return OK;
-    }
-    if (code)
-        return error_set(error, code, "%s", reason.text);
+    enum error_code code = scan_last(verify, segment, verify->view.map.fd, &scan, &told, error);
+    if (code || told)
+        return code;
     if (scan.sequence_next - 1 > check->must_last)
         check->must_last = scan.sequence_next - 1;
     if (scan.verdict == RECOVERY_CORRUPT && scan.sequence_promised > check->must_last)
@@ -129,7 +181,7 @@ static enum error_code judge_as_recovery(struct verify *verify, struct segment_c
         verify->totals.torn_bytes += scan.dirty_end - scan.end_offset;
     if (scan.verdict == RECOVERY_DAMAGED_TAIL)
         find_damaged_tail(verify, check, &scan);
-    return OK;
+    return judge_disk(verify, segment, &scan, error);
 }
 
 /* What must be there: in a sealed segment everything, in the last one what is durable. */
@@ -143,9 +195,10 @@ static enum error_code judge(struct verify *verify, size_t index, struct segment
         check->must_last = segment->trailer.sequence_last;
     else if (!is_last)
         check->must_last = verify->set.segments[index + 1].sequence_first - 1;
+    bool live = segment_horizon_is_live(&verify->horizon);
     if (check->must_seal)
-        return OK;
-    check->live = segment_horizon_is_live(&verify->horizon);
+        return is_last && !live ? judge_sealed_last(verify, segment, error) : OK;
+    check->live = live;
     check->must_last = verify->horizon.limit;
     return check->live ? OK : judge_as_recovery(verify, check, error);
 }

@@ -71,6 +71,9 @@ static void expect_rescued(const char *text)
     cr_assert_eq(before.damage, 0);
     cr_assert_neq(repairs_open_as_writer(repairs_path, &log), OK);
     cr_assert_not_null(strstr(repairs_error.text, "verify --repair"), "%s", repairs_error.text);
+    told = repairs_verify(repairs_path);
+    cr_assert_eq(told.count, 1, "a writer is refused, and verify finds %zu places", told.count);
+    cr_assert_not_null(strstr(told.texts[0], text), "%s", told.texts[0]);
 
     cr_assert_eq(repairs_run(repairs_path, false, false, &told), OK, "%s", repairs_error.text);
     cr_assert_eq(told.totals.actions, 1, "a writer is refused, and there is nothing to repair");
@@ -149,6 +152,7 @@ Test(repair_cache, that_agrees_with_the_disk_calls_for_no_repair)
     struct repairs_told told;
     repairs_prepare_sound();
     part_at(LAST);
+    cr_assert_eq(repairs_verify(repairs_path).count, 0);
     cr_assert_eq(repairs_run(repairs_path, false, false, &told), OK, "%s", repairs_error.text);
     cr_assert_eq(told.totals.actions, 0, "%s", told.texts[0]);
     file_calls_use(NULL);
