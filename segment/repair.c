@@ -25,11 +25,11 @@ static enum error_code take_writer(struct repair *repair, struct error *error)
     enum error_code code = segment_lock_check_writer(repair->log_fd, error);
     if (!code)
         return segment_lock_take(repair->log_fd, LOCK_WRITER, &repair->writer_fd, error);
+    if (code != ERROR_BUSY)
+        return code;
     struct error why = *error;
-    return code == ERROR_BUSY
-               ? error_set(error, code, "%s; a repair needs the log for itself: stop that first",
-                           why.text)
-               : code;
+    return error_set(error, code, "%s; a repair needs the log for itself: stop that first",
+                     why.text);
 }
 
 /* A dry run changes nothing, but a writer at work would make a lie of what it says. */

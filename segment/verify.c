@@ -104,14 +104,15 @@ static enum error_code scan_last(struct verify *verify, const struct segment_set
                                  int fd, struct segment_recovery_scan *scan_out, bool *told_out,
                                  struct error *error)
 {
+    struct error reason;
     enum error_code code = segment_recovery_scan(
-        fd, segment, segment->sealed, last_witnessed(verify), NULL, NULL, scan_out, error);
+        fd, segment, segment->sealed, last_witnessed(verify), NULL, NULL, scan_out, &reason);
     *told_out = code == ERROR_DAMAGED || code == ERROR_IO;
     /* The walk ends with the last block; a writer wants to see the rest as well. */
     if (*told_out)
         find(verify, segment->sequence_first, 0, 0, 0, "segment %s cannot be read to its end: %s",
-             segment->name, error->text);
-    return *told_out ? OK : code;
+             segment->name, reason.text);
+    return code && !*told_out ? error_set(error, code, "%s", reason.text) : OK;
 }
 
 /*
@@ -140,18 +141,18 @@ static enum error_code judge_disk(struct verify *verify, const struct segment_se
     return code;
 }
 
-/* Of a sealed segment every byte is checked, as the page cache has it. */
+/* Every byte of it is checked, as the page cache has it: what that refuses is told there. */
 static enum error_code judge_sealed_last(struct verify *verify,
                                          const struct segment_set_segment *segment,
                                          struct error *error)
 {
     struct segment_recovery_scan cache;
     struct error reason;
-    if (segment->header_verdict != FORMAT_VALID ||
-        segment->size_bytes != segment->header.size_bytes ||
-        segment_recovery_scan(verify->view.map.fd, segment, true, 0, NULL, NULL, &cache, &reason))
-        return OK;
-    return judge_disk(verify, segment, &cache, error);
+    enum error_code code = segment_recovery_scan(verify->view.map.fd, segment, true, 0, NULL, NULL,
+                                                 &cache, &reason);
+    if (code == ERROR_MEMORY)
+        return error_set(error, code, "%s", reason.text);
+    return code ? OK : judge_disk(verify, segment, &cache, error);
 }
 
 /* Without a live writer the last segment is judged as recovery would. */
