@@ -207,6 +207,38 @@ static size_t payload_bytes(uint64_t draw)
     return PAYLOAD_LO + rest % (dice < 98 ? 6000 : MODEL_PAYLOAD_MAX - PAYLOAD_LO);
 }
 
+/* What no block compresses: it repeats only where LZ4 looks no further back. */
+static const uint8_t *noise_at(uint64_t draw)
+{
+    enum { PERIOD = 65536 };
+    static uint8_t noise[2 * PERIOD];
+    static bool made;
+    uint64_t state = 1;
+
+    for (size_t i = 0; !made && i < PERIOD; i += 8) {
+        uint64_t word = chance_draw(&state);
+        memcpy(noise + i, &word, 8);
+        memcpy(noise + PERIOD + i, &word, 8);
+    }
+    made = true;
+    return noise + draw % PERIOD;
+}
+
+static void fill(uint8_t *payload, size_t size, bool noise, uint64_t draw)
+{
+    const uint8_t *from = noise_at(draw);
+
+    for (size_t i = 0; i < size;) {
+        size_t part = noise ? 65536 : 8;
+        uint64_t word = i;
+        if (part > size - i)
+            part = size - i;
+        memcpy(payload + i, noise ? from : (const uint8_t *)&word, part);
+        i += part;
+    }
+    memcpy(payload, &draw, size < 8 ? size : 8);
+}
+
 void model_world_event(const struct model_event *from, uint8_t *payload, struct event *event_out)
 {
     static const char *const names[MODEL_PRODUCERS] = {"", "alpha", "beta", "gamma", "delta-4"};
@@ -216,10 +248,8 @@ void model_world_event(const struct model_event *from, uint8_t *payload, struct 
     size_t size = payload_bytes(draw);
     bool noise = draw >> 63;
 
-    for (size_t i = 0; payload && i < size; i += 8) {
-        uint64_t word = noise || i == 0 ? chance_draw(&chance) : i;
-        memcpy(payload + i, &word, size - i < 8 ? size - i : 8);
-    }
+    if (payload)
+        fill(payload, size, noise, chance_draw(&chance));
     const char *topic = topics[(draw >> 56) % 4];
     *event_out = (struct event){
         .time_ns = from->time_known ? from->time_ns : EVENT_TIME_NONE,
