@@ -79,16 +79,21 @@ struct stores {
 };
 
 /*
- * Through the map the body goes first and the header last: when the process is killed between the
- * two, the header is still zero and recovery sees a torn block instead of a strange one.
+ * Through the map the body goes first and the header's first word last: when the process is killed
+ * on the way, or the kernel writes the page, that is still zero and recovery sees a torn block
+ * instead of a strange one. Blocks begin at multiples of 8, so the word is stored at once.
  */
 static void store_block(void *context)
 {
     const struct stores *stores = context;
+    uint64_t first;
 
+    memcpy(&first, stores->bytes, sizeof first);
     memcpy(stores->to + FORMAT_BLOCK_HEADER_BYTES, stores->bytes + FORMAT_BLOCK_HEADER_BYTES,
            stores->size - FORMAT_BLOCK_HEADER_BYTES);
-    memcpy(stores->to, stores->bytes, FORMAT_BLOCK_HEADER_BYTES);
+    memcpy(stores->to + sizeof first, stores->bytes + sizeof first,
+           FORMAT_BLOCK_HEADER_BYTES - sizeof first);
+    __atomic_store_n((uint64_t *)(void *)stores->to, first, __ATOMIC_RELEASE);
 }
 
 static enum error_code put_bytes(struct segment_writer *writer, const uint8_t *bytes, size_t size,

@@ -337,6 +337,34 @@ Test(recovery, keeps_a_damaged_tail_for_a_person)
     expect_events("alpha", "gamma", NULL);
 }
 
+/* Through a map a header is stored line by line, its first word last. */
+Test(recovery, takes_a_header_that_was_stored_in_part_for_torn)
+{
+    enum { HEADER = 104, LINE = 64 };
+    uint64_t offsets[16];
+
+    for (size_t from = 0, end; from < HEADER; from = end) {
+        killed_after(two_commits);
+        lose_power();
+        find_blocks(offsets);
+        end = from + LINE - (offsets[1] + from) % LINE;
+        if (end > HEADER)
+            end = HEADER;
+        scratch_fill(first_segment(), offsets[1] + from, end - from, 0);
+        open_log();
+        cr_assert_eq(report.verdict, RECOVERY_TORN, "bytes %zu to %zu", from, end);
+        close_log();
+        cr_assert_eq(rename(scratch_path("log"), scratch_path("log-%zu", from)), 0);
+    }
+    killed_after(two_commits);
+    lose_power();
+    find_blocks(offsets);
+    scratch_fill(first_segment(), offsets[1], 8, 0);
+    open_log();
+    cr_assert_eq(report.verdict, RECOVERY_TORN);
+    close_log();
+}
+
 static void by_producers(void)
 {
     append_of("p", 1, "one");
