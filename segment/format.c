@@ -159,6 +159,37 @@ void segment_format_encode_block_header(uint32_t seed, struct segment_format_blo
     bytes_store32(b + 4, header->checksum);
 }
 
+/* Behind the last byte of the header that is in the same line of memory as its byte `at`. */
+static size_t line_end(uint64_t offset, size_t at)
+{
+    const size_t line = 64;
+    size_t end = at + line - (size_t)((offset + at) % line);
+    return end < FORMAT_BLOCK_HEADER_BYTES ? end : FORMAT_BLOCK_HEADER_BYTES;
+}
+
+/* Does an 8-byte field say what it should, or was its line never stored? */
+static bool field_fits(const uint8_t *bytes, uint64_t offset, size_t at, uint64_t expected)
+{
+    size_t first = 0;
+    while (line_end(offset, first) <= at)
+        first = line_end(offset, first);
+    return bytes_load64(bytes + at) == expected ||
+           bytes_are_zero(bytes + first, line_end(offset, first) - first);
+}
+
+bool segment_format_is_torn_block_header(const uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES],
+                                         uint64_t log_id, uint64_t offset)
+{
+    const size_t word = 8;
+    bool has_first = !bytes_are_zero(bytes, word);
+    bool lacks = !has_first;
+
+    for (size_t at = 0; at < FORMAT_BLOCK_HEADER_BYTES; at = line_end(offset, at))
+        lacks |= bytes_are_zero(bytes + at, line_end(offset, at) - at);
+    return lacks && (!has_first || memcmp(bytes, block_magic, sizeof block_magic) == 0) &&
+           field_fits(bytes, offset, 16, log_id) && field_fits(bytes, offset, 24, offset);
+}
+
 /* Do the lengths stay within their limits and fit each other? */
 static bool block_lengths_fit(const struct segment_format_block_header *h, uint64_t segment_bytes)
 {

@@ -143,6 +143,16 @@ enum segment_format_verdict segment_format_decode_block_header(
     uint32_t seed, const uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES], uint64_t offset,
     uint64_t segment_bytes, struct segment_format_block_header *header_out);
 
+/*
+ * Of a block header that is not valid: was one at `offset` only written in part? A sector boundary
+ * may cut it. And a page that is mapped may go to the disk, or stay behind when its writer is
+ * killed, while the header is being stored, its first word last (segment/writer.c): another
+ * processor, or the disk, sees each line of memory as it was at some moment. No line of a whole
+ * header is zero.
+ */
+bool segment_format_is_torn_block_header(const uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES],
+                                         uint64_t log_id, uint64_t offset);
+
 void segment_format_encode_trailer(uint32_t seed, const struct segment_format_trailer *trailer,
                                    uint8_t bytes_out[FORMAT_TRAILER_BYTES]);
 enum segment_format_verdict segment_format_decode_trailer(

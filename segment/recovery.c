@@ -232,29 +232,6 @@ static enum error_code take_block(struct walk *walk, segment_recovery_visit visi
     return OK;
 }
 
-/*
- * Of a header that is not valid: was it only written in part? A sector boundary may cut it. And a
- * page that is mapped may go to the disk, or stay behind when its writer is killed, while the
- * header is being stored, its first word last (segment/writer.c); another processor, or the disk,
- * sees each line of memory as it was at some moment. No line of a whole header is zero.
- */
-static bool header_is_torn(const uint8_t bytes[FORMAT_BLOCK_HEADER_BYTES], uint64_t offset)
-{
-    const size_t line = 64, word = 8;
-
-    if (bytes_are_zero(bytes, word))
-        return true;
-    for (size_t at = 0; at < FORMAT_BLOCK_HEADER_BYTES;) {
-        size_t end = at + line - (offset + at) % line;
-        if (end > FORMAT_BLOCK_HEADER_BYTES)
-            end = FORMAT_BLOCK_HEADER_BYTES;
-        if (bytes_are_zero(bytes + at, end - at))
-            return true;
-        at = end;
-    }
-    return false;
-}
-
 /* Could the block at the stop be one of ours of which only some sectors were written? */
 static enum error_code judge_stop(struct walk *walk, struct error *error)
 {
@@ -281,7 +258,8 @@ static enum error_code judge_stop(struct walk *walk, struct error *error)
     code = segment_window_get(walk->window, offset, FORMAT_BLOCK_HEADER_BYTES, &bytes, error);
     if (code)
         return code;
-    walk->scan.evidence.not_torn = !header_is_torn(bytes, offset);
+    uint64_t log_id = bytes_load64(walk->segment->header.log_id);
+    walk->scan.evidence.not_torn = !segment_format_is_torn_block_header(bytes, log_id, offset);
     return OK;
 }
 
