@@ -47,14 +47,14 @@ enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error 
                          present, sequence);
     if (sequence == present)
         return OK;
-    return segment_bound_restore(log_fd, sequence, error);
-}
-
-/* Deleting segments is the way out of a full disk: it gets what was kept for it. */
-enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error)
-{
-    enum error_code code = segment_line_store(log_fd, bound_name, sequence, error);
+    code = segment_line_store(log_fd, bound_name, sequence, error);
+    /* Deleting segments is the way out of a full disk: it gets what was kept for it. */
     if (code == ERROR_NO_SPACE && segment_ballast_give_all(log_fd, NULL) == OK)
         code = segment_line_store(log_fd, bound_name, sequence, error);
     return code;
+}
+
+enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error)
+{
+    return segment_line_store(log_fd, bound_name, sequence, error);
 }

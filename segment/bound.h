@@ -13,8 +13,8 @@
 #include "core/error.h"
 
 /*
- * ERROR_DAMAGED when the file is there and not valid, or the device refuses its bytes;
- * ERROR_FOREIGN when something else has its name.
+ * ERROR_DAMAGED when the file is there and not valid, or cannot be read; ERROR_FOREIGN when
+ * something else has its name.
  */
 enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error);
 /* The same, for who knows more about the way forward than that a repair restores it. */
@@ -24,7 +24,7 @@ enum error_code segment_bound_look(int log_fd, uint64_t *sequence_out, struct er
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error);
 /*
  * For a repair: whatever has the name, but for a directory, and whatever it holds. Durable on
- * return, on a full disk in the ballast's room.
+ * return.
  */
 enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error);
 

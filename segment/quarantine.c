@@ -48,31 +48,24 @@ static enum error_code copy(int from, const struct segment_set_segment *segment,
     return code;
 }
 
-enum error_code segment_quarantine_has(int log_fd, const char *name, bool *has_out,
-                                       struct error *error)
-{
-    struct stat status;
-    int directory_fd = -1;
-    enum error_code code =
-        file_open_directory_to_read_at(log_fd, "quarantine", &directory_fd, error);
-    if (!code)
-        code = file_status_at(directory_fd, name, &status, error);
-    file_close(&directory_fd);
-    *has_out = code == OK;
-    return code == ERROR_NOT_FOUND ? OK : code;
-}
-
 enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
                                         uint64_t offset_first, bool *found_out, char *name_out,
                                         size_t name_size, struct error *error)
 {
     char name[64];
+    struct stat status;
+    int directory_fd = -1;
 
     snprintf(name, sizeof name, "%.20s-%" PRIu64 ".bytes", segment_name, offset_first);
-    enum error_code code = segment_quarantine_has(log_fd, name, found_out, error);
-    if (*found_out)
+    enum error_code code =
+        file_open_directory_to_read_at(log_fd, "quarantine", &directory_fd, error);
+    if (!code)
+        code = file_status_at(directory_fd, name, &status, error);
+    file_close(&directory_fd);
+    *found_out = code == OK;
+    if (!code)
         snprintf(name_out, name_size, "%s", name);
-    return code;
+    return code == ERROR_NOT_FOUND ? OK : code;
 }
 
 enum error_code segment_quarantine_keep(int log_fd, int fd,

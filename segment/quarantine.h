@@ -34,9 +34,6 @@ enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
  */
 enum error_code segment_quarantine_keep_file(int log_fd, int fd, const char *name, char *name_out,
                                              size_t name_size, struct error *error);
-/* Has something been kept or moved there under this very name? */
-enum error_code segment_quarantine_has(int log_fd, const char *name, bool *has_out,
-                                       struct error *error);
 /* Move what has this name in DIR, which is no file that could be copied. Durable on return. */
 enum error_code segment_quarantine_move(int log_fd, const char *name, struct error *error);
 

@@ -90,16 +90,14 @@ static enum error_code move_strangers(struct repair *repair, struct error *error
  */
 static enum error_code keep_bound(const struct repair *repair, struct error *error)
 {
-    switch (repair->plan.bound_found) {
-    case REPAIR_BOUND_FILE:
-        return keep_file(repair, repair->log_fd, "lower-bound", error);
-    case REPAIR_BOUND_DIRECTORY:
-        return segment_quarantine_move(repair->log_fd, "lower-bound", error);
-    case REPAIR_BOUND_MISSING:
-    case REPAIR_BOUND_OTHER:
-        break;
-    }
-    return OK;
+    struct stat status;
+    enum error_code code = keep_file(repair, repair->log_fd, "lower-bound", error);
+    if (code != ERROR_FOREIGN)
+        return code == ERROR_NOT_FOUND ? OK : code;
+    code = file_status_at(repair->log_fd, "lower-bound", &status, error);
+    if (!code && S_ISDIR(status.st_mode))
+        code = segment_quarantine_move(repair->log_fd, "lower-bound", error);
+    return code;
 }
 
 static enum error_code restore_bound(struct repair *repair, struct error *error)

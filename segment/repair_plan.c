@@ -10,7 +10,6 @@
 #include "core/file.h"
 #include "segment/check.h"
 #include "segment/intent.h"
-#include "segment/quarantine.h"
 #include "segment/recovery.h"
 #include "segment/repair_part.h"
 #include "segment/watermark.h"
@@ -517,67 +516,21 @@ static void plan_tail(struct segment_repair_plan *plan)
         plan->tail_needs_acceptance = false;
 }
 
-static enum error_code look_at_bound(struct segment_repair_plan *plan, struct error *error)
-{
-    struct stat status;
-    enum error_code code = file_status_at(plan->log_fd, "lower-bound", &status, error);
-    plan->bound_found = code                      ? REPAIR_BOUND_MISSING
-                        : S_ISREG(status.st_mode) ? REPAIR_BOUND_FILE
-                        : S_ISDIR(status.st_mode) ? REPAIR_BOUND_DIRECTORY
-                                                  : REPAIR_BOUND_OTHER;
-    return code == ERROR_NOT_FOUND ? OK : code;
-}
-
-/* A repair that has moved a directory of this name away may not have come to put the file there. */
-static enum error_code recall_bound(struct segment_repair_plan *plan, struct error *error)
-{
-    struct segment_set *set = &plan->set;
-    bool moved = false;
-    if (!plan->unfinished || plan->bound_found != REPAIR_BOUND_MISSING)
-        return OK;
-    enum error_code code = segment_quarantine_has(plan->log_fd, "lower-bound", &moved, error);
-    if (!code && moved) {
-        set->bound_damaged = true;
-        set->bound = set->count > 0 ? set->segments[0].sequence_first : 1;
-    }
-    return code;
-}
-
-/*
- * The index follows the bound, so one that is ahead says that the file is gone; and when the file
- * says nothing, the index says what it last said. But retention never deletes the last segment. 1
- * is no news: so it begins when it is built while nobody knows (indexer/follower.c).
- */
-static bool is_told_by_index(const struct segment_set *set, uint64_t known)
-{
-    if (!set->bound_damaged)
-        return known > set->bound &&
-               (set->count == 0 || set->segments[0].sequence_first >= known);
-    return known > 1 && (set->count == 0 || set->segments[set->count - 1].sequence_first >= known);
-}
-
-static enum error_code plan_bound(struct planning *planning, struct error *error)
+static void plan_bound(struct planning *planning)
 {
     struct segment_repair_plan *plan = planning->plan;
     struct segment_set *set = &plan->set;
     const struct segment_set_segment *first = set->count > 0 ? &set->segments[0] : NULL;
     uint64_t known = planning->options->witness_bound;
-    enum error_code code = look_at_bound(plan, error);
-    if (!code)
-        code = recall_bound(plan, error);
-    if (code)
-        return code;
-    plan->bound_from_index = is_told_by_index(set, known);
-    if (plan->bound_from_index) {
+    /* The index follows the bound, so one that is ahead says that the file is gone. */
+    if (!set->bound_damaged && known > set->bound && (!first || first->sequence_first >= known)) {
         set->bound_damaged = true;
         set->bound = known;
-        segment_set_count_dead(set);
     }
     plan->bound_damaged = set->bound_damaged;
-    plan->bound_uncertain = set->bound_damaged && known != set->bound &&
+    plan->bound_uncertain = set->bound_damaged && planning->options->witness_bound != set->bound &&
                             !(first && first->header_verdict == FORMAT_VALID &&
                               first->header.predecessor.sequence_first == 0);
-    return OK;
 }
 
 static enum error_code make(struct planning *planning, struct error *error)
@@ -597,9 +550,7 @@ static enum error_code make(struct planning *planning, struct error *error)
     if (planning->options->witness_sequence > plan->witness)
         plan->witness = planning->options->witness_sequence;
     ask_page(plan);
-    code = plan_bound(planning, error);
-    if (code)
-        return code;
+    plan_bound(planning);
     if (plan->set.count == 0 && plan->witness == 0 && plan->set.bound == 1 && !plan->unfinished)
         return error_set(error, ERROR_NOT_FOUND, "there is no log: no segment");
     code = sort_files(planning, error);

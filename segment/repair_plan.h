@@ -52,13 +52,6 @@ struct segment_repair_plan {
     size_t part_count;
 
     bool bound_damaged;
-    enum segment_repair_bound {
-        REPAIR_BOUND_MISSING,
-        REPAIR_BOUND_FILE,
-        REPAIR_BOUND_DIRECTORY,
-        REPAIR_BOUND_OTHER, /* a link, a pipe, a device */
-    } bound_found;
-    bool bound_from_index;
     bool bound_uncertain; /* what retention deleted cannot be told from what is missing */
 
     bool tail;           /* the end needs a recovery that accepts what is missing */

@@ -66,27 +66,6 @@ static void tell_end(const struct segment_repair_plan *plan,
              end);
 }
 
-static void tell_bound(const struct segment_repair_plan *plan,
-                       const struct segment_repair_options *options)
-{
-    static const char *const kept[] = {
-        [REPAIR_BOUND_MISSING] = "",
-        [REPAIR_BOUND_FILE] = "what it holds is kept in quarantine, and ",
-        [REPAIR_BOUND_DIRECTORY] = "that is moved into quarantine, and ",
-        [REPAIR_BOUND_OTHER] = "a file takes its place, and ",
-    };
-    bool missing = plan->bound_found == REPAIR_BOUND_MISSING;
-    const char *source = "";
-    if (plan->bound_from_index)
-        source = ", as the index has it";
-    else if (plan->bound_uncertain)
-        source = ", where the first segment begins, and nobody knows whether there should be more "
-                 "before it";
-    tell(options, "%s; repair: %sit is set to %" PRIu64 "%s",
-         missing ? "'lower-bound' is missing" : plan->set.bound_reason.text,
-         kept[plan->bound_found], plan->set.bound, source);
-}
-
 static void tell_directory(const struct segment_repair_plan *plan,
                            const struct segment_repair_options *options)
 {
@@ -103,7 +82,14 @@ static void tell_directory(const struct segment_repair_plan *plan,
                  ? "belongs to another log"
                  : "has nothing in it that is of this log");
     if (plan->bound_damaged)
-        tell_bound(plan, options);
+        tell(options,
+             "'lower-bound' is damaged or missing; repair: what it holds is kept in quarantine, "
+             "and it is set to %" PRIu64 "%s",
+             plan->set.bound,
+             plan->bound_uncertain
+                 ? ", where the first segment begins, and nobody knows whether there should be "
+                   "more before it"
+                 : "");
 }
 
 void segment_repair_tell(const struct segment_repair_plan *plan,

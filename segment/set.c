@@ -150,13 +150,6 @@ static bool is_dead(const struct segment_set *set, size_t i)
            segment->sequence_first < set->bound;
 }
 
-void segment_set_count_dead(struct segment_set *set)
-{
-    set->dead_count = 0;
-    while (set->dead_count < set->count && is_dead(set, set->dead_count))
-        set->dead_count++;
-}
-
 /*
  * When the file is damaged, the first segment that is there is taken for the first that is left: a
  * reader serves what it finds, and a writer refuses (segment_set_check).
@@ -188,7 +181,8 @@ static enum error_code load_once(int log_fd, int segments_fd, struct segment_set
         segment_set_free(&set);
         return code;
     }
-    segment_set_count_dead(&set);
+    while (set.dead_count < set.count && is_dead(&set, set.dead_count))
+        set.dead_count++;
     *set_out = set;
     return OK;
 }

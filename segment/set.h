@@ -66,8 +66,6 @@ enum error_code segment_set_check_end(const struct segment_set_segment *before, 
  */
 enum error_code segment_set_identify(const struct segment_set *set, int log_fd,
                                      uint8_t log_id_out[FORMAT_LOG_ID_BYTES], struct error *error);
-/* Set dead_count anew, for another `bound`. */
-void segment_set_count_dead(struct segment_set *set);
 void segment_set_free(struct segment_set *set);
 
 #endif

@@ -475,9 +475,8 @@ enum error_code segment_walk_next(struct segment_walk *walk,
     if (walk->bound_untold) {
         walk->bound_untold = false;
         return error_set(error, ERROR_DAMAGED,
-                         "%s: reading begins with the first segment that is there; what retention "
-                         "has deleted cannot be told from what is missing",
-                         walk->set.bound_reason.text);
+                         "'lower-bound' is damaged: reading begins with the first segment that is "
+                         "there; what retention has deleted cannot be told from what is missing");
     }
     while (!raw) {
         enum error_code code = OK;
