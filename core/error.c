@@ -45,6 +45,7 @@ enum error_code error_set(struct error *error, enum error_code code, const char 
     va_end(arguments);
     store_text(error, text);
     error->code = code;
+    error->errno_value = 0;
     return code;
 }
 
@@ -77,7 +78,15 @@ enum error_code error_set_errno(struct error *error, int errno_value, const char
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     char reason[128];
-    return error_set(error, code, "%s: %s", text, strerror_r(errno_value, reason, sizeof reason));
+    error_set(error, code, "%s: %s", text, strerror_r(errno_value, reason, sizeof reason));
+    error->errno_value = errno_value;
+    return code;
+}
+
+bool error_is_of_device(const struct error *error)
+{
+    return error->errno_value == EIO || error->errno_value == EUCLEAN ||
+           error->errno_value == EBADMSG;
 }
 
 enum error_code error_prefix(struct error *error, const char *format, ...)
@@ -89,7 +98,10 @@ enum error_code error_prefix(struct error *error, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(context, sizeof context, format, arguments);
     va_end(arguments);
-    return error_set(error, error->code, "%s: %s", context, error->text);
+    int errno_value = error->errno_value;
+    error_set(error, error->code, "%s: %s", context, error->text);
+    error->errno_value = errno_value;
+    return error->code;
 }
 
 const char *error_name(enum error_code code)

@@ -14,6 +14,7 @@
 #ifndef DAYBOOK_CORE_ERROR_H
 #define DAYBOOK_CORE_ERROR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum error_code {
@@ -36,6 +37,7 @@ enum error_code {
 struct error {
     enum error_code code;
     char text[760];
+    int errno_value; /* of the system call that failed; 0: none did */
 };
 
 /* Set code and text, and return the code. Accepts NULL for `error`. */
@@ -49,6 +51,12 @@ enum error_code error_set(struct error *error, enum error_code code, const char 
  */
 enum error_code error_set_errno(struct error *error, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * Did the device refuse, or the file system that finds its own structures damaged? Then the bytes
+ * cannot be had, whoever asks. A lack of descriptors or of permission says nothing of them.
+ */
+bool error_is_of_device(const struct error *error);
 
 /*
  * Put "context: " in front of the text and return the code that is already there. Where there is

@@ -61,6 +61,23 @@ Test(error, says_in_words_why_a_system_call_failed)
     }
 }
 
+/* Only then is it the bytes that are bad: a repair may give them up. */
+Test(error, knows_whether_the_device_refused)
+{
+    static const int refused[] = {EIO, EUCLEAN, EBADMSG}, others[] = {EACCES, EMFILE, ENOMEM};
+    struct error error;
+    for (size_t i = 0; i < 3; i++) {
+        error_set_errno(&error, refused[i], "read 'a'");
+        error_prefix(&error, "segment 1");
+        cr_assert(error_is_of_device(&error), "%s", error.text);
+        error_set_errno(&error, others[i], "read 'a'");
+        cr_assert_not(error_is_of_device(&error), "%s", error.text);
+    }
+    error_set_errno(&error, EIO, "read 'a'");
+    error_set(&error, ERROR_IO, "another");
+    cr_assert_not(error_is_of_device(&error));
+}
+
 Test(error, cuts_a_long_text_between_two_characters)
 {
     char euros[3 * 400 + 1];
