@@ -1,8 +1,8 @@
 #include "segment/line.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,31 +43,18 @@ static bool parse_line(const char *name, const char *line, size_t size, uint64_t
     return true;
 }
 
-/* One refusal may pass: look again. */
-static enum error_code read_line(int fd, const char *name, char line_out[LINE_BYTES_MAX],
-                                 size_t size, bool *refused_out, struct error *error)
-{
-    enum error_code code = file_read(fd, name, line_out, size, 0, error);
-    if (code == ERROR_IO)
-        code = file_read(fd, name, line_out, size, 0, error);
-    *refused_out = code == ERROR_IO;
-    return code;
-}
-
-/* *refused_out: the file is there, and the device refuses its bytes. */
-static enum error_code load(int log_fd, const char *name, uint64_t *sequence_out, bool *refused_out,
-                            struct error *error)
+static enum error_code load_once(int log_fd, const char *name, uint64_t *sequence_out,
+                                 struct error *error)
 {
     char line[LINE_BYTES_MAX];
     uint64_t size = 0;
     int fd = -1;
-    *refused_out = false;
     enum error_code code = file_open(log_fd, name, FILE_READ, &fd, error);
     if (code)
         return code;
     code = file_size(fd, name, &size, error);
     if (!code && size <= sizeof line)
-        code = read_line(fd, name, line, (size_t)size, refused_out, error);
+        code = file_read(fd, name, line, (size_t)size, 0, error);
     if (!code && (size > sizeof line || !parse_line(name, line, (size_t)size, sequence_out)))
         code = error_set(error, ERROR_DAMAGED,
                          "'%s' is damaged: it is not a sequence with a matching checksum", name);
@@ -75,22 +62,39 @@ static enum error_code load(int log_fd, const char *name, uint64_t *sequence_out
     return code;
 }
 
+/* One refusal of the device may pass: look again. */
+static enum error_code load(int log_fd, const char *name, uint64_t *sequence_out,
+                            struct error *why_out)
+{
+    *why_out = (struct error){0};
+    enum error_code code = load_once(log_fd, name, sequence_out, why_out);
+    if (code == ERROR_IO && error_is_of_device(why_out))
+        code = load_once(log_fd, name, sequence_out, why_out);
+    return code;
+}
+
 enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
                                   struct error *error)
 {
     struct error why;
-    bool refused;
-    enum error_code code = load(log_fd, name, sequence_out, &refused, &why);
-    if (refused)
+    enum error_code code = load(log_fd, name, sequence_out, &why);
+    /* What cannot be read is as damaged as what reads wrong. */
+    if (code == ERROR_IO && error_is_of_device(&why))
         return error_set(error, ERROR_DAMAGED, "'%s' is damaged: %s", name, why.text);
+    if (code == ERROR_IO && why.errno_value == EACCES)
+        return error_set(error, code,
+                         "%s: that is no damage; give it the owner and the mode that the segments "
+                         "have",
+                         why.text);
     return code ? error_set(error, code, "%s", why.text) : OK;
 }
 
 enum error_code segment_line_load_readable(int log_fd, const char *name, uint64_t *sequence_out,
                                            struct error *error)
 {
-    bool refused;
-    return load(log_fd, name, sequence_out, &refused, error);
+    struct error why;
+    enum error_code code = load(log_fd, name, sequence_out, &why);
+    return code ? error_set(error, code, "%s", why.text) : OK;
 }
 
 enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequence,

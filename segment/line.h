@@ -15,7 +15,8 @@
 
 /*
  * ERROR_NOT_FOUND; ERROR_FOREIGN: it is no regular file; ERROR_DAMAGED: it is not what store would
- * write, or the device refuses its bytes.
+ * write, or the device refuses to open it or to give its bytes; ERROR_IO: something else keeps us
+ * from looking (no permission, no descriptor), which is no damage.
  */
 enum error_code segment_line_load(int log_fd, const char *name, uint64_t *sequence_out,
                                   struct error *error);

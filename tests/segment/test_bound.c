@@ -130,6 +130,53 @@ Test(bound, that_the_device_refuses_is_damaged_and_one_refusal_may_pass)
                                  "Input/output error; 'daybook verify --repair' restores it");
 }
 
+static void expect_refusal(const struct broken_plan *plan, enum error_code code, const char *text)
+{
+    uint64_t sequence = 42;
+    broken_calls_begin(plan);
+    cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), code, "%s", error.text);
+    cr_assert_gt(broken_calls_end(), 0);
+    cr_assert_eq(sequence, 42);
+    cr_assert_str_eq(error.text, text);
+}
+
+Test(bound, that_the_device_refuses_to_open_is_damaged_and_one_refusal_may_pass)
+{
+    struct broken_plan plan = {
+        .call = BROKEN_OPEN, .number = 1, .reason = EIO, .name_part = "lower-bound"};
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    broken_calls_begin(&plan);
+    cr_assert_eq(load(), 7);
+    cr_assert_eq(broken_calls_end(), 1);
+    plan.for_ever = true;
+    expect_refusal(&plan, ERROR_DAMAGED,
+                   "'lower-bound' is damaged: cannot open 'lower-bound': Input/output error; "
+                   "'daybook verify --repair' restores it");
+    plan.reason = EUCLEAN; /* as ext4 and XFS say of a broken inode */
+    expect_refusal(&plan, ERROR_DAMAGED,
+                   "'lower-bound' is damaged: cannot open 'lower-bound': Structure needs cleaning; "
+                   "'daybook verify --repair' restores it");
+    plan = (struct broken_plan){
+        .call = BROKEN_STATUS, .number = 1, .for_ever = true, .reason = EIO};
+    expect_refusal(&plan, ERROR_DAMAGED,
+                   "'lower-bound' is damaged: cannot inspect 'lower-bound': Input/output error; "
+                   "'daybook verify --repair' restores it");
+}
+
+/* A backup that root has put back. */
+Test(bound, that_we_may_not_open_is_not_damaged_and_it_says_what_to_do)
+{
+    struct broken_plan plan = {.call = BROKEN_OPEN,
+                               .number = 1,
+                               .for_ever = true,
+                               .reason = EACCES,
+                               .name_part = "lower-bound"};
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK);
+    expect_refusal(&plan, ERROR_IO,
+                   "cannot open 'lower-bound': Permission denied: that is no damage; give it the "
+                   "owner and the mode that the segments have");
+}
+
 /* That says nothing of what is in it. */
 Test(bound, that_cannot_be_opened_is_not_damaged)
 {
@@ -140,6 +187,17 @@ Test(bound, that_cannot_be_opened_is_not_damaged)
     broken_calls_begin(&plan);
     cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_IO);
     cr_assert_eq(broken_calls_end(), 1);
+}
+
+Test(bound, finds_no_room_on_a_full_disk_without_a_ballast)
+{
+    struct broken_plan plan = {
+        .call = BROKEN_WRITE, .number = 1, .for_ever = true, .reason = ENOSPC};
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
+    cr_assert_eq(segment_bound_restore(log_fd, 7, &error), ERROR_NO_SPACE);
+    cr_assert_eq(broken_calls_end(), 2);
+    cr_assert_eq(load(), 1);
 }
 
 Test(bound, of_zero_is_damage) /* else readers would begin before the first event there can be */
