@@ -13,8 +13,9 @@
 #include "core/error.h"
 
 /*
- * ERROR_DAMAGED when the file is there and not valid, or cannot be read; ERROR_FOREIGN when
- * something else has its name.
+ * ERROR_DAMAGED when the file is there and not valid, or the device refuses it; ERROR_FOREIGN when
+ * something else has its name; ERROR_IO when it was not ours to look (no permission, no
+ * descriptor), which says nothing of the file.
  */
 enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct error *error);
 /* The same, for who knows more about the way forward than that a repair restores it. */
@@ -24,7 +25,7 @@ enum error_code segment_bound_look(int log_fd, uint64_t *sequence_out, struct er
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error);
 /*
  * For a repair: whatever has the name, but for a directory, and whatever it holds. Durable on
- * return.
+ * return. The ballast's room is for this, too.
  */
 enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error);
 

@@ -367,6 +367,20 @@ Test(full_disk, has_the_ballast_for_the_lower_bound)
     file_close(&log_fd);
 }
 
+Test(full_disk, has_the_ballast_for_a_lower_bound_that_a_repair_restores)
+{
+    int log_fd = open_directory();
+    uint64_t bound;
+    cr_assert_eq(segment_ballast_keep(log_fd, 1 << 20, &error), OK, "%s", error.text);
+    use_calls();
+    atomic_store(&bound_errno, ENOSPC);
+    cr_assert_eq(segment_bound_restore(log_fd, 7, &error), OK, "%s", error.text);
+    cr_assert_neq(access(scratch_path("log/ballast"), F_OK), 0);
+    cr_assert_eq(segment_bound_load(log_fd, &bound, &error), OK);
+    cr_assert_eq(bound, 7);
+    file_close(&log_fd);
+}
+
 Test(full_disk, finds_a_log_that_stays_open_with_a_ballast)
 {
     open_log();
