@@ -69,14 +69,14 @@ static void close_database(struct indexer_follower *follower)
 
 /*
  * Where an empty index begins: at the lower bound, for what is below was never its business. When
- * that file is damaged nobody knows, and what the reader takes instead, the first segment that is
+ * that file says nothing nobody knows, and what the reader takes instead, the first segment that is
  * there, must not look like something that the index had seen by itself.
  */
 static uint64_t fresh_bound(const struct indexer_follower *follower)
 {
-    uint64_t bound;
-    bool damaged = segment_bound_load(follower->log_fd, &bound, NULL) == ERROR_DAMAGED;
-    return damaged ? 1 : segment_reader_bound(follower->reader);
+    uint64_t bound = 1;
+    segment_bound_load(follower->log_fd, &bound, NULL); /* leaves it alone when it fails */
+    return bound;
 }
 
 static enum error_code open_database(struct indexer_follower *follower, struct error *error)

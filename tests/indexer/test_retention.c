@@ -85,6 +85,21 @@ static void store_bound(uint64_t bound)
     file_close(&fd);
 }
 
+/* What the reader takes instead, the first segment, nobody has told the index. */
+Test(retention, of_which_a_lower_bound_that_is_a_link_says_nothing_to_a_new_index)
+{
+    scene_write(1000);
+    store_bound(scene_segment_first(1));
+    cr_assert_eq(unlink(scene_path("segments/00000000000000000001.seg")), 0);
+    cr_assert_eq(unlink(scene_path("lower-bound")), 0);
+    cr_assert_eq(symlink("/dev/null", scene_path("lower-bound")), 0);
+    struct indexer_follower *follower = NULL;
+    struct error error = {0};
+    cr_assert_eq(indexer_follower_open(scene_directory(), &follower, &error), OK, "%s", error.text);
+    indexer_follower_close(follower);
+    cr_assert_eq(scene_number("SELECT bound FROM state"), 1);
+}
+
 /* Index, files, bound and a new index all tell the same. */
 static void expect_agreement(void)
 {
