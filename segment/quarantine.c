@@ -48,24 +48,31 @@ static enum error_code copy(int from, const struct segment_set_segment *segment,
     return code;
 }
 
-enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
-                                        uint64_t offset_first, bool *found_out, char *name_out,
-                                        size_t name_size, struct error *error)
+enum error_code segment_quarantine_holds(int log_fd, const char *name, bool *holds_out,
+                                         struct error *error)
 {
-    char name[64];
     struct stat status;
     int directory_fd = -1;
-
-    snprintf(name, sizeof name, "%.20s-%" PRIu64 ".bytes", segment_name, offset_first);
     enum error_code code =
         file_open_directory_to_read_at(log_fd, "quarantine", &directory_fd, error);
     if (!code)
         code = file_status_at(directory_fd, name, &status, error);
     file_close(&directory_fd);
-    *found_out = code == OK;
-    if (!code)
-        snprintf(name_out, name_size, "%s", name);
+    *holds_out = code == OK;
     return code == ERROR_NOT_FOUND ? OK : code;
+}
+
+enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
+                                        uint64_t offset_first, bool *found_out, char *name_out,
+                                        size_t name_size, struct error *error)
+{
+    char name[64];
+
+    snprintf(name, sizeof name, "%.20s-%" PRIu64 ".bytes", segment_name, offset_first);
+    enum error_code code = segment_quarantine_holds(log_fd, name, found_out, error);
+    if (!code && *found_out)
+        snprintf(name_out, name_size, "%s", name);
+    return code;
 }
 
 enum error_code segment_quarantine_keep(int log_fd, int fd,
@@ -216,6 +223,18 @@ enum error_code segment_quarantine_keep_file(int log_fd, int fd, const char *nam
         code = file_sync_directory(directory_fd, "quarantine", error);
     file_close(&directory_fd);
     return code ? error_prefix(error, "keep '%s' in quarantine", name) : OK;
+}
+
+enum error_code segment_quarantine_keep_name(int log_fd, int directory_fd, const char *name,
+                                             struct error *error)
+{
+    char kept[64];
+    int fd = -1;
+    enum error_code code = file_open(directory_fd, name, FILE_READ, &fd, error);
+    if (!code)
+        code = segment_quarantine_keep_file(log_fd, fd, name, kept, sizeof kept, error);
+    file_close(&fd);
+    return code;
 }
 
 enum error_code segment_quarantine_move(int log_fd, const char *name, struct error *error)

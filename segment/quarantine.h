@@ -34,6 +34,12 @@ enum error_code segment_quarantine_find(int log_fd, const char *segment_name,
  */
 enum error_code segment_quarantine_keep_file(int log_fd, int fd, const char *name, char *name_out,
                                              size_t name_size, struct error *error);
+/* The same of the file that has this name in `directory_fd`. */
+enum error_code segment_quarantine_keep_name(int log_fd, int directory_fd, const char *name,
+                                             struct error *error);
+/* Was something of this name kept, or moved here, whole? An error: nobody can tell. */
+enum error_code segment_quarantine_holds(int log_fd, const char *name, bool *holds_out,
+                                         struct error *error);
 /* Move what has this name in DIR, which is no file that could be copied. Durable on return. */
 enum error_code segment_quarantine_move(int log_fd, const char *name, struct error *error);
 

@@ -4,7 +4,6 @@
 
 #include "core/file.h"
 #include "core/identity.h"
-#include "segment/bound.h"
 #include "segment/intent.h"
 #include "segment/lock.h"
 #include "segment/log.h"
@@ -57,56 +56,18 @@ static void close_log(struct repair *repair)
     file_close(&repair->log_fd);
 }
 
-static enum error_code keep_file(const struct repair *repair, int directory_fd, const char *name,
-                                 struct error *error)
-{
-    char kept[64];
-    int fd = -1;
-    enum error_code code = file_open(directory_fd, name, FILE_READ, &fd, error);
-    if (!code)
-        code = segment_quarantine_keep_file(repair->log_fd, fd, name, kept, sizeof kept, error);
-    file_close(&fd);
-    return code;
-}
-
 static enum error_code move_strangers(struct repair *repair, struct error *error)
 {
     const struct segment_repair_plan *plan = &repair->plan;
     enum error_code code = OK;
     for (size_t i = 0; !code && i < plan->stranger_count; i++) {
         const char *name = plan->strangers[i].name;
-        code = keep_file(repair, repair->segments_fd, name, error);
+        code = segment_quarantine_keep_name(repair->log_fd, repair->segments_fd, name, error);
         if (!code)
             code = file_unlink(repair->segments_fd, name, error);
     }
     if (!code && plan->stranger_count > 0)
         code = file_sync_directory(repair->segments_fd, "segments", error);
-    return code;
-}
-
-/*
- * Of what is no file there is nothing to copy: the new one takes the name from a link or a pipe,
- * and what a link points to stays where it is. From a directory nothing takes a name: it is moved.
- */
-static enum error_code keep_bound(const struct repair *repair, struct error *error)
-{
-    struct stat status;
-    enum error_code code = keep_file(repair, repair->log_fd, "lower-bound", error);
-    if (code != ERROR_FOREIGN)
-        return code == ERROR_NOT_FOUND ? OK : code;
-    code = file_status_at(repair->log_fd, "lower-bound", &status, error);
-    if (!code && S_ISDIR(status.st_mode))
-        code = segment_quarantine_move(repair->log_fd, "lower-bound", error);
-    return code;
-}
-
-static enum error_code restore_bound(struct repair *repair, struct error *error)
-{
-    if (!repair->plan.bound_damaged)
-        return OK;
-    enum error_code code = keep_bound(repair, error);
-    if (!code)
-        code = segment_bound_restore(repair->log_fd, repair->plan.set.bound, error);
     return code;
 }
 
@@ -155,7 +116,7 @@ static enum error_code execute(struct repair *repair, struct error *error)
     if (!code)
         code = move_strangers(repair, error);
     if (!code)
-        code = restore_bound(repair, error);
+        code = segment_repair_bound_restore(repair->log_fd, &plan->bound, plan->set.bound, error);
     if (!code)
         code = write_parts(repair, error);
     if (!code)

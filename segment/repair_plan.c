@@ -516,26 +516,10 @@ static void plan_tail(struct segment_repair_plan *plan)
         plan->tail_needs_acceptance = false;
 }
 
-static void plan_bound(struct planning *planning)
-{
-    struct segment_repair_plan *plan = planning->plan;
-    struct segment_set *set = &plan->set;
-    const struct segment_set_segment *first = set->count > 0 ? &set->segments[0] : NULL;
-    uint64_t known = planning->options->witness_bound;
-    /* The index follows the bound, so one that is ahead says that the file is gone. */
-    if (!set->bound_damaged && known > set->bound && (!first || first->sequence_first >= known)) {
-        set->bound_damaged = true;
-        set->bound = known;
-    }
-    plan->bound_damaged = set->bound_damaged;
-    plan->bound_uncertain = set->bound_damaged && planning->options->witness_bound != set->bound &&
-                            !(first && first->header_verdict == FORMAT_VALID &&
-                              first->header.predecessor.sequence_first == 0);
-}
-
 static enum error_code make(struct planning *planning, struct error *error)
 {
     struct segment_repair_plan *plan = planning->plan;
+    struct segment_repair_bound_knowledge knowledge = {.witness = planning->options->witness_bound};
     struct segment_intent intent = {0};
     enum error_code code = segment_intent_load(plan->log_fd, &intent, error);
     plan->unfinished = intent.there;
@@ -545,12 +529,14 @@ static enum error_code make(struct planning *planning, struct error *error)
         code = segment_set_load(plan->log_fd, plan->segments_fd, &plan->set, error);
     if (!code)
         code = identify(planning, error);
+    knowledge.unfinished = plan->unfinished;
+    if (!code)
+        code = segment_repair_bound_plan(plan->log_fd, &plan->set, &knowledge, &plan->bound, error);
     if (code)
         return code;
     if (planning->options->witness_sequence > plan->witness)
         plan->witness = planning->options->witness_sequence;
     ask_page(plan);
-    plan_bound(planning);
     if (plan->set.count == 0 && plan->witness == 0 && plan->set.bound == 1 && !plan->unfinished)
         return error_set(error, ERROR_NOT_FOUND, "there is no log: no segment");
     code = sort_files(planning, error);
@@ -578,7 +564,8 @@ enum error_code segment_repair_plan_make(int log_fd, int segments_fd,
 
 size_t segment_repair_plan_count(const struct segment_repair_plan *plan)
 {
-    size_t count = plan->stranger_count + plan->bound_damaged + plan->tail + plan->unfinished;
+    size_t count = plan->stranger_count + plan->tail + plan->unfinished;
+    count += plan->bound.fate != REPAIR_BOUND_KEEP;
     for (size_t i = 0; i < plan->part_count; i++)
         count += plan->parts[i].fate != REPAIR_KEEP;
     return count;
@@ -586,7 +573,8 @@ size_t segment_repair_plan_count(const struct segment_repair_plan *plan)
 
 bool segment_repair_plan_needs_acceptance(const struct segment_repair_plan *plan)
 {
-    bool needed = plan->tail_needs_acceptance || plan->bound_uncertain || plan->note_damaged;
+    bool needed =
+        plan->tail_needs_acceptance || plan->bound.uncertain || plan->note_damaged;
     for (size_t i = 0; i < plan->part_count; i++)
         needed |= plan->parts[i].needs_acceptance;
     return needed;

@@ -8,6 +8,7 @@
 #define DAYBOOK_SEGMENT_REPAIR_PLAN_H
 
 #include "segment/repair.h"
+#include "segment/repair_bound.h"
 #include "segment/salvage.h"
 
 /* An event has 26 bytes at least, and a body is compressed 255 to 1 at most. */
@@ -51,8 +52,7 @@ struct segment_repair_plan {
     struct segment_repair_part *parts; /* owned */
     size_t part_count;
 
-    bool bound_damaged;
-    bool bound_uncertain; /* what retention deleted cannot be told from what is missing */
+    struct segment_repair_bound bound; /* set.bound is what it becomes */
 
     bool tail;           /* the end needs a recovery that accepts what is missing */
     uint64_t tail_first; /* what is lost there; tail_first > tail_last: nothing */

@@ -66,6 +66,17 @@ static void tell_end(const struct segment_repair_plan *plan,
              end);
 }
 
+/* What is done about what has the lower bound's name. */
+static const char *deed_of(enum segment_repair_bound_fate fate)
+{
+    if (fate == REPAIR_BOUND_COPY)
+        return "what can be read of it is kept in quarantine";
+    if (fate == REPAIR_BOUND_MOVE)
+        return "the directory is moved into quarantine";
+    return fate == REPAIR_BOUND_REPLACE ? "a file takes its place, nothing of it can be kept"
+                                        : "it is made anew";
+}
+
 static void tell_directory(const struct segment_repair_plan *plan,
                            const struct segment_repair_options *options)
 {
@@ -81,12 +92,10 @@ static void tell_directory(const struct segment_repair_plan *plan,
              : plan->strangers[i].header_verdict == FORMAT_VALID
                  ? "belongs to another log"
                  : "has nothing in it that is of this log");
-    if (plan->bound_damaged)
-        tell(options,
-             "'lower-bound' is damaged or missing; repair: what it holds is kept in quarantine, "
-             "and it is set to %" PRIu64 "%s",
-             plan->set.bound,
-             plan->bound_uncertain
+    if (plan->bound.fate != REPAIR_BOUND_KEEP)
+        tell(options, "%s; repair: %s, and it is set to %" PRIu64 "%s", plan->bound.why,
+             deed_of(plan->bound.fate), plan->set.bound,
+             plan->bound.uncertain
                  ? ", where the first segment begins, and nobody knows whether there should be "
                    "more before it"
                  : "");

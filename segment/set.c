@@ -150,6 +150,14 @@ static bool is_dead(const struct segment_set *set, size_t i)
            segment->sequence_first < set->bound;
 }
 
+void segment_set_take_bound(struct segment_set *set, uint64_t bound)
+{
+    set->bound = bound;
+    set->dead_count = 0;
+    while (set->dead_count < set->count && is_dead(set, set->dead_count))
+        set->dead_count++;
+}
+
 /*
  * When the file is damaged, the first segment that is there is taken for the first that is left: a
  * reader serves what it finds, and a writer refuses (segment_set_check).
@@ -157,14 +165,14 @@ static bool is_dead(const struct segment_set *set, size_t i)
 static enum error_code load_bound(int log_fd, struct segment_set *set, struct error *error)
 {
     struct error why;
-    enum error_code code = segment_bound_look(log_fd, &set->bound, &why);
+    uint64_t bound = set->count > 0 ? set->segments[0].sequence_first : 1;
+    enum error_code code = segment_bound_look(log_fd, &bound, &why);
     if (code && code != ERROR_DAMAGED && code != ERROR_FOREIGN)
         return error_set(error, code, "%s", why.text);
-    if (!code)
-        return OK;
-    set->bound_damaged = true;
-    set->bound_reason = why;
-    set->bound = set->count > 0 ? set->segments[0].sequence_first : 1;
+    set->bound_damaged = code != OK;
+    if (code)
+        set->bound_reason = why;
+    segment_set_take_bound(set, bound);
     return OK;
 }
 
@@ -181,8 +189,6 @@ static enum error_code load_once(int log_fd, int segments_fd, struct segment_set
         segment_set_free(&set);
         return code;
     }
-    while (set.dead_count < set.count && is_dead(&set, set.dead_count))
-        set.dead_count++;
     *set_out = set;
     return OK;
 }

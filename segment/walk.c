@@ -29,7 +29,7 @@ enum error_code segment_walk_init(struct segment_walk *walk, int log_fd, int seg
         segment_set_free(&walk->set);
         return code;
     }
-    walk->bound_untold = walk->set.bound_damaged;
+    walk->bound_untold = walk->set.bound_reason;
     segment_horizon_init(&walk->horizon, log_fd, segments_fd, log_id);
     segment_walk_seek(walk, 1);
     code = segment_horizon_refresh(&walk->horizon, error);
@@ -472,11 +472,12 @@ enum error_code segment_walk_next(struct segment_walk *walk,
                                   const uint8_t **raw_out, struct error *error)
 {
     const uint8_t *raw = NULL;
-    if (walk->bound_untold) {
-        walk->bound_untold = false;
+    if (walk->bound_untold.code) {
+        walk->bound_untold.code = OK;
         return error_set(error, ERROR_DAMAGED,
-                         "'lower-bound' is damaged: reading begins with the first segment that is "
-                         "there; what retention has deleted cannot be told from what is missing");
+                         "%s; reading begins with the first segment that is there, and what "
+                         "retention has deleted cannot be told from what is missing",
+                         walk->bound_untold.text);
     }
     while (!raw) {
         enum error_code code = OK;

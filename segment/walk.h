@@ -28,7 +28,7 @@ struct segment_walk {
     uint64_t finished; /* name of the segment that was left last; 0: `expected` was sought */
     uint32_t chain;    /* checksum of the block before, when known */
     bool chain_known;
-    bool bound_untold;     /* DIR/lower-bound is damaged, which is to be told once */
+    struct error bound_untold; /* why DIR/lower-bound says nothing, until it is told */
     bool at_start;         /* nothing was asked for by number: what retention took is no hole */
     uint64_t lost_told;    /* name of the last segment, when its loss was told: once is enough … */
     uint64_t break_told;   /* … and of the one whose end is lost */

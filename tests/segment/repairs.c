@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include "core/checksum.h"
+#include "core/file.h"
+#include "segment/bound.h"
 #include "segment/verify.h"
 #include "tests/support/scratch.h"
 
@@ -142,7 +144,7 @@ static enum error_code retire(void *context, struct error *why)
     return OK;
 }
 
-uint64_t repairs_witness;
+uint64_t repairs_witness, repairs_witness_bound;
 
 enum error_code repairs_run(const char *path, bool dry_run, bool accept_loss,
                             struct repairs_told *told)
@@ -152,6 +154,7 @@ enum error_code repairs_run(const char *path, bool dry_run, bool accept_loss,
         .dry_run = dry_run,
         .accept_loss = accept_loss,
         .witness_sequence = repairs_witness,
+        .witness_bound = repairs_witness_bound,
         .tell = repairs_tell,
         .retire = retire,
         .context = told,
@@ -181,6 +184,25 @@ void repairs_expect_sound(const char *path)
     cr_assert_eq(access(scratch_path("log/repair"), F_OK), -1);
 }
 
+void repairs_spoil_bound(uint64_t sequence)
+{
+    int fd = -1;
+    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+    cr_assert_eq(segment_bound_restore(fd, sequence, &repairs_error), OK);
+    file_close(&fd);
+    scratch_flip(scratch_path("log/lower-bound"), 15, 1);
+}
+
+void repairs_expect_bound(uint64_t sequence)
+{
+    uint64_t bound = 0;
+    int fd = -1;
+    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
+    cr_assert_eq(segment_bound_load(fd, &bound, &repairs_error), OK, "%s", repairs_error.text);
+    file_close(&fd);
+    cr_assert_eq(bound, sequence, "the lower bound is %" PRIu64 ", not %" PRIu64, bound, sequence);
+}
+
 enum error_code repairs_open_as_writer(const char *path, struct segment_log **log_out)
 {
     struct segment_log_options options = {.segment_bytes = SMALL,
@@ -192,7 +214,7 @@ enum error_code repairs_open_as_writer(const char *path, struct segment_log **lo
 void repairs_prepare_sound(void)
 {
     scratch_directory();
-    repairs_witness = 0;
+    repairs_witness = repairs_witness_bound = 0;
     char command[1100];
     snprintf(command, sizeof command, "rm -rf '%s' '%s'", scratch_path("log"),
              scratch_path("other"));

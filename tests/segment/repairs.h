@@ -11,7 +11,8 @@ enum { SMALL = FORMAT_SEGMENT_BYTES_MIN, EVENTS_MAX = 400, TEXTS_MAX = 16, LAST 
 
 extern struct error repairs_error;
 extern const char *repairs_path; /* the log at hand */
-extern uint64_t repairs_witness; /* of the index, which these tests do not have */
+/* What the index knows, which these tests do not have; 0: nothing. */
+extern uint64_t repairs_witness, repairs_witness_bound;
 extern char repairs_lost[512];   /* what the last damage has made irretrievable: "5-9 17-17" */
 
 /* What a reader gets of each sequence; 0: nothing. */
@@ -59,6 +60,9 @@ uint64_t repairs_last_segment(void);
 enum error_code repairs_run(const char *path, bool dry_run, bool accept_loss,
                             struct repairs_told *told);
 struct repairs_told repairs_verify(const char *path);
+/* A lower bound that is damaged and was this; and one that is sound. */
+void repairs_spoil_bound(uint64_t sequence);
+void repairs_expect_bound(uint64_t sequence);
 /* For segment_repair_options: note what is told in a repairs_told. */
 void repairs_tell(void *context, const char *text);
 /* Nothing is found, and no repair is unfinished. */

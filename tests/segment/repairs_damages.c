@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
@@ -253,6 +254,15 @@ static void lower_bound_after_retention(void)
     loses("%s", "");
 }
 
+static void directory_for_a_bound(void)
+{
+    uint64_t third = repairs_nth(2);
+    for (uint64_t first = 1; first < third; first++)
+        unlink(repairs_segment(first));
+    cr_assert_eq(mkdir(scratch_path("log/lower-bound"), 0700), 0);
+    loses("%s", "");
+}
+
 static void lost_tail(void)
 {
     /* Two blocks and the stop mark vanish: as if they had never been written. */
@@ -353,5 +363,6 @@ const struct repairs_damage repairs_damages[] = {
     {"an earlier repair that was interrupted", unfinished_repair, UNREAD},
     {"a block and the watermark page", page_of_zeros, UNREFUSED},
     {"the end, which is torn", torn_tail, 0},
+    {"a directory in place of the lower bound", directory_for_a_bound, ASKS | UNREAD},
 };
 const size_t repairs_damage_count = sizeof repairs_damages / sizeof *repairs_damages;

@@ -997,19 +997,10 @@ Test(repair_forged, a_missing_segment_before_a_damaged_header_is_filled)
     cr_assert_eq(told.totals.events_lost, third - second);
 }
 
-static void spoil_bound(uint64_t sequence)
-{
-    int fd = -1;
-    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
-    cr_assert_eq(segment_bound_restore(fd, sequence, &repairs_error), OK);
-    file_close(&fd);
-    scratch_flip(scratch_path("log/lower-bound"), 15, 1);
-}
-
 Test(repair_forged, a_spoilt_bound_where_the_first_header_is_spoilt_as_well)
 {
     repairs_prepare_sound();
-    spoil_bound(1);
+    repairs_spoil_bound(1);
     scratch_flip(repairs_segment(1), 40, 2);
     struct repairs_told told = expect_repaired("the bound and the first header");
     cr_assert_eq(told.totals.events_lost, 0);
@@ -1019,21 +1010,11 @@ Test(repair_forged, a_spoilt_bound_where_no_segment_is_left)
 {
     struct repairs_told told;
     repairs_prepare_sound();
-    spoil_bound(1);
+    repairs_spoil_bound(1);
     for (uint64_t first = 1; first <= LAST; first++)
         unlink(repairs_segment(first));
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
     repairs_expect_sound(repairs_path);
-}
-
-static void expect_bound(uint64_t expected)
-{
-    uint64_t bound = 0;
-    int fd = -1;
-    cr_assert_eq(file_open_directory(repairs_path, false, &fd, &repairs_error), OK);
-    cr_assert_eq(segment_bound_load(fd, &bound, &repairs_error), OK, "%s", repairs_error.text);
-    file_close(&fd);
-    cr_assert_eq(bound, expected);
 }
 
 Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_reader_away)
@@ -1044,7 +1025,7 @@ Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_rea
         .call = BROKEN_READ, .number = 1, .for_ever = true, .reason = EIO};
     repairs_prepare_sound();
     uint64_t third = repairs_nth(2);
-    spoil_bound(third);
+    repairs_spoil_bound(third);
     scratch_flip(scratch_path("log/lower-bound"), 15, 1); /* sound again */
     for (uint64_t first = 1; first < third; first++)
         unlink(repairs_segment(first));
@@ -1065,7 +1046,7 @@ Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_rea
     cr_assert_eq(repairs_run(repairs_path, false, false, &told), ERROR_DAMAGED);
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), OK, "%s", repairs_error.text);
     cr_assert_gt(broken_calls_end(), 0);
-    expect_bound(third);
+    repairs_expect_bound(third);
     repairs_expect_sound(repairs_path);
 }
 
@@ -1091,7 +1072,7 @@ Test(repair_forged, something_else_in_place_of_the_bound_makes_room_for_it)
         make_foreign(kind);
         struct repairs_told told = expect_repaired("something else");
         cr_assert_eq(told.totals.events_lost, 0);
-        expect_bound(third);
+        repairs_expect_bound(third);
         cr_assert_eq(access(scratch_path("log/quarantine/lower-bound"), F_OK) == 0, kind == 2);
     }
 }

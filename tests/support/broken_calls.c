@@ -31,6 +31,23 @@ static bool fails(enum broken_call call, const char *name)
     return plan.reason != 0;
 }
 
+static bool is_the_bad(const struct stat *status)
+{
+    return status->st_dev == bad.st_dev && status->st_ino == bad.st_ino;
+}
+
+static bool is_bad(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && is_the_bad(&status);
+}
+
+static bool names_bad(int directory_fd, const char *name)
+{
+    struct stat status;
+    return fstatat(directory_fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && is_the_bad(&status);
+}
+
 static int opened(int fd)
 {
     atomic_fetch_add(&open_things, fd >= 0);
@@ -39,7 +56,7 @@ static int opened(int fd)
 
 static int broken_open(int directory_fd, const char *name, int flags, mode_t mode)
 {
-    if (fails(BROKEN_OPEN, name))
+    if ((!plan.bad_file || names_bad(directory_fd, name)) && fails(BROKEN_OPEN, name))
         return -1;
     return opened(file_calls_kernel.open(directory_fd, name, flags, mode));
 }
@@ -52,20 +69,16 @@ static int broken_close(int fd)
 
 static int broken_status(int fd, struct stat *status_out)
 {
-    return fails(BROKEN_STATUS, NULL) ? -1 : file_calls_kernel.status(fd, status_out);
+    if ((!plan.bad_file || is_bad(fd)) && fails(BROKEN_STATUS, NULL))
+        return -1;
+    return file_calls_kernel.status(fd, status_out);
 }
 
 static int broken_status_at(int directory_fd, const char *name, struct stat *status_out)
 {
-    if (fails(BROKEN_STATUS, name))
+    if ((!plan.bad_file || names_bad(directory_fd, name)) && fails(BROKEN_STATUS, name))
         return -1;
     return file_calls_kernel.status_at(directory_fd, name, status_out);
-}
-
-static bool is_bad(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) == 0 && status.st_dev == bad.st_dev && status.st_ino == bad.st_ino;
 }
 
 static ssize_t broken_read(int fd, void *data, size_t size, off_t offset)

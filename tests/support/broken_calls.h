@@ -36,7 +36,7 @@ struct broken_plan {
     int reason;            /* errno; 0: it does not fail */
     void (*before)(void);  /* called once, before the number-th; may be NULL */
     const char *name_part; /* only calls that name a file with this in its name; NULL: all */
-    /* BROKEN_READ: only of the file that has this path now, not of one that takes its place. */
+    /* OPEN, STATUS, READ: only of the file that has this path now, not of one that replaces it. */
     const char *bad_file;
 };
 

@@ -319,6 +319,55 @@ def lower_bound(directory):
     daybook("verify", "-D", directory)
 
 
+def retire_and_spoil(directory, spoil, left="200K"):
+    """A log that retention was in; `spoil` gets the path of its lower bound. Returns what it was."""
+    fill(directory, 6)
+    daybook("retention", "-D", directory, "--max-size", left)
+    with open(f"{directory}/lower-bound", "rb") as file:
+        bound = file.read()
+    spoil(f"{directory}/lower-bound")
+    return bound
+
+
+@promise("an index that was made while the lower bound was no file is no witness of it")
+def lower_bound_replaced(directory):
+    def replace(path):
+        os.unlink(path)
+        os.mkdir(path)
+    bound = retire_and_spoil(directory, replace)
+    os.unlink(f"{directory}/events.db")
+    damaged = read(directory, DAMAGE)
+    assert "'lower-bound' is not a regular file" in damaged.err, damaged.err
+    daybook("sql", "-D", directory, "SELECT count(*) FROM events", expect=DAMAGE)
+    refused = daybook("verify", "-D", directory, "--repair", expect=DAMAGE)
+    assert "--accept-loss" in refused.err, refused.err
+    done = daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
+    assert "the directory is moved into quarantine" in done.text, done.text
+    with open(f"{directory}/lower-bound", "rb") as file:
+        assert file.read() == bound
+    assert os.path.isdir(f"{directory}/quarantine/lower-bound")
+    assert gaps(directory) == []
+    daybook("verify", "-D", directory)
+
+
+@promise("what is missing behind the lower bound of the index goes on record as lost")
+def lower_bound_and_first_segment(directory):
+    def cut(path):
+        os.truncate(path, 20)
+    bound = retire_and_spoil(directory, cut, left="400K")
+    first = min(contents(read(directory, DAMAGE)))
+    assert int(bound.split()[1]) == first
+    names = segment_files(directory)
+    os.unlink(os.path.join(directory, "segments", names[0]))
+    refused = daybook("verify", "-D", directory, "--repair", expect=DAMAGE)
+    assert "--accept-loss" in refused.err, refused.err
+    daybook("verify", "-D", directory, "--repair", "--accept-loss", expect=DAMAGE)
+    with open(f"{directory}/lower-bound", "rb") as file:
+        assert file.read() == bound
+    assert gaps(directory) == [[first, int(names[1][:20]) - 1]], gaps(directory)
+    daybook("verify", "-D", directory)
+
+
 @promise("a repair refuses beside a daemon, which it names, and names what to do about a file with a wrong name")
 def refusals(directory):
     fill(directory, 4)
