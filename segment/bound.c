@@ -31,15 +31,6 @@ enum error_code segment_bound_load(int log_fd, uint64_t *sequence_out, struct er
     return code ? error_set(error, code, "%s", why.text) : OK;
 }
 
-/* Deleting segments is the way out of a full disk: it gets what was kept for it. */
-static enum error_code write_bound(int log_fd, uint64_t sequence, struct error *error)
-{
-    enum error_code code = segment_line_store(log_fd, bound_name, sequence, error);
-    if (code == ERROR_NO_SPACE && segment_ballast_give_all(log_fd, NULL) == OK)
-        code = segment_line_store(log_fd, bound_name, sequence, error);
-    return code;
-}
-
 enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error *error)
 {
     uint64_t present = 0;
@@ -54,10 +45,14 @@ enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error 
         return error_set(error, ERROR_INVALID,
                          "the lower bound of the log is %" PRIu64 " and cannot go back to %" PRIu64,
                          present, sequence);
-    return sequence == present ? OK : write_bound(log_fd, sequence, error);
+    return sequence == present ? OK : segment_bound_restore(log_fd, sequence, error);
 }
 
+/* Deleting segments is the way out of a full disk: it gets what was kept for it. */
 enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error)
 {
-    return write_bound(log_fd, sequence, error);
+    enum error_code code = segment_line_store(log_fd, bound_name, sequence, error);
+    if (code == ERROR_NO_SPACE && segment_ballast_give_all(log_fd, NULL) == OK)
+        code = segment_line_store(log_fd, bound_name, sequence, error);
+    return code;
 }

@@ -124,16 +124,12 @@ static enum error_code visit_seal(const struct opening_work *work,
                                   const struct segment_format_block_header *header,
                                   const uint8_t *raw, struct error *error)
 {
-    struct segment_seal seal;
     struct error why;
-    enum error_code code = segment_seal_decode(raw, header->raw_bytes, &seal, &why);
+    enum error_code code = segment_seal_check_version(raw, header->raw_bytes, &why);
 
-    if (!code)
-        segment_seal_release(&seal);
-    if (code != ERROR_VERSION && code != ERROR_MEMORY)
-        return OK;
-    return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s", work->last->name,
-                     header->offset, why.text);
+    return code ? error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
+                            work->last->name, header->offset, why.text)
+                : OK;
 }
 
 /* Rebuild from one valid block what the writer must know: producers and totals. */

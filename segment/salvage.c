@@ -153,13 +153,10 @@ static enum error_code take_seal(struct segment_salvage *salvage,
                                  const struct segment_format_block_header *header,
                                  const uint8_t *raw, struct error *error)
 {
-    struct segment_seal seal;
     struct error reason;
-    enum error_code code = segment_seal_decode(raw, header->raw_bytes, &seal, &reason);
-    if (!code)
-        segment_seal_release(&seal);
+    enum error_code code = segment_seal_check_version(raw, header->raw_bytes, &reason);
     note_promised(salvage, header->sequence_first - 1);
-    if (code == ERROR_VERSION || code == ERROR_MEMORY)
+    if (code)
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          salvage->view.segment.name, header->offset, reason.text);
     return OK;

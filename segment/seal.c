@@ -399,3 +399,16 @@ enum error_code segment_seal_decode(const void *body, size_t size, struct segmen
     *seal_out = seal;
     return OK;
 }
+
+enum error_code segment_seal_check_version(const void *body, size_t size, struct error *error)
+{
+    struct segment_seal seal;
+    struct error why;
+    enum error_code code = segment_seal_decode(body, size, &seal, &why);
+
+    if (!code)
+        segment_seal_release(&seal);
+    if (code != ERROR_VERSION && code != ERROR_MEMORY)
+        return OK;
+    return error_set(error, code, "%s", why.text);
+}

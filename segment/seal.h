@@ -84,5 +84,10 @@ enum error_code segment_seal_encode(const struct segment_seal *seal, struct buff
  */
 enum error_code segment_seal_decode(const void *body, size_t size, struct segment_seal *seal_out,
                                     struct error *error);
+/*
+ * For who replaces the seal or writes a trailer behind it: ERROR_VERSION when a newer Daybook says
+ * more there, which would be gone. What is damaged is OK: it is worked out anew.
+ */
+enum error_code segment_seal_check_version(const void *body, size_t size, struct error *error);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/checksum.h"
@@ -182,6 +183,18 @@ void repairs_expect_sound(const char *path)
     struct repairs_told told = repairs_verify(path);
     cr_assert_eq(told.count, 0, "%s", told.texts[0]);
     cr_assert_eq(access(scratch_path("log/repair"), F_OK), -1);
+}
+
+void repairs_displace_bound(enum repairs_stranger stranger)
+{
+    const char *name = scratch_path("log/lower-bound");
+    unlink(name);
+    if (stranger == STRANGER_LINK)
+        cr_assert_eq(symlink("/dev/null", name), 0);
+    else if (stranger == STRANGER_PIPE)
+        cr_assert_eq(mkfifo(name, 0600), 0);
+    else
+        cr_assert_eq(mkdir(name, 0700), 0);
 }
 
 void repairs_spoil_bound(uint64_t sequence)

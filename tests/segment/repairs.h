@@ -60,6 +60,9 @@ uint64_t repairs_last_segment(void);
 enum error_code repairs_run(const char *path, bool dry_run, bool accept_loss,
                             struct repairs_told *told);
 struct repairs_told repairs_verify(const char *path);
+/* Something that is no file in the place of the lower bound. */
+enum repairs_stranger { STRANGER_LINK, STRANGER_PIPE, STRANGER_DIRECTORY, STRANGERS };
+void repairs_displace_bound(enum repairs_stranger stranger);
 /* A lower bound that is damaged and was this; and one that is sound. */
 void repairs_spoil_bound(uint64_t sequence);
 void repairs_expect_bound(uint64_t sequence);

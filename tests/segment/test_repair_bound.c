@@ -129,18 +129,6 @@ Test(repair_bound, of_one_in_the_index_is_no_word_about_what_retention_has_delet
 
 /* ---- What has its name ---- */
 
-static void take_place(int kind)
-{
-    const char *name = scratch_path("log/lower-bound");
-    unlink(name);
-    if (kind == 1)
-        cr_assert_eq(symlink("/dev/null", name), 0);
-    else if (kind == 2)
-        cr_assert_eq(mkfifo(name, 0600), 0);
-    else if (kind == 3)
-        cr_assert_eq(mkdir(name, 0700), 0);
-}
-
 Test(repair_bound, is_told_with_its_reason_and_with_what_is_done)
 {
     static const char *const said[] = {
@@ -163,7 +151,7 @@ Test(repair_bound, is_told_with_its_reason_and_with_what_is_done)
         repairs_spoil_bound(third);
         delete_before(third);
         if (kind > 0)
-            take_place(kind);
+            repairs_displace_bound((enum repairs_stranger)(kind - 1));
 
         struct segment_reader *reader = logs_read(repairs_path);
         cr_assert_eq(segment_reader_next(reader, &event, &repairs_error), ERROR_DAMAGED);
@@ -224,7 +212,7 @@ Test(repair_bound, is_as_damaged_as_before_when_a_repair_has_come_half_way)
     repairs_prepare_sound();
     uint64_t third = repairs_nth(2);
     delete_before(third);
-    take_place(3);
+    repairs_displace_bound(STRANGER_DIRECTORY);
     broken_calls_begin(&plan);
     cr_assert_eq(repairs_run(repairs_path, false, true, &told), ERROR_IO);
     cr_assert_eq(broken_calls_end(), 1);

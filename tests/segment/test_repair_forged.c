@@ -1050,30 +1050,19 @@ Test(repair_forged, a_bound_that_the_device_refuses_is_restored_and_keeps_no_rea
     repairs_expect_sound(repairs_path);
 }
 
-static void make_foreign(int kind)
-{
-    const char *name = scratch_path("log/lower-bound");
-    unlink(name);
-    if (kind == 0)
-        cr_assert_eq(symlink("/dev/null", name), 0);
-    else if (kind == 1)
-        cr_assert_eq(mkfifo(name, 0600), 0);
-    else
-        cr_assert_eq(mkdir(name, 0700), 0);
-}
-
 Test(repair_forged, something_else_in_place_of_the_bound_makes_room_for_it)
 {
-    for (int kind = 0; kind < 3; kind++) {
+    for (enum repairs_stranger stranger = 0; stranger < STRANGERS; stranger++) {
         repairs_prepare_sound();
         uint64_t third = repairs_nth(2);
         for (uint64_t first = 1; first < third; first++)
             unlink(repairs_segment(first));
-        make_foreign(kind);
+        repairs_displace_bound(stranger);
         struct repairs_told told = expect_repaired("something else");
         cr_assert_eq(told.totals.events_lost, 0);
         repairs_expect_bound(third);
-        cr_assert_eq(access(scratch_path("log/quarantine/lower-bound"), F_OK) == 0, kind == 2);
+        cr_assert_eq(access(scratch_path("log/quarantine/lower-bound"), F_OK) == 0,
+                     stranger == STRANGER_DIRECTORY);
     }
 }
 

@@ -186,8 +186,11 @@ Test(stale_cache, is_cut_as_far_as_it_goes)
     expect_cut(400);
 }
 
-/* The seal is durable, and the crash comes before there is another segment. */
-Test(stale_cache, makes_no_seal_look_damaged_to_the_next_recovery)
+/*
+ * The seal is durable, and the crash comes before there is another segment. Returns where the seal
+ * is: there was a block that only the cache had.
+ */
+static uint64_t seal_and_crash(void)
 {
     kill_a_writer_of_two_events();
     reach_the_disk();
@@ -195,6 +198,12 @@ Test(stale_cache, makes_no_seal_look_damaged_to_the_next_recovery)
     recover(RECOVERY_END);
     scratch_delete(logs_segment_path(scratch_path("log"), lost.sequence_first));
     scratch_delete(scratch_path("log/watermark"));
+    return lost.offset;
+}
+
+Test(stale_cache, makes_no_seal_look_damaged_to_the_next_recovery)
+{
+    seal_and_crash();
     lose_the_cache();
     recover(RECOVERY_SEALED);
     expect_sound(2);
@@ -236,14 +245,7 @@ static void forget_in_the_cache(uint64_t offset)
 
 Test(stale_cache, takes_no_seal_from_the_disk)
 {
-    kill_a_writer_of_two_events();
-    reach_the_disk();
-    struct segment_format_block_header lost = logs_write_undurable(scratch_path("log"), 12);
-    recover(RECOVERY_END);
-    scratch_delete(logs_segment_path(scratch_path("log"), lost.sequence_first));
-    scratch_delete(scratch_path("log/watermark"));
-    /* Where the lost block was is the seal now. */
-    forget_in_the_cache(lost.offset);
+    forget_in_the_cache(seal_and_crash());
     recover(RECOVERY_SEALED);
     expect_sound(2);
     lose_the_cache();

@@ -407,9 +407,7 @@ enum error_code publisher_flush(struct publisher *publisher, struct error *error
 {
     if (!publisher->log)
         return flush_to_daemon(publisher, error);
-    enum error_code code =
-        segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
-    return code;
+    return segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
 }
 
 void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out)
