@@ -252,6 +252,30 @@ enum error_code file_replace(int directory_fd, const char *name, const void *dat
     return file_sync_directory(directory_fd, name, error);
 }
 
+static enum error_code write_over(int directory_fd, const char *name, const void *data, size_t size,
+                                  struct error *error)
+{
+    int fd = -1;
+    enum error_code code = file_open(directory_fd, name, FILE_WRITE, &fd, error);
+    if (!code)
+        code = file_write(fd, name, data, size, 0, error);
+    if (!code && file_calls()->truncate(fd, (off_t)size))
+        code = error_set_errno(error, errno, "cannot cut '%s' to %zu bytes", name, size);
+    if (!code)
+        code = file_sync_data(fd, name, error);
+    file_close(&fd);
+    return code;
+}
+
+enum error_code file_replace_by(int directory_fd, const char *spare, const char *name,
+                                const void *data, size_t size, struct error *error)
+{
+    enum error_code code = write_over(directory_fd, spare, data, size, error);
+    if (!code)
+        code = file_rename(directory_fd, spare, name, error);
+    return code ? code : file_sync_directory(directory_fd, name, error);
+}
+
 static enum error_code load_open_file(int fd, const char *name, size_t size_max,
                                       struct buffer *buffer, struct error *error)
 {

@@ -130,6 +130,12 @@ void file_drop_cache(int fd, uint64_t offset, uint64_t size);
  */
 enum error_code file_replace(int directory_fd, const char *name, const void *data, size_t size,
                              struct error *error);
+/*
+ * The same on a full disk: `spare`, a file that claims at least as much, is written over and takes
+ * the name, so that nobody else can take the room. ERROR_NOT_FOUND: there is no spare.
+ */
+enum error_code file_replace_by(int directory_fd, const char *spare, const char *name,
+                                const void *data, size_t size, struct error *error);
 /* Append a whole small file to `buffer`; more than `size_max` bytes is ERROR_DAMAGED. */
 struct buffer;
 enum error_code file_load(int directory_fd, const char *name, size_t size_max,

@@ -48,11 +48,24 @@ enum error_code segment_bound_store(int log_fd, uint64_t sequence, struct error 
     return sequence == present ? OK : segment_bound_restore(log_fd, sequence, error);
 }
 
-/* Deleting segments is the way out of a full disk: it gets what was kept for it. */
+/*
+ * Deleting segments is the way out of a full disk: it gets what was kept for it. As it is, because
+ * of what is given back everybody may be the first to take some; and only where even that needs
+ * room by giving it back.
+ */
 enum error_code segment_bound_restore(int log_fd, uint64_t sequence, struct error *error)
 {
     enum error_code code = segment_line_store(log_fd, bound_name, sequence, error);
-    if (code == ERROR_NO_SPACE && segment_ballast_give_all(log_fd, NULL) == OK)
+    if (code != ERROR_NO_SPACE)
+        return code;
+    struct error why;
+    enum error_code spare =
+        segment_line_store_by(log_fd, BALLAST_FILE_NAME, bound_name, sequence, &why);
+    if (!spare)
+        return OK;
+    if (spare == ERROR_IO)
+        return error_set(error, spare, "%s", why.text);
+    if (spare == ERROR_NO_SPACE && segment_ballast_give_all(log_fd, NULL) == OK)
         code = segment_line_store(log_fd, bound_name, sequence, error);
     return code;
 }

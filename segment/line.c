@@ -104,3 +104,11 @@ enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequen
     size_t size = format_line(name, sequence, line);
     return file_replace(log_fd, name, line, size, error);
 }
+
+enum error_code segment_line_store_by(int log_fd, const char *spare, const char *name,
+                                      uint64_t sequence, struct error *error)
+{
+    char line[LINE_BYTES_MAX];
+    size_t size = format_line(name, sequence, line);
+    return file_replace_by(log_fd, spare, name, line, size, error);
+}

@@ -26,5 +26,8 @@ enum error_code segment_line_load_readable(int log_fd, const char *name, uint64_
 /* Durable on return. */
 enum error_code segment_line_store(int log_fd, const char *name, uint64_t sequence,
                                    struct error *error);
+/* The same, for a full disk: the file `spare` becomes it. */
+enum error_code segment_line_store_by(int log_fd, const char *spare, const char *name,
+                                      uint64_t sequence, struct error *error);
 
 #endif

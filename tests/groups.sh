@@ -1,5 +1,5 @@
-# tests/groups.sh - what tests/run and tests/nightly share: run groups of tests, two at a time, and
-# count. To be sourced from the project's root, with `pattern` set.
+# tests/groups.sh - what tests/run and tests/nightly share: run groups of tests, $at_once at a time,
+# and count. To be sourced from the project's root, with `pattern` set.
 #
 # A group is a program or script; it prints one line with its duration and counts, and its whole
 # output when something failed. Logs stay in $logs. N counts single tests: the synthesis of a
@@ -22,7 +22,8 @@ export ASAN_OPTIONS="abort_on_error=0:detect_leaks=1${ASAN_OPTIONS:+:$ASAN_OPTIO
 export UBSAN_OPTIONS="print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}"
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
 
-at_once=${TEST_JOBS:-2}
+# One more than there are processors: many of the scripts wait for most of their time.
+at_once=${TEST_JOBS:-$(($(nproc) + 1))}
 started_groups=0
 
 start_groups() { # folder for the logs

@@ -20,7 +20,7 @@
 #include "tests/campaigns/campaign.h"
 #include "tools/torture/corruption.h"
 
-enum { EVERYTHING = 100000, WHOLE_PATH_STRIDE = 2000 };
+enum { EVERYTHING = 100000, WHOLE_PATH_STRIDE = 5000 };
 
 static struct campaign campaign = {.cases = 600, .seed = 1};
 
@@ -448,7 +448,7 @@ int main(int count, char **arguments)
         .payload_bytes_max = EVENT_PAYLOAD_BYTES_MAX,
         .ending = CORRUPTION_STOPPED,
     };
-    run_flips(&sealed, 1, campaign.cases * 10, WHOLE_PATH_STRIDE, "a sealed segment of 16 MiB");
+    run_flips(&sealed, 1, campaign.cases * 3, WHOLE_PATH_STRIDE, "a sealed segment of 16 MiB");
     run_flips(&active, 1, campaign.cases, WHOLE_PATH_STRIDE / 4, "an active segment of 1 MiB");
     run_structural();
     return campaign.failures > 0;

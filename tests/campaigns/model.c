@@ -32,7 +32,9 @@ static struct sequence make_sequence(uint64_t seed)
 {
     struct sequence sequence = {.seed = seed};
     uint64_t chance = seed;
-    sequence.count = STEPS_MIN + (size_t)chance_below(&chance, STEPS_MAX - STEPS_MIN + 1);
+    /* Most are short, for what they can show takes few steps; some go on for longer. */
+    uint64_t longest = chance_below(&chance, STEPS_MAX - STEPS_MIN + 1);
+    sequence.count = STEPS_MIN + (size_t)chance_below(&chance, longest + 1);
     for (size_t i = 0; i < sequence.count; i++)
         sequence.steps[i] = model_step_choose(&chance);
     return sequence;

@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/event.h"
 #include "core/file.h"
+#include "segment/ballast.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
 
@@ -220,4 +222,53 @@ Test(bound, that_no_number_of_64_bits_can_be_is_damage)
         cr_assert_eq(segment_bound_load(log_fd, &sequence, &error), ERROR_DAMAGED);
         cr_assert_eq(sequence, 42);
     }
+}
+
+/* Whatever becomes free on a full disk others may take: the ballast itself becomes the file. */
+Test(bound, finds_room_on_a_full_disk_although_others_take_what_is_given_back)
+{
+    struct broken_plan plan = {.call = BROKEN_OPEN,
+                               .number = 1,
+                               .for_ever = true,
+                               .reason = ENOSPC,
+                               .name_part = "lower-bound.tmp"};
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK, "%s", error.text);
+    cr_assert_eq(broken_calls_open(), 0);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(load(), 7);
+    cr_assert_eq(access(scratch_path(BALLAST_FILE_NAME), F_OK), -1);
+
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_bound_store(log_fd, 8, &error), OK, "%s", error.text);
+    cr_assert_eq(load(), 8);
+}
+
+/* Where writing over it needs room as well, giving it back may help. */
+Test(bound, gives_the_ballast_back_where_that_needs_room_too)
+{
+    struct broken_plan plan = {
+        .call = BROKEN_WRITE, .number = 1, .for_ever = true, .reason = ENOSPC};
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
+    cr_assert_eq(broken_calls_open(), 0);
+    cr_assert_eq(broken_calls_end(), 3);
+    cr_assert_eq(load(), 1);
+    cr_assert_eq(access(scratch_path(BALLAST_FILE_NAME), F_OK), -1);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK, "%s", error.text);
+}
+
+Test(bound, needs_a_ballast_on_a_full_disk)
+{
+    struct broken_plan plan = {.call = BROKEN_OPEN,
+                               .number = 1,
+                               .for_ever = true,
+                               .reason = ENOSPC,
+                               .name_part = "lower-bound.tmp"};
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(load(), 1);
 }

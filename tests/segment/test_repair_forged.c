@@ -387,7 +387,7 @@ Test(repair_forged, a_gap_of_a_newer_cause_is_left_to_a_newer_daybook)
     struct repairs_told told;
     struct error error;
     struct event event;
-    struct segment_verify_totals totals;
+    struct segment_verify_totals totals = {0};
     repairs_prepare_sound();
     uint64_t first = repairs_nth(1);
     struct logs_place place = logs_find(repairs_path, first + 2);
