@@ -7,6 +7,7 @@
 
 #include "core/event.h"
 #include "core/file.h"
+#include "core/file_calls.h"
 #include "segment/ballast.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
@@ -270,5 +271,63 @@ Test(bound, needs_a_ballast_on_a_full_disk)
     broken_calls_begin(&plan);
     cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
     cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(load(), 1);
+}
+
+static int open_without_room(int directory_fd, const char *name, int flags, mode_t mode)
+{
+    if (strcmp(name, "lower-bound.tmp") == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return file_calls_kernel.open(directory_fd, name, flags, mode);
+}
+
+static ssize_t write_without_room(int fd, const void *data, size_t size, off_t offset)
+{
+    (void)fd, (void)data, (void)size, (void)offset;
+    errno = ENOSPC;
+    return -1;
+}
+
+static int truncate_on_a_bad_device(int fd, off_t size)
+{
+    (void)fd, (void)size;
+    errno = EIO;
+    return -1;
+}
+
+static int unlink_on_a_bad_device(int directory_fd, const char *name)
+{
+    if (strcmp(name, BALLAST_FILE_NAME) != 0)
+        return file_calls_kernel.unlink(directory_fd, name);
+    errno = EIO;
+    return -1;
+}
+
+Test(bound, says_what_is_wrong_with_the_ballast_on_a_full_disk)
+{
+    static struct file_calls calls;
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
+    calls = file_calls_kernel;
+    calls.open = open_without_room;
+    calls.truncate = truncate_on_a_bad_device;
+    file_calls_use(&calls);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_IO);
+    cr_assert_not_null(strstr(error.text, BALLAST_FILE_NAME), "%s", error.text);
+    file_calls_use(NULL);
+    cr_assert_eq(load(), 1);
+}
+
+Test(bound, stays_when_the_ballast_can_be_neither_used_nor_given_back)
+{
+    static struct file_calls calls;
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
+    calls = file_calls_kernel;
+    calls.write = write_without_room;
+    calls.unlink = unlink_on_a_bad_device;
+    file_calls_use(&calls);
+    cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
+    file_calls_use(NULL);
     cr_assert_eq(load(), 1);
 }
