@@ -234,7 +234,7 @@ coverage: $(BUILD)/setup-test.stamp ## branch coverage of segment/ and of the de
 asan: ## build everything and the tests with ASan and UBSan into $(BUILD)/asan
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan CFLAGS='$(ASAN_FLAGS)' test-programs replay-programs campaigns
 tsan: ## build everything and the tests with TSan into $(BUILD)/tsan
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CFLAGS='$(TSAN_FLAGS)' test-programs
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/tsan CFLAGS='$(TSAN_FLAGS)' all $(BUILD)/tsan/tests/segment $(BUILD)/tsan/tests/tools
 clang: ## build everything and the tests with clang into $(BUILD)/clang
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang test-programs
 fuzz: ## run each fuzz target for FUZZ_SECONDS, 60 by default, starting from the committed corpus

@@ -162,7 +162,7 @@ class Lane:
             self.counts["deleted"] += len(gone)
             highest = max((n for n, _ in found.get(producer.name, [])), default=0)
             assert highest <= producer.sent, "%s never sent number %d" % (producer.name, highest)
-        self.counts["sql rows"] += self.sql.check(events)
+        self.counts["sql rows"] += self.sql.check(events, self.checked)
         if self.follower:
             self.counts["shown"] += self.follower.check(events)
             self.follower = None

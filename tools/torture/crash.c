@@ -51,19 +51,15 @@ static struct pick *choose_slot(struct generation *g, enum torture_disk_kind kin
     return slot < size ? &g->picks[common ? slot : PICKS_COMMON + slot] : NULL;
 }
 
-static void watch(void *context, struct torture_disk *disk,
-                  const struct torture_disk_operation *operation, const struct torture_mark *mark)
+static void watch(void *context, struct torture_workload *workload,
+                  const struct torture_disk_operation *operation)
 {
     struct pick *pick = choose_slot(context, operation->kind);
     if (!pick)
         return;
     torture_snapshot_free(pick->snapshot);
-    *pick = (struct pick){
-        .snapshot = torture_disk_snapshot(disk),
-        .mark = *mark,
-        .kind = operation->kind,
-        .operation = operation->number,
-    };
+    *pick = (struct pick){.kind = operation->kind, .operation = operation->number};
+    pick->snapshot = torture_workload_snapshot(workload, &pick->mark);
 }
 
 static void free_picks(struct generation *g)

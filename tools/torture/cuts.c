@@ -80,8 +80,8 @@ void torture_cuts_count(const struct torture_cuts *cuts, struct torture_cuts_cou
 }
 
 /* Each operation has the same chance to be among the picks. */
-static void watch(void *context, struct torture_disk *disk,
-                  const struct torture_disk_operation *operation, const struct torture_mark *mark)
+static void watch(void *context, struct torture_workload *workload,
+                  const struct torture_disk_operation *operation)
 {
     struct torture_cuts *cuts = context;
     uint64_t met = cuts->operations++;
@@ -94,7 +94,7 @@ static void watch(void *context, struct torture_disk *disk,
         torture_snapshot_free(cuts->picks[slot].snapshot);
     else
         cuts->pick_count++;
-    cuts->picks[slot] = (struct pick){torture_disk_snapshot(disk), *mark};
+    cuts->picks[slot].snapshot = torture_workload_snapshot(workload, &cuts->picks[slot].mark);
 }
 
 static bool run_steps(struct torture_cuts *cuts, struct torture_disk *disk, struct error *error)

@@ -61,6 +61,19 @@ void torture_workload_mark(struct torture_workload *w, struct torture_mark *mark
     };
 }
 
+struct torture_snapshot *torture_workload_snapshot(struct torture_workload *w,
+                                                   struct torture_mark *mark_out)
+{
+    struct torture_mark after;
+    torture_workload_mark(w, mark_out);
+    struct torture_snapshot *snapshot = torture_disk_snapshot(w->start.disk);
+    torture_workload_mark(w, &after);
+    mark_out->appended = after.appended;
+    mark_out->sequence_given = after.sequence_given;
+    mark_out->bound_wanted = after.bound_wanted;
+    return snapshot;
+}
+
 static bool is_segment(const char *name)
 {
     return strlen(name) == FORMAT_SEGMENT_NAME_BYTES;
@@ -97,10 +110,11 @@ static void watch(void *context, struct torture_disk *disk,
     struct torture_workload *w = context;
     if (is_segment(operation->name))
         torture_clock_note_writer();
+    (void)disk;
+    if (w->start.watcher)
+        w->start.watcher(w->start.context, w, operation);
     struct torture_mark mark;
     torture_workload_mark(w, &mark);
-    if (w->start.watcher)
-        w->start.watcher(w->start.context, disk, operation, &mark);
     follow(&w->meeting, operation, mark.acknowledged >= mark.sequence_given);
 }
 

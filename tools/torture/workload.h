@@ -22,12 +22,11 @@ struct torture_workload_counts {
 };
 
 /*
- * Called at each operation on the disk, with how far the log is at this instant; see
- * torture_disk_watch.
+ * Called at each operation on the disk; see torture_disk_watch. May take snapshots by
+ * torture_workload_snapshot.
  */
-typedef void (*torture_workload_watcher)(void *context, struct torture_disk *disk,
-                                         const struct torture_disk_operation *operation,
-                                         const struct torture_mark *mark);
+typedef void (*torture_workload_watcher)(void *context, struct torture_workload *workload,
+                                         const struct torture_disk_operation *operation);
 
 /* Borrows everything. The log is in `path`, on a disk that is mounted. */
 struct torture_workload_start {
@@ -49,6 +48,12 @@ struct torture_workload *torture_workload_open(const struct torture_workload_sta
 bool torture_workload_step(struct torture_workload *workload, struct error *failure_out);
 /* How far the log is. */
 void torture_workload_mark(struct torture_workload *workload, struct torture_mark *mark_out);
+/*
+ * For the watcher: the disk at this instant, and how far the log was. Another thread may store
+ * through a map meanwhile: *mark_out has what was acknowledged before, and what was appended then.
+ */
+struct torture_snapshot *torture_workload_snapshot(struct torture_workload *workload,
+                                                   struct torture_mark *mark_out);
 void torture_workload_count(const struct torture_workload *workload,
                             struct torture_workload_counts *counts_out);
 /* Stop the log in order. */
