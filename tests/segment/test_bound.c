@@ -225,16 +225,17 @@ Test(bound, that_no_number_of_64_bits_can_be_is_damage)
     }
 }
 
+static const struct broken_plan no_room_for_the_file = {.call = BROKEN_OPEN,
+                                                        .number = 1,
+                                                        .for_ever = true,
+                                                        .reason = ENOSPC,
+                                                        .name_part = "lower-bound.tmp"};
+
 /* Whatever becomes free on a full disk others may take: the ballast itself becomes the file. */
 Test(bound, finds_room_on_a_full_disk_although_others_take_what_is_given_back)
 {
-    struct broken_plan plan = {.call = BROKEN_OPEN,
-                               .number = 1,
-                               .for_ever = true,
-                               .reason = ENOSPC,
-                               .name_part = "lower-bound.tmp"};
     cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), OK, "%s", error.text);
-    broken_calls_begin(&plan);
+    broken_calls_begin(&no_room_for_the_file);
     cr_assert_eq(segment_bound_store(log_fd, 7, &error), OK, "%s", error.text);
     cr_assert_eq(broken_calls_open(), 0);
     cr_assert_eq(broken_calls_end(), 1);
@@ -263,12 +264,7 @@ Test(bound, gives_the_ballast_back_where_that_needs_room_too)
 
 Test(bound, needs_a_ballast_on_a_full_disk)
 {
-    struct broken_plan plan = {.call = BROKEN_OPEN,
-                               .number = 1,
-                               .for_ever = true,
-                               .reason = ENOSPC,
-                               .name_part = "lower-bound.tmp"};
-    broken_calls_begin(&plan);
+    broken_calls_begin(&no_room_for_the_file);
     cr_assert_eq(segment_bound_store(log_fd, 7, &error), ERROR_NO_SPACE);
     cr_assert_eq(broken_calls_end(), 1);
     cr_assert_eq(load(), 1);

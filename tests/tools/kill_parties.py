@@ -224,6 +224,7 @@ class SqlReader(threading.Thread):
         topics = {event["seq"]: event["topic"] for event in events}
         bound = events[0]["seq"] if events else checked + 1
         horizon = events[-1]["seq"] if events else 0
+        compared = 0
         for sequence, topic in rows.items():
             if sequence > horizon:
                 with self.lock:
@@ -234,7 +235,8 @@ class SqlReader(threading.Thread):
             assert topics.get(sequence) == topic, (
                 "SQL showed event %d (%s), which is now %r; the log has %d to %d, %d were checked"
                 % (sequence, topic, topics.get(sequence), bound, horizon, checked))
-        return len(rows)
+            compared += 1
+        return compared
 
 
 class Retention:
