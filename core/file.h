@@ -132,7 +132,8 @@ enum error_code file_replace(int directory_fd, const char *name, const void *dat
                              struct error *error);
 /*
  * The same on a full disk: `spare`, a file that claims at least as much, is written over and takes
- * the name, so that nobody else can take the room. ERROR_NOT_FOUND: there is no spare.
+ * the name, so that nobody else can take the room. ERROR_NOT_FOUND: there is no spare. After any
+ * other error the spare may have lost its room.
  */
 enum error_code file_replace_by(int directory_fd, const char *spare, const char *name,
                                 const void *data, size_t size, struct error *error);
