@@ -11,8 +11,10 @@
 
 static struct file_space space_of(const struct statfs *system)
 {
-    /* What is reserved for the superuser is there for the superuser. */
-    uint64_t blocks = (uint64_t)(geteuid() == 0 ? system->f_bfree : system->f_bavail);
+    /* What is reserved for the superuser is there for the superuser. On btrfs it is what only
+     * metadata can use, tens of megabytes of a small disk. */
+    bool all = geteuid() == 0 && (uint32_t)system->f_type != BTRFS_SUPER_MAGIC;
+    uint64_t blocks = (uint64_t)(all ? system->f_bfree : system->f_bavail);
     uint64_t block_bytes =
         system->f_frsize > 0 ? (uint64_t)system->f_frsize : (uint64_t)system->f_bsize;
     return (struct file_space){
@@ -182,23 +184,39 @@ enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t 
     return OK;
 }
 
+static enum error_code claim(int fd, const char *name, uint64_t size, struct error *error)
+{
+    while (file_calls()->allocate(fd, (off_t)size)) {
+        if (errno == EINTR)
+            continue;
+        return errno == EOPNOTSUPP || errno == ENOSYS
+                   ? file_zero(fd, name, 0, size, error)
+                   : error_set_errno(error, errno, "cannot allocate %llu bytes for '%s'",
+                                     (unsigned long long)size, name);
+    }
+    return OK;
+}
+
 enum error_code file_claim(int directory_fd, const char *name, uint64_t size, struct error *error)
 {
     int fd = -1;
     enum error_code code = file_open(directory_fd, name, FILE_CREATE, &fd, error);
     if (code)
         return code;
-    while (file_calls()->allocate(fd, (off_t)size)) {
-        if (errno == EINTR)
-            continue;
-        code = errno == EOPNOTSUPP || errno == ENOSYS
-                   ? file_zero(fd, name, 0, size, error)
-                   : error_set_errno(error, errno, "cannot allocate %llu bytes for '%s'",
-                                     (unsigned long long)size, name);
-        break;
-    }
+    code = claim(fd, name, size, error);
     if (code)
         discard(directory_fd, name, &fd);
+    file_close(&fd);
+    return code;
+}
+
+enum error_code file_claim_more(int directory_fd, const char *name, uint64_t size,
+                                struct error *error)
+{
+    int fd = -1;
+    enum error_code code = file_open(directory_fd, name, FILE_WRITE, &fd, error);
+    if (!code)
+        code = claim(fd, name, size, error);
     file_close(&fd);
     return code;
 }

@@ -54,9 +54,8 @@ enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct 
         return error_set(error, ERROR_NO_SPACE,
                          "%llu bytes are free, too few for a ballast of %llu",
                          (unsigned long long)space.free_bytes, (unsigned long long)wanted);
-    if (present > 0)
-        code = segment_ballast_give_all(log_fd, error);
-    return code ? code : file_claim(log_fd, BALLAST_FILE_NAME, wanted, error);
+    return present > 0 ? file_claim_more(log_fd, BALLAST_FILE_NAME, wanted, error)
+                       : file_claim(log_fd, BALLAST_FILE_NAME, wanted, error);
 }
 
 static enum error_code give_most(int log_fd, struct error *error)

@@ -1,6 +1,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/file.h"
@@ -68,6 +71,38 @@ Test(file_calls, a_listing_names_each_file_once_and_ends_when_the_visitor_says_s
     cr_assert_eq(calls, 1);
     cr_assert_eq(file_list(-1, "nowhere", stop_at_once, &calls, &error), ERROR_IO);
     cr_assert_not_null(strstr(error.text, "nowhere"));
+}
+
+static uint32_t system_type;
+
+/* A file system that keeps 90 of its 100 free blocks for itself. */
+static int mostly_reserved(int fd, struct statfs *status_out)
+{
+    (void)fd;
+    *status_out = (struct statfs){
+        .f_bsize = 4096, .f_frsize = 4096, .f_blocks = 1000, .f_bfree = 100, .f_bavail = 10};
+    memcpy(&status_out->f_type, &system_type, sizeof system_type);
+    return 0;
+}
+
+static uint64_t free_blocks(uint32_t type)
+{
+    static struct file_calls calls;
+    struct file_space space;
+    calls = file_calls_kernel;
+    calls.file_system = mostly_reserved;
+    system_type = type;
+    file_calls_use(&calls);
+    cr_assert_eq(file_space(-1, "here", &space, NULL), OK);
+    file_calls_use(NULL);
+    return space.free_bytes / 4096;
+}
+
+/* Btrfs counts as free what only its metadata can use, also for the superuser. */
+Test(file_calls, free_space_is_what_files_can_have)
+{
+    cr_assert_eq(free_blocks(EXT4_SUPER_MAGIC), geteuid() == 0 ? 100 : 10);
+    cr_assert_eq(free_blocks(BTRFS_SUPER_MAGIC), 10);
 }
 
 static int64_t five(void)

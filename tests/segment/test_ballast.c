@@ -107,12 +107,29 @@ Test(ballast_file, that_finds_no_room_leaves_nothing_behind)
     cr_assert_eq(size(), 0);
 }
 
-Test(ballast_file, that_cannot_be_replaced_by_a_larger_one_stays)
+/* A look at the free room may be wrong, or somebody else faster. */
+Test(ballast_file, keeps_what_it_has_where_there_is_no_room_for_more)
 {
-    struct broken_plan plan = {.call = BROKEN_UNLINK, .number = 1, .reason = EIO};
+    struct broken_plan plan = {.call = BROKEN_ALLOCATE, .number = 1, .reason = ENOSPC};
+    keep(0);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), OK);
+    broken_calls_begin(&plan);
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), ERROR_NO_SPACE);
+    cr_assert_eq(broken_calls_open(), 0);
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_eq(size(), MEBIBYTE / 4);
+    keep(8 * MEBIBYTE);
+    cr_assert_eq(size(), 2 * MEBIBYTE);
+}
+
+Test(ballast_file, that_cannot_be_opened_says_so)
+{
+    struct broken_plan plan = {
+        .call = BROKEN_OPEN, .number = 1, .reason = EIO, .name_part = BALLAST_FILE_NAME};
     keep(0);
     broken_calls_begin(&plan);
     cr_assert_eq(segment_ballast_keep(log_fd, 8 * MEBIBYTE, &error), ERROR_IO);
+    cr_assert_not_null(strstr(error.text, "'ballast'"), "%s", error.text);
     cr_assert_eq(broken_calls_end(), 1);
     cr_assert_eq(size(), MEBIBYTE / 2);
 }
