@@ -29,7 +29,7 @@ static enum intake_fate take(struct intake *intake, const char *topic, struct er
         .payload_bytes = sizeof payload,
     };
     uint64_t sequence;
-    return intake_take(intake, &event, NULL, &sequence, error);
+    return intake_take(intake, &event, NULL, true, &sequence, error);
 }
 
 /* Not a refusal of the event: a client that hears "refused" does not send it again. */

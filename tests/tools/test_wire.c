@@ -139,6 +139,31 @@ Test(wire, an_event_of_the_largest_size_fits_into_a_frame)
     cr_assert_eq(event_check(&events[0], NULL), OK);
 }
 
+/* A refusal without a reason is written in a way of its own. */
+Test(wire, a_refusal_has_its_index_whatever_its_size)
+{
+    const uint32_t indexes[] = {0, 127, 128, 255, 256, 4095, UINT16_MAX, UINT16_MAX + 1};
+    const char *const reasons[] = {"", "why"};
+    const char *const codes[] = {"x", "a code of exactly thirty-one by",
+                                 "and one that is a little longer"
+                                 " than that"};
+    for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++)
+        for (size_t j = 0; j < 2; j++)
+            for (size_t k = 0; k < 3; k++) {
+                struct buffer bytes = {0};
+                struct wire_refusal refusal;
+                cr_assert_eq(wire_write_refusal(&bytes, indexes[i], codes[k], reasons[j], NULL),
+                             OK);
+                struct msgpack_cursor cursor = {bytes.data, bytes.data + bytes.size};
+                cr_assert_eq(wire_read_refusal(&cursor, &refusal, NULL), OK);
+                cr_assert_eq(refusal.index, indexes[i]);
+                expect_text(refusal.code, codes[k]);
+                expect_text(refusal.reason, reasons[j]);
+                cr_assert_eq(cursor.at, cursor.end);
+                buffer_release(&bytes);
+            }
+}
+
 Test(wire, an_ack_carries_its_refusals)
 {
     struct buffer refusals = {0};

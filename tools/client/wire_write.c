@@ -3,6 +3,8 @@
 
 #include "tools/client/wire.h"
 
+enum { FIXSTR_BYTES_MAX = 31 };
+
 /*
  * Each writer first reserves the most that its frame can need; after that packing cannot fail, and
  * the packer's results need not be looked at one by one.
@@ -206,10 +208,39 @@ enum error_code wire_write_ack(struct buffer *out, const struct wire_ack *ack,
     return end_frame(&frame);
 }
 
+/*
+ * [index, code, ""] in one piece. A frame can have 4096 events that break a rule, and whoever sends
+ * nothing else must not hold up all others.
+ */
+static enum error_code write_bare_refusal(struct buffer *refusals, uint32_t index, const char *code,
+                                          size_t code_bytes, struct error *error)
+{
+    enum { FIXARRAY = 0x90, FIXSTR = 0xa0, UINT8 = 0xcc, UINT16 = 0xcd };
+    uint8_t bytes[6 + FIXSTR_BYTES_MAX];
+    size_t at = 0;
+    assert(index <= UINT16_MAX && code_bytes <= FIXSTR_BYTES_MAX);
+    bytes[at++] = FIXARRAY | 3;
+    if (index > UINT8_MAX) {
+        bytes[at++] = UINT16;
+        bytes[at++] = (uint8_t)(index >> 8);
+    } else if (index > 0x7f) {
+        bytes[at++] = UINT8;
+    }
+    bytes[at++] = (uint8_t)index;
+    bytes[at++] = (uint8_t)(FIXSTR | code_bytes);
+    memcpy(bytes + at, code, code_bytes);
+    at += code_bytes;
+    bytes[at++] = FIXSTR;
+    return buffer_append(refusals, bytes, at, error);
+}
+
 enum error_code wire_write_refusal(struct buffer *refusals, uint32_t index, const char *code,
                                    const char *reason, struct error *error)
 {
-    enum error_code failure = buffer_reserve(refusals, 16 + strlen(code) + strlen(reason), error);
+    size_t code_bytes = strlen(code);
+    if (!*reason && index <= UINT16_MAX && code_bytes <= FIXSTR_BYTES_MAX)
+        return write_bare_refusal(refusals, index, code, code_bytes, error);
+    enum error_code failure = buffer_reserve(refusals, 16 + code_bytes + strlen(reason), error);
     if (failure)
         return failure;
     msgpack_packer packer;

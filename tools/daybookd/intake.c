@@ -50,14 +50,18 @@ static enum error_code append(struct intake *intake, const struct event *event,
     return code;
 }
 
-static enum error_code check(const struct event *event, const struct error *verdict,
+static enum error_code check(const struct event *event, const struct error *verdict, bool in_words,
                              struct error *error)
 {
-    if (!verdict)
-        return event_check(event, error);
-    if (verdict->code)
-        return error_set(error, verdict->code, "%s", verdict->text);
-    return OK;
+    enum error_code code = verdict ? verdict->code : event_check(event, in_words ? error : NULL);
+
+    if (code && !in_words) {
+        error->code = code;
+        error->text[0] = '\0';
+    } else if (code && verdict) {
+        error_set(error, code, "%s", verdict->text);
+    }
+    return code;
 }
 
 static enum intake_fate judge(const struct intake *intake, enum error_code code)
@@ -69,11 +73,11 @@ static enum intake_fate judge(const struct intake *intake, enum error_code code)
 }
 
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
-                             const struct error *verdict, uint64_t *sequence_out,
+                             const struct error *verdict, bool in_words, uint64_t *sequence_out,
                              struct error *error)
 {
     *sequence_out = 0;
-    if (check(event, verdict, error)) {
+    if (check(event, verdict, in_words, error)) {
         intake->refused++;
         return INTAKE_REFUSED;
     }

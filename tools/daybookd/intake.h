@@ -34,10 +34,11 @@ enum intake_fate {
 /*
  * Take one event. `verdict` is event_check's word on it, when somebody has asked already; NULL: it
  * is checked here. *sequence_out is what an answer must wait for (0 for a refusal: nothing); the
- * error says why it was not stored. There must be room (intake_has_room).
+ * error says why it was not stored: without `in_words` only the code of a broken rule, for the words
+ * take longer than all the rest. There must be room (intake_has_room).
  */
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
-                             const struct error *verdict, uint64_t *sequence_out,
+                             const struct error *verdict, bool in_words, uint64_t *sequence_out,
                              struct error *error);
 bool intake_has_room(struct intake *intake, size_t events, size_t bytes);
 /* Let the committer begin with what was appended. */

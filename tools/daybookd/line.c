@@ -206,7 +206,8 @@ static enum take store(struct connection *connection, const struct event *event,
 {
     struct error error;
     uint64_t sequence;
-    switch (intake_take(server_intake(connection->server), event, verdict, &sequence, &error)) {
+    struct intake *intake = server_intake(connection->server);
+    switch (intake_take(intake, event, verdict, true, &sequence, &error)) {
     case INTAKE_STORED:
         answer_stored(connection, sequence);
         return TAKE_DONE;

@@ -128,7 +128,8 @@ static enum error_code take_event(struct intake *intake, const struct event *eve
                       "an event before it in this frame could not be stored");
     struct error error;
     uint64_t sequence;
-    enum intake_fate fate = intake_take(intake, event, verdict, &sequence, &error);
+    bool in_words = tally->ack.refused < WIRE_REASONS_MAX;
+    enum intake_fate fate = intake_take(intake, event, verdict, in_words, &sequence, &error);
     if (sequence > tally->sequence_wait)
         tally->sequence_wait = sequence;
     switch (fate) {
