@@ -35,6 +35,8 @@ void faults_place_keep(struct faults_place *place);
 void faults_place_restore(struct faults_place *place);
 /* Every process was killed at the moment of the call of `freeze`; or the power was cut then. */
 void faults_place_freeze(struct faults_place *place);
+/* Freezing copies one file after the other: nobody may write meanwhile. */
+bool faults_place_freezes_slowly(const struct faults_place *place);
 void faults_place_after_kill(struct faults_place *place);
 /* False: this place cannot lose power. */
 bool faults_place_after_power_cut(struct faults_place *place, uint64_t seed);

@@ -151,6 +151,9 @@ enum faults_end faults_case_finish(struct faults_case *c)
     faults_case_note_bound(c);
     if (c->log && atomic_load(&c->latched))
         check_latch(c);
+    /* A full block is committed without being waited for. */
+    if (way > 0 && c->log && faults_place_freezes_slowly(c->place))
+        segment_log_settle(c->log);
     if (way > 0)
         faults_place_freeze(c->place);
     struct faults_ledger then = c->ledger;

@@ -218,6 +218,11 @@ void faults_place_freeze(struct faults_place *place)
     freeze(place, &place->frozen, place->frozen_path);
 }
 
+bool faults_place_freezes_slowly(const struct faults_place *place)
+{
+    return !place->simulated;
+}
+
 void faults_place_after_kill(struct faults_place *place)
 {
     thaw(place, place->frozen, place->frozen_path);

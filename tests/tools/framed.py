@@ -125,6 +125,8 @@ class Connection:
                 hello["producer"] = producer
             self.socket.sendall(frame(["hello", hello]))
             answer = self.receive()
+            if answer[:2] == ["error", "stopping"]:
+                raise ConnectionRefusedError(answer[2])
             assert answer[0] == "welcome", answer
             self.welcome = answer[1]
         except BaseException:
