@@ -262,6 +262,7 @@ Test(full_disk, is_told_one_segment_ahead_while_events_are_still_taken)
 {
     struct error why;
     open_log();
+    segment_log_settle(log); /* the next segment is there, the one behind it will not be */
     atomic_store(&allocate_errno, ENOSPC);
     uint64_t number = 0;
     while (!counters().next_missing) {

@@ -145,8 +145,7 @@ Test(wire, a_refusal_has_its_index_whatever_its_size)
     const uint32_t indexes[] = {0, 127, 128, 255, 256, 4095, UINT16_MAX, UINT16_MAX + 1};
     const char *const reasons[] = {"", "why"};
     const char *const codes[] = {"x", "a code of exactly thirty-one by",
-                                 "and one that is a little longer"
-                                 " than that"};
+                                 "one of more than thirty-one bytes"};
     for (size_t i = 0; i < sizeof indexes / sizeof *indexes; i++)
         for (size_t j = 0; j < 2; j++)
             for (size_t k = 0; k < 3; k++) {
