@@ -102,7 +102,7 @@ enum error_code file_create_zeroed(int directory_fd, const char *name, uint64_t 
 void file_keep_in_place(int fd);
 /* Make `name` (exclusive) claim `size` bytes of the disk, whatever they hold. Not synced. */
 enum error_code file_claim(int directory_fd, const char *name, uint64_t size, struct error *error);
-/* Make `name`, which is there, claim `size` bytes. Where that fails it keeps what it has. */
+/* Make `name`, which is there, claim `size` bytes. Where that fails it keeps what it had. */
 enum error_code file_claim_more(int directory_fd, const char *name, uint64_t size,
                                 struct error *error);
 /* Cut `name` to `size` bytes, to give the rest back. For files that nobody maps. */

@@ -213,10 +213,16 @@ enum error_code file_claim(int directory_fd, const char *name, uint64_t size, st
 enum error_code file_claim_more(int directory_fd, const char *name, uint64_t size,
                                 struct error *error)
 {
+    struct stat before;
     int fd = -1;
     enum error_code code = file_open(directory_fd, name, FILE_WRITE, &fd, error);
-    if (!code)
-        code = claim(fd, name, size, error);
+    if (code)
+        return code;
+    code = file_status(fd, name, &before, error);
+    if (!code && (code = claim(fd, name, size, error)) != OK &&
+        file_calls()->truncate(fd, before.st_size)) {
+        /* Then a part of what was there is claimed as well. */
+    }
     file_close(&fd);
     return code;
 }

@@ -1,6 +1,7 @@
 #include "segment/ballast.h"
 
 #include "core/file.h"
+#include "segment/lock.h"
 
 #define BALLAST_BYTES_MAX (UINT64_C(16) << 20)
 #define BALLAST_BYTES_MIN (UINT64_C(512) << 10)
@@ -24,27 +25,48 @@ static uint64_t wanted_bytes(uint64_t segment_bytes, const struct file_space *sp
 }
 
 /* What the file claims: what it was given on file systems that claim without writing. */
-static enum error_code present_bytes(int log_fd, uint64_t *bytes_out, struct error *error)
+static enum error_code look(int log_fd, bool *there_out, uint64_t *bytes_out, struct error *error)
 {
     struct stat status;
     enum error_code code = file_status_at(log_fd, BALLAST_FILE_NAME, &status, error);
 
-    *bytes_out = 0;
-    if (code == ERROR_NOT_FOUND)
-        return OK;
-    if (!code)
-        *bytes_out = (uint64_t)status.st_size;
+    *there_out = code == OK;
+    *bytes_out = code ? 0 : (uint64_t)status.st_size;
+    return code == ERROR_NOT_FOUND ? OK : code;
+}
+
+/* Retention may be at work with it: writing it over, to give it another name. */
+static enum error_code check_unused(int log_fd, struct error *error)
+{
+    bool held = false;
+    enum error_code code = segment_lock_is_held(log_fd, LOCK_RETENTION, &held, error);
+
+    if (!code && held)
+        code = error_set(error, ERROR_BUSY, "retention is at work, and may need the ballast");
     return code;
+}
+
+static enum error_code make(int log_fd, bool there, uint64_t bytes, struct error *error)
+{
+    enum error_code code =
+        there ? file_claim_more(log_fd, BALLAST_FILE_NAME, bytes, error) : ERROR_NOT_FOUND;
+
+    if (code == ERROR_FOREIGN) { /* a link, or somebody else's: no room of ours */
+        code = segment_ballast_give_all(log_fd, error);
+        there = code != OK;
+    }
+    return there ? code : file_claim(log_fd, BALLAST_FILE_NAME, bytes, error);
 }
 
 enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct error *error)
 {
     struct file_space space;
     uint64_t present = 0;
+    bool there = false;
     enum error_code code = file_space(log_fd, BALLAST_FILE_NAME, &space, error);
 
     if (!code)
-        code = present_bytes(log_fd, &present, error);
+        code = look(log_fd, &there, &present, error);
     if (code)
         return code;
     uint64_t wanted = wanted_bytes(segment_bytes, &space);
@@ -54,14 +76,15 @@ enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct 
         return error_set(error, ERROR_NO_SPACE,
                          "%llu bytes are free, too few for a ballast of %llu",
                          (unsigned long long)space.free_bytes, (unsigned long long)wanted);
-    return present > 0 ? file_claim_more(log_fd, BALLAST_FILE_NAME, wanted, error)
-                       : file_claim(log_fd, BALLAST_FILE_NAME, wanted, error);
+    code = check_unused(log_fd, error);
+    return code ? code : make(log_fd, there, wanted, error);
 }
 
 static enum error_code give_most(int log_fd, struct error *error)
 {
     uint64_t present = 0;
-    enum error_code code = present_bytes(log_fd, &present, error);
+    bool there = false;
+    enum error_code code = look(log_fd, &there, &present, error);
 
     if (code)
         return code;

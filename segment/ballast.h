@@ -23,7 +23,7 @@
 
 /* Make the ballast that suits segments of `segment_bytes`, or make it larger; where there is room
  * for it, else do nothing: ERROR_NO_SPACE. Never makes it smaller, nor gives up what it has for
- * more. */
+ * more. ERROR_BUSY: retention is at work. */
 enum error_code segment_ballast_keep(int log_fd, uint64_t segment_bytes, struct error *error);
 /* Give up all but 256 KiB, in the log `path`. ERROR_NOT_FOUND: there is nothing to give. */
 enum error_code segment_ballast_give_most(const char *path, struct error *error);

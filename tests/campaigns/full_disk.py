@@ -279,6 +279,8 @@ class Case:
     def react(self):
         """What the phase does on the full disk; afterwards there is space."""
         if self.phase == "retention":
+            # The index may have given up some of the ballast since, and events have had it.
+            self.acked_full = [len(p.acked) for p in self.producers]
             daybook("retention", "-D", self.directory, "--max-size", str(self.segment))
             return
         if self.phase == "stop":

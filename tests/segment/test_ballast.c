@@ -2,14 +2,16 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/file_calls.h"
+#include "segment/lock.h"
 #include "tests/support/broken_calls.h"
 #include "tests/support/scratch.h"
-#include "core/file_calls.h"
 
 enum { MEBIBYTE = 1 << 20 };
 
@@ -120,6 +122,59 @@ Test(ballast_file, keeps_what_it_has_where_there_is_no_room_for_more)
     cr_assert_eq(size(), MEBIBYTE / 4);
     keep(8 * MEBIBYTE);
     cr_assert_eq(size(), 2 * MEBIBYTE);
+}
+
+/* A kill may leave an empty one. */
+Test(ballast_file, that_is_empty_is_filled)
+{
+    close(openat(log_fd, BALLAST_FILE_NAME, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    keep(0);
+    cr_assert_eq(size(), MEBIBYTE / 2);
+}
+
+Test(ballast_file, takes_the_place_of_a_link)
+{
+    int other = openat(log_fd, "elsewhere", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    cr_assert_eq(write(other, "other", 5), 5);
+    close(other);
+    cr_assert_eq(symlinkat("elsewhere", log_fd, BALLAST_FILE_NAME), 0);
+    keep(0);
+    cr_assert_eq(size(), MEBIBYTE / 2);
+    cr_assert_eq(scratch_size(scratch_path("elsewhere")), 5);
+}
+
+/* Then it may be on its way to becoming the lower bound. */
+Test(ballast_file, is_left_alone_while_retention_is_at_work)
+{
+    int lock_fd = -1;
+    keep(0);
+    cr_assert_eq(segment_ballast_give_most(scratch_directory(), &error), OK);
+    cr_assert_eq(segment_lock_take(log_fd, LOCK_RETENTION, &lock_fd, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_ballast_keep(log_fd, 0, &error), ERROR_BUSY);
+    cr_assert_eq(size(), MEBIBYTE / 4);
+    close(lock_fd);
+    keep(0);
+    cr_assert_eq(size(), MEBIBYTE / 2);
+}
+
+/* Half of it, and then the room is used up. */
+static int allocate_half(int fd, off_t size)
+{
+    int failed = file_calls_kernel.allocate(fd, size / 2);
+    errno = failed ? errno : ENOSPC;
+    return -1;
+}
+
+Test(ballast_file, gives_back_what_it_got_where_there_was_not_enough)
+{
+    static struct file_calls calls;
+    calls = file_calls_kernel;
+    calls.allocate = allocate_half;
+    keep(0);
+    file_calls_use(&calls);
+    cr_assert_eq(segment_ballast_keep(log_fd, 8 * MEBIBYTE, &error), ERROR_NO_SPACE);
+    file_calls_use(NULL);
+    cr_assert_eq(size(), MEBIBYTE / 2);
 }
 
 Test(ballast_file, that_cannot_be_opened_says_so)

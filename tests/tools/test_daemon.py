@@ -149,6 +149,7 @@ def _(directory):
         assert answer[2] == 0 and len(answer[6]) == 4096
         assert [r[0] for r in answer[6]] == list(range(4096))
         assert answer[6][15][2] and not answer[6][16][2]
+        assert {r[1] for r in answer[6]} == {"invalid"}
         connection.send(framed.frame(["pub", 2, [["t", None, 0]] * 4097]))
         assert last_words(connection)[1] == "malformed"
 
