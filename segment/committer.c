@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -376,34 +377,93 @@ static enum error_code keep_house(struct segment_committer *c, struct error *err
     return now >= roll_deadline(c) ? roll_again(c, error) : OK;
 }
 
-static void *work(void *context)
+static int64_t next_deadline(const struct segment_committer *c)
 {
-    struct segment_committer *c = context;
-    struct segment_pending_block *list = NULL;
-    enum error_code code = OK;
+    int64_t idle = idle_deadline(c);
+    int64_t next = roll_deadline(c);
 
-    while (!code) {
-        int64_t idle = idle_deadline(c);
-        int64_t next = roll_deadline(c);
-        list = segment_pending_take(c->pending, idle < next ? idle : next);
-        if (list)
-            code = commit(c, &list, &c->failure);
-        else if (segment_pending_is_stopping(c->pending))
-            break;
-        if (!code)
-            code = keep_house(c, &c->failure);
-    }
-    /* Nothing put since the last stop: its mark still ends the log, and there is no room for
-     * endless marks. */
-    if (!code && segment_writer_has_put(c->writer) && !segment_writer_is_sealed(c->writer))
-        code = mark(c, FORMAT_BLOCK_STOP, &c->failure);
+    return idle < next ? idle : next;
+}
+
+/* With the turn, which goes back: commit this list (NULL: nothing), and do what is due. */
+static enum error_code take_turn(struct segment_committer *c, struct segment_pending_block *list)
+{
+    bool idle = list == NULL;
+    enum error_code code = list ? commit(c, &list, &c->failure) : OK;
+
+    /* Whoever commits rolls, too: the thread may not come to have a turn. */
+    if (!code && (idle || c->last_commit_ns >= roll_deadline(c)))
+        code = keep_house(c, &c->failure);
     if (code) {
         segment_pending_fail(c->pending, &c->failure);
         tell(c);
     }
     while (list)
         list = segment_pending_release(c->pending, list, 1);
+    segment_pending_leave(c->pending, code ? INT64_MAX : next_deadline(c));
+    return code;
+}
+
+static void *work(void *context)
+{
+    struct segment_committer *c = context;
+    enum error_code code = OK;
+
+    while (!code) {
+        bool stopping;
+        struct segment_pending_block *list = segment_pending_take(c->pending, &stopping);
+        code = segment_pending_failure(c->pending, NULL);
+        if (!code && !list && stopping)
+            break;
+        if (!code)
+            code = take_turn(c, list);
+    }
+    /* Nothing put since the last stop: its mark still ends the log, and there is no room for
+     * endless marks. */
+    if (!code && segment_writer_has_put(c->writer) && !segment_writer_is_sealed(c->writer) &&
+        mark(c, FORMAT_BLOCK_STOP, &c->failure)) {
+        segment_pending_fail(c->pending, &c->failure);
+        tell(c);
+    }
     return NULL;
+}
+
+/*
+ * On a thread that is not ours. Where a signal can interrupt a sync, which is final (D8), the
+ * program's handlers have to wait; faults of a map cannot.
+ */
+static void lend_turn(struct segment_committer *c, struct segment_pending_block *list)
+{
+    static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL};
+    sigset_t all, before;
+
+    sigfillset(&all);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&all, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    take_turn(c, list);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+bool segment_committer_help(struct segment_committer *c)
+{
+    struct segment_pending_block *list = segment_pending_try_take(c->pending);
+
+    if (list)
+        lend_turn(c, list);
+    return list != NULL;
+}
+
+enum error_code segment_committer_wait(struct segment_committer *c, uint64_t sequence,
+                                       struct error *error)
+{
+    struct segment_pending_waiter waiter;
+    struct segment_pending_block *list;
+
+    segment_pending_begin_wait(c->pending, &waiter, sequence);
+    while ((list = segment_pending_wait(c->pending, &waiter)) != NULL)
+        lend_turn(c, list);
+    return segment_pending_end_wait(c->pending, &waiter, error);
 }
 
 static int64_t age_of_first_event(const struct segment_writer *writer)

@@ -1,10 +1,11 @@
 /*
- * segment/committer.h - the thread that makes events durable.
+ * segment/committer.h - makes events durable, on a thread of its own and on those that wait.
  *
- * Takes whatever is pending, writes it as blocks into the active segment, calls fdatasync once,
- * publishes the watermark, and begins again: group commit without a timer. It also rolls segments
- * by size and by age, and after 100 ms without traffic writes a watermark block, so that the last
- * commit is vouched for on disk.
+ * Who has the turn (segment/pending.h) takes whatever is pending, writes it as blocks into the
+ * active segment, rolls to the next one when that is full, calls fdatasync once and publishes the
+ * watermark: group commit without a timer. The thread takes what nobody waits for, rolls by age,
+ * and after 100 ms without traffic writes a watermark block, so that the last commit is vouched for
+ * on disk.
  *
  * The first I/O error on the active segment is final (D8): pending->failure is set, nothing more is
  * written. When no new segment can be made, what has found no room is withdrawn and new events are
@@ -36,7 +37,10 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
                                          struct error *error);
 void segment_committer_count(struct segment_committer *committer,
                              struct segment_log_counters *counters_out);
-/* See segment_log_settle. */
+/* See segment_log_commit; segment_log_wait; segment_log_settle. */
+bool segment_committer_help(struct segment_committer *committer);
+enum error_code segment_committer_wait(struct segment_committer *committer, uint64_t sequence,
+                                       struct error *error);
 void segment_committer_settle(struct segment_committer *committer);
 /* Why there is no next segment; code OK: it is there, or on its way. */
 void segment_committer_read_trouble(struct segment_committer *committer, struct error *trouble_out);

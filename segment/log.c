@@ -136,6 +136,11 @@ void segment_log_kick(struct segment_log *log)
     segment_pending_kick(log->pending);
 }
 
+bool segment_log_commit(struct segment_log *log)
+{
+    return segment_committer_help(log->committer);
+}
+
 uint64_t segment_log_written(const struct segment_log *log)
 {
     return segment_pending_written(log->pending);
@@ -153,7 +158,7 @@ uint64_t segment_log_appended(const struct segment_log *log)
 
 enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error)
 {
-    return segment_pending_wait(log->pending, sequence, error);
+    return segment_committer_wait(log->committer, sequence, error);
 }
 
 void segment_log_settle(struct segment_log *log)

@@ -1,10 +1,10 @@
 /*
  * segment/log.h - the log as its one writer sees it: open, append, wait until durable, close.
  *
- * Appending copies an event into the open block in memory. The committer thread takes whatever
- * has gathered, writes it, calls fdatasync once, publishes the watermark, and takes what has
- * gathered meanwhile: group commit without a timer. The preparer thread keeps the next segment
- * ready.
+ * Appending copies an event into the open block in memory. One thread at a time takes whatever has
+ * gathered, writes it, calls fdatasync once, publishes the watermark, and takes what has gathered
+ * meanwhile: group commit without a timer. It is a thread that waits for its event, or else the
+ * committer thread. The preparer thread keeps the next segment ready.
  *
  * Invariants
  *   - Sequences are given in the order of append, and never twice.
@@ -49,8 +49,8 @@ struct segment_log_options {
      * tells of it: enough for one thread that appends and waits.
      */
     bool takes_withdrawals;
-    /* Called on one of the log's threads after each step forward, after a failure, and when the
-     * disk becomes full or has room again; must be quick. */
+    /* Called on one of the log's threads, or on one that commits, after each step forward, after a
+     * failure, and when the disk becomes full or has room again; must be quick. */
     void (*on_progress)(void *context);
     void *context;
 };
@@ -87,14 +87,19 @@ enum error_code segment_log_append(struct segment_log *log, const struct event *
 bool segment_log_has_room(struct segment_log *log, size_t events, size_t bytes);
 /* Start the commit of what has been appended. Call after a batch, not after each event. */
 void segment_log_kick(struct segment_log *log);
+/*
+ * Commit what has been appended on this thread, which the disk may hold up, instead of waking
+ * another one. False: nothing is there, or another thread commits already, and will see to it.
+ */
+bool segment_log_commit(struct segment_log *log);
 
 /* Everything up to this sequence is in the file / on the disk. */
 uint64_t segment_log_written(const struct segment_log *log);
 uint64_t segment_log_durable(const struct segment_log *log);
 /* The last sequence given. */
 uint64_t segment_log_appended(const struct segment_log *log);
-/* Kick, and wait until `sequence` is durable. ERROR_NO_SPACE: it was withdrawn, and is not stored.
- * ERROR_IO: the log failed first; the outcome is unknown. */
+/* Commit, and wait until `sequence` is durable. ERROR_NO_SPACE: it was withdrawn, and is not
+ * stored. ERROR_IO: the log failed first; the outcome is unknown. */
 enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error);
 /*
  * Commit what was appended, do what is due by the clock (core/clock.h), and wait until the log's

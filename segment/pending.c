@@ -1,58 +1,10 @@
-#include "segment/pending.h"
-
-#include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "core/clock.h"
+#include "segment/pending_state.h"
 
 enum { SPARE_BLOCKS = 4 /* kept for reuse */ };
-
-/* A thread inside segment_pending_wait, on its own stack. */
-struct waiter {
-    uint64_t sequence;
-    bool withdrawn;
-    struct waiter *next;
-};
-
-struct segment_pending {
-    pthread_mutex_t mutex;
-    pthread_cond_t work;     /* for the committer */
-    pthread_cond_t progress; /* for those who wait for it */
-    bool committer_waits;
-    bool kicked;
-    bool settling;       /* the committer is to tell when it sleeps … */
-    int64_t deadline_ns; /* … until then, when committer_waits */
-    bool stopping;
-
-    struct segment_pending_block *first, *last; /* last is the open one */
-    struct segment_pending_block *spare;
-    size_t spare_count;
-    size_t bytes, bytes_max; /* raw, of all that is not durable */
-    size_t block_bytes_max;
-    size_t events;
-
-    uint64_t sequence_next;
-    int64_t arrival_ns;
-    struct segment_producers *producers; /* as of sequence_next */
-    uint64_t duplicates;
-    _Atomic uint64_t written;
-    _Atomic uint64_t durable;
-    struct error refusal; /* code OK: none */
-    struct error failure;
-
-    /*
-     * Something was withdrawn, and whoever appends has not heard of it. Until then nothing is
-     * appended: the same sequences would be given to other events, and who waits for the old ones
-     * would take the new ones for them.
-     */
-    bool withdrawn;
-    bool withdrawals_are_taken;
-    struct error withdrawal; /* why, the last time */
-    struct waiter *waiters;
-};
 
 static void init_locks(struct segment_pending *pending)
 {
@@ -114,13 +66,6 @@ void segment_pending_free(struct segment_pending *pending)
     free(pending);
 }
 
-/* With the mutex held. */
-static void wake_committer(struct segment_pending *pending)
-{
-    if (pending->committer_waits)
-        pthread_cond_signal(&pending->work);
-}
-
 /* Start a block with room for `bytes`. It joins the list only when nothing can fail any more. */
 static enum error_code open_block(struct segment_pending *pending, size_t bytes,
                                   struct error *error)
@@ -175,7 +120,7 @@ static enum error_code store(struct segment_pending *pending, const struct event
     code =
         segment_block_builder_add(&pending->last->builder, &event, pending->block_bytes_max, error);
     if (code == ERROR_FULL) {
-        wake_committer(pending);
+        segment_pending_wake_committer(pending);
         code = open_block(pending, bytes, error);
         if (!code)
             code = segment_block_builder_add(&pending->last->builder, &event,
@@ -211,7 +156,7 @@ static enum error_code check_open(const struct segment_pending *pending, struct 
 }
 
 /* Who has just been refused knows of the withdrawal too, unless it is to be taken. */
-static void tell_withdrawal(struct segment_pending *pending)
+void segment_pending_tell_withdrawal(struct segment_pending *pending)
 {
     if (!pending->withdrawals_are_taken)
         pending->withdrawn = false;
@@ -262,7 +207,7 @@ static enum error_code append(struct segment_pending *pending, const struct even
         return OK;
     }
     if (code) {
-        tell_withdrawal(pending);
+        segment_pending_tell_withdrawal(pending);
         return code;
     }
     if (pending->sequence_next >= EVENT_SEQUENCE_END)
@@ -303,55 +248,6 @@ bool segment_pending_has_room(struct segment_pending *pending, size_t events, si
     bool room = check_open(pending, NULL) != OK || has_room(pending, events, bytes);
     pthread_mutex_unlock(&pending->mutex);
     return room;
-}
-
-void segment_pending_kick(struct segment_pending *pending)
-{
-    pthread_mutex_lock(&pending->mutex);
-    bool wake = pending->first && pending->committer_waits;
-    pending->kicked |= pending->first != NULL;
-    pthread_mutex_unlock(&pending->mutex);
-    /* Outside of the mutex, or the committer would wake only to wait for it: the way of a lone
-     * event. */
-    if (wake)
-        pthread_cond_signal(&pending->work);
-}
-
-static void remove_waiter(struct segment_pending *pending, const struct waiter *waiter)
-{
-    struct waiter **link = &pending->waiters;
-
-    while (*link != waiter)
-        link = &(*link)->next;
-    *link = waiter->next;
-}
-
-enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t sequence,
-                                     struct error *error)
-{
-    enum error_code code = OK;
-
-    segment_pending_kick(pending);
-    pthread_mutex_lock(&pending->mutex);
-    struct waiter waiter = {
-        .sequence = sequence,
-        .withdrawn = pending->withdrawal.code && sequence >= pending->sequence_next,
-        .next = pending->waiters,
-    };
-    pending->waiters = &waiter;
-    while (atomic_load(&pending->durable) < sequence && !pending->failure.code && !waiter.withdrawn)
-        pthread_cond_wait(&pending->progress, &pending->mutex);
-    remove_waiter(pending, &waiter);
-    if (waiter.withdrawn) {
-        code = error_set(error, pending->withdrawal.code, "%s", pending->withdrawal.text);
-        tell_withdrawal(pending);
-    } else if (atomic_load(&pending->durable) < sequence) {
-        code = error_set(error, pending->failure.code, "%s", pending->failure.text);
-        error_prefix(error, "the outcome of events %" PRIu64 " to %" PRIu64 " is unknown",
-                     atomic_load(&pending->durable) + 1, sequence);
-    }
-    pthread_mutex_unlock(&pending->mutex);
-    return code;
 }
 
 void segment_pending_wait_room(struct segment_pending *pending)
@@ -414,41 +310,6 @@ uint64_t segment_pending_duplicates(struct segment_pending *pending)
     return duplicates;
 }
 
-/* With the mutex held: wait for `work` until the deadline; false when that has passed. */
-static bool wait_for_work(struct segment_pending *pending, int64_t deadline_ns)
-{
-    struct timespec deadline = {deadline_ns / 1000000000, deadline_ns % 1000000000};
-    int failed = 0;
-
-    pending->committer_waits = true;
-    pending->deadline_ns = deadline_ns;
-    if (pending->settling) {
-        pending->settling = false;
-        pthread_cond_broadcast(&pending->progress);
-    }
-    if (deadline_ns == INT64_MAX)
-        pthread_cond_wait(&pending->work, &pending->mutex);
-    else
-        failed = pthread_cond_timedwait(&pending->work, &pending->mutex, &deadline);
-    pending->committer_waits = false;
-    return failed == 0;
-}
-
-struct segment_pending_block *segment_pending_take(struct segment_pending *pending,
-                                                   int64_t deadline_ns)
-{
-    pthread_mutex_lock(&pending->mutex);
-    /* A full block (there is one behind it) needs no kick. */
-    while (!pending->kicked && !pending->stopping && pending->first == pending->last)
-        if (!wait_for_work(pending, deadline_ns))
-            break;
-    struct segment_pending_block *list = pending->first;
-    pending->first = pending->last = NULL;
-    pending->kicked = false;
-    pthread_mutex_unlock(&pending->mutex);
-    return list;
-}
-
 void segment_pending_set_written(struct segment_pending *pending, uint64_t sequence)
 {
     atomic_store_explicit(&pending->written, sequence, memory_order_release);
@@ -460,7 +321,7 @@ void segment_pending_set_durable(struct segment_pending *pending, uint64_t seque
     if (atomic_load(&pending->written) < sequence)
         atomic_store_explicit(&pending->written, sequence, memory_order_release);
     pthread_mutex_lock(&pending->mutex);
-    pthread_cond_broadcast(&pending->progress);
+    segment_pending_wake_answered(pending);
     pthread_mutex_unlock(&pending->mutex);
 }
 
@@ -519,8 +380,10 @@ enum error_code segment_pending_withdraw(struct segment_pending *pending,
         pending->refusal = pending->withdrawal = *why;
         pending->withdrawn |= pending->sequence_next > sequence_last + 1;
         pending->sequence_next = sequence_last + 1;
-        for (struct waiter *waiter = pending->waiters; waiter; waiter = waiter->next)
+        for (struct segment_pending_waiter *waiter = pending->waiters; waiter;
+             waiter = waiter->next)
             waiter->withdrawn |= waiter->sequence > sequence_last;
+        segment_pending_wake_answered(pending);
         pthread_cond_broadcast(&pending->progress);
     }
     pthread_mutex_unlock(&pending->mutex);
@@ -561,42 +424,9 @@ void segment_pending_fail(struct segment_pending *pending, const struct error *w
     /* No space, when it ends the log, is no refusal: nobody knows what was stored. */
     if (pending->failure.code == ERROR_NO_SPACE)
         pending->failure.code = ERROR_IO;
+    segment_pending_wake_answered(pending);
+    pthread_cond_signal(&pending->work);
     pthread_cond_broadcast(&pending->progress);
     pthread_mutex_unlock(&pending->mutex);
 }
 
-/* With the mutex held: is there nothing to take, and nothing due by the clock? */
-static bool is_settled(const struct segment_pending *pending)
-{
-    return pending->committer_waits && !pending->kicked && !pending->first &&
-           clock_monotonic_ns() < pending->deadline_ns;
-}
-
-/* An early kick, with nothing to take, makes the committer see what is due. */
-void segment_pending_settle(struct segment_pending *pending)
-{
-    pthread_mutex_lock(&pending->mutex);
-    while (!is_settled(pending) && !pending->failure.code) {
-        pending->kicked = pending->settling = true;
-        wake_committer(pending);
-        while (pending->settling && !pending->failure.code)
-            pthread_cond_wait(&pending->progress, &pending->mutex);
-    }
-    pthread_mutex_unlock(&pending->mutex);
-}
-
-void segment_pending_stop(struct segment_pending *pending)
-{
-    pthread_mutex_lock(&pending->mutex);
-    pending->stopping = true;
-    pthread_cond_signal(&pending->work);
-    pthread_mutex_unlock(&pending->mutex);
-}
-
-bool segment_pending_is_stopping(struct segment_pending *pending)
-{
-    pthread_mutex_lock(&pending->mutex);
-    bool stopping = pending->stopping;
-    pthread_mutex_unlock(&pending->mutex);
-    return stopping;
-}

@@ -13,6 +13,8 @@
 #ifndef DAYBOOK_SEGMENT_PENDING_H
 #define DAYBOOK_SEGMENT_PENDING_H
 
+#include <pthread.h>
+
 #include "segment/block.h"
 #include "segment/log.h"
 #include "segment/producers.h"
@@ -37,8 +39,6 @@ enum error_code segment_pending_append(struct segment_pending *pending, const st
                                        uint64_t *sequence_out, struct error *error);
 bool segment_pending_has_room(struct segment_pending *pending, size_t events, size_t bytes);
 void segment_pending_kick(struct segment_pending *pending);
-enum error_code segment_pending_wait(struct segment_pending *pending, uint64_t sequence,
-                                     struct error *error);
 void segment_pending_wait_room(struct segment_pending *pending);
 uint64_t segment_pending_appended(struct segment_pending *pending);
 uint64_t segment_pending_written(const struct segment_pending *pending);
@@ -56,11 +56,45 @@ struct segment_pending_block {
 };
 
 /*
- * For the committer. Wait until there is something to commit, until `deadline_ns` (monotonic;
- * INT64_MAX: none) or until stop. Takes all blocks, in order; NULL: nothing is there.
+ * The turn: who has it commits, and nobody else does. The committer's thread takes it when there is
+ * work for it; a thread that waits for its event takes it when nobody has it, so that a lone event
+ * is on its way to the disk without another thread having to wake.
+ *
+ * For the committer's thread: wait for the turn until there is something to commit, something is
+ * due, or the end has come (*stopping_out). Takes the turn and all blocks, in order; NULL: nothing
+ * is there. After a failure there are no turns.
  */
 struct segment_pending_block *segment_pending_take(struct segment_pending *pending,
-                                                   int64_t deadline_ns);
+                                                   bool *stopping_out);
+/*
+ * For any thread: the turn and all blocks; NULL: nothing is there, or somebody else has the turn,
+ * and what is there is seen to behind it.
+ */
+struct segment_pending_block *segment_pending_try_take(struct segment_pending *pending);
+/*
+ * Give the turn back; who waits for what has come meanwhile gets it, or the committer's thread.
+ * `deadline_ns` (monotonic; INT64_MAX: never) is when that has to look without any event.
+ */
+void segment_pending_leave(struct segment_pending *pending, int64_t deadline_ns);
+
+/* A thread that waits for its event, on its own stack. */
+struct segment_pending_waiter {
+    uint64_t sequence;
+    bool withdrawn;
+    pthread_cond_t woken;
+    struct segment_pending_waiter *next;
+};
+/*
+ * Begin; then, until it returns NULL, wait: that gives the turn and all blocks to be committed;
+ * end says what has become of the sequence (see segment_log_wait).
+ */
+void segment_pending_begin_wait(struct segment_pending *pending,
+                                struct segment_pending_waiter *waiter, uint64_t sequence);
+struct segment_pending_block *segment_pending_wait(struct segment_pending *pending,
+                                                   struct segment_pending_waiter *waiter);
+enum error_code segment_pending_end_wait(struct segment_pending *pending,
+                                         struct segment_pending_waiter *waiter,
+                                         struct error *error);
 /* Up to here the events are in the file; up to here they are durable. */
 void segment_pending_set_written(struct segment_pending *pending, uint64_t sequence);
 void segment_pending_set_durable(struct segment_pending *pending, uint64_t sequence);
@@ -86,8 +120,7 @@ void segment_pending_resume(struct segment_pending *pending);
 void segment_pending_fail(struct segment_pending *pending, const struct error *why);
 /* Let the committer look at the clock, and wait until it sleeps again. For segment_log_settle. */
 void segment_pending_settle(struct segment_pending *pending);
-/* Ask the committer to finish; and has somebody asked? */
+/* Ask the committer to finish. */
 void segment_pending_stop(struct segment_pending *pending);
-bool segment_pending_is_stopping(struct segment_pending *pending);
 
 #endif

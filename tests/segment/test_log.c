@@ -187,6 +187,23 @@ Test(log, rolls_by_age)
     cr_assert_eq(count_segments(), 2);
 }
 
+/* Who waits commits, again and again: the log's own thread may not come to have a turn. */
+Test(log, rolls_by_age_under_a_thread_that_never_rests, .timeout = 60)
+{
+    struct segment_log_counters counters = {0};
+    struct event event = an_event("\x01", 1);
+    uint64_t sequence;
+
+    options.segment_age_ns = 20000000;
+    open_log();
+    while (counters.rolls == 0) {
+        cr_assert_eq(append(&event, &sequence), OK);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+        segment_log_count(log, &counters);
+    }
+    close_log();
+}
+
 Test(log, starts_each_commit_on_the_boundary_that_was_asked_for)
 {
     struct segment_reader *reader;

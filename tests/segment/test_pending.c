@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <unistd.h>
 
 static struct segment_producers *producers;
@@ -49,6 +50,20 @@ static uint64_t append_well(const char *producer, uint64_t number)
     uint64_t sequence = 0;
     cr_assert_eq(append(producer, number, &sequence), OK, "%s", error.text);
     return sequence;
+}
+
+static struct segment_pending_block *take(void)
+{
+    bool stopping;
+    return segment_pending_take(pending, &stopping);
+}
+
+static enum error_code wait_for(uint64_t sequence)
+{
+    struct segment_pending_waiter waiter;
+    segment_pending_begin_wait(pending, &waiter, sequence);
+    cr_assert_null(segment_pending_wait(pending, &waiter));
+    return segment_pending_end_wait(pending, &waiter, &error);
 }
 
 Test(pending, an_empty_queue_takes_anything_and_a_full_one_nothing)
@@ -105,8 +120,8 @@ Test(pending, an_outcome_that_nobody_knows_is_called_unknown)
     append_well("", 0);
     segment_pending_set_durable(pending, 10);
     segment_pending_fail(pending, &why);
-    cr_assert_eq(segment_pending_wait(pending, 10, &error), OK);
-    cr_assert_eq(segment_pending_wait(pending, 11, &error), ERROR_IO);
+    cr_assert_eq(wait_for(10), OK);
+    cr_assert_eq(wait_for(11), ERROR_IO);
     cr_assert_str_eq(error.text, "the outcome of events 11 to 11 is unknown: the disk is broken");
 }
 
@@ -118,7 +133,7 @@ Test(pending, no_space_that_ends_the_log_is_not_taken_for_a_refusal)
     begin(1 << 20, false);
     append_well("", 0);
     segment_pending_fail(pending, &why);
-    cr_assert_eq(segment_pending_wait(pending, 10, &error), ERROR_IO);
+    cr_assert_eq(wait_for(10), ERROR_IO);
 }
 
 Test(pending, what_is_durable_was_written)
@@ -135,7 +150,7 @@ Test(pending, what_is_durable_was_written)
 static void withdraw(uint64_t sequence_last)
 {
     struct error why = {.code = ERROR_NO_SPACE, .text = "the disk is full"};
-    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    struct segment_pending_block *list = take();
     cr_assert_eq(segment_pending_withdraw(pending, list, sequence_last, producers, &why, &error),
                  OK);
 }
@@ -194,7 +209,7 @@ Test(pending, who_waits_for_room_is_woken_by_a_release)
     begin(300, false);
     append_well("", 0);
     segment_pending_kick(pending);
-    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    struct segment_pending_block *list = take();
     cr_assert_not_null(list);
     pthread_t thread = start_waiter();
     cr_assert_null(segment_pending_release(pending, list, 1));
@@ -217,7 +232,7 @@ Test(pending, who_waits_for_room_is_woken_by_a_refusal)
     begin(1 << 20, false);
     append_well("", 0);
     segment_pending_kick(pending);
-    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    struct segment_pending_block *list = take();
     append_well("", 0);
     pthread_t thread = start_waiter();
     struct error why = {.code = ERROR_NO_SPACE, .text = "the disk is full"};
@@ -231,6 +246,135 @@ Test(pending, nobody_settles_what_has_failed)
     begin(1 << 20, false);
     segment_pending_fail(pending, &why);
     segment_pending_settle(pending); /* a hang, if it waits for a committer */
+}
+
+/* ---- Whose turn it is to commit ---- */
+
+/* What a committer does with its turn, without a disk. */
+static void commit(struct segment_pending_block *list, uint64_t sequence_last, int64_t deadline_ns)
+{
+    segment_pending_set_durable(pending, sequence_last);
+    while (list)
+        list = segment_pending_release(pending, list, 1);
+    segment_pending_leave(pending, deadline_ns);
+}
+
+Test(pending, who_waits_commits_itself_when_nobody_else_does)
+{
+    struct segment_pending_waiter waiter;
+    begin(1 << 20, false);
+    append_well("", 0);
+    segment_pending_begin_wait(pending, &waiter, 10);
+    struct segment_pending_block *list = segment_pending_wait(pending, &waiter);
+    cr_assert_not_null(list);
+    cr_assert_eq(list->builder.sequence_first, 10);
+    commit(list, 10, INT64_MAX);
+    cr_assert_null(segment_pending_wait(pending, &waiter));
+    cr_assert_eq(segment_pending_end_wait(pending, &waiter, &error), OK);
+}
+
+Test(pending, only_one_has_the_turn)
+{
+    begin(1 << 20, false);
+    cr_assert_null(segment_pending_try_take(pending));
+    append_well("", 0);
+    struct segment_pending_block *list = segment_pending_try_take(pending);
+    cr_assert_not_null(list);
+    append_well("", 0);
+    cr_assert_null(segment_pending_try_take(pending));
+    commit(list, 10, INT64_MAX);
+    list = segment_pending_try_take(pending);
+    cr_assert_not_null(list);
+    cr_assert_eq(list->builder.sequence_first, 11);
+    commit(list, 11, INT64_MAX);
+}
+
+Test(pending, nobody_has_a_turn_after_a_failure)
+{
+    struct error why = {.code = ERROR_IO, .text = "the disk is broken"};
+    begin(1 << 20, false);
+    append_well("", 0);
+    segment_pending_fail(pending, &why);
+    cr_assert_null(segment_pending_try_take(pending));
+    cr_assert_null(take());
+    cr_assert_eq(wait_for(10), ERROR_IO);
+}
+
+static void *wait_for_eleven(void *unused)
+{
+    struct segment_pending_waiter waiter;
+    struct segment_pending_block *list;
+    (void)unused;
+    segment_pending_begin_wait(pending, &waiter, 11);
+    while ((list = segment_pending_wait(pending, &waiter)) != NULL)
+        commit(list, 11, INT64_MAX);
+    return (void *)(intptr_t)segment_pending_end_wait(pending, &waiter, NULL);
+}
+
+/* Whether it comes to wait before or after: nobody else is there who could commit. */
+Test(pending, a_turn_that_is_given_back_goes_to_who_waits, .timeout = 20)
+{
+    void *code;
+    pthread_t thread;
+    begin(1 << 20, false);
+    append_well("", 0);
+    struct segment_pending_block *list = segment_pending_try_take(pending);
+    append_well("", 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_eleven, NULL), 0);
+    commit(list, 10, INT64_MAX);
+    cr_assert_eq(pthread_join(thread, &code), 0);
+    cr_assert_eq((intptr_t)code, OK);
+    cr_assert_eq(segment_pending_durable(pending), 11);
+}
+
+static void *take_one(void *unused)
+{
+    (void)unused;
+    struct segment_pending_block *list = take();
+    bool found = list != NULL;
+    commit(list, found ? 11 : segment_pending_durable(pending), INT64_MAX);
+    return (void *)(intptr_t)found;
+}
+
+/* Let the committer's thread have looked once, so that it sleeps for ever after. */
+static void nothing_is_due(void)
+{
+    cr_assert_null(take());
+    segment_pending_leave(pending, INT64_MAX);
+}
+
+Test(pending, a_turn_that_is_given_back_goes_to_the_committers_thread_when_somebody_was_put_off,
+     .timeout = 20)
+{
+    void *found;
+    pthread_t thread;
+    begin(1 << 20, false);
+    nothing_is_due();
+    append_well("", 0);
+    struct segment_pending_block *list = segment_pending_try_take(pending);
+    append_well("", 0);
+    cr_assert_null(segment_pending_try_take(pending));
+    cr_assert_eq(pthread_create(&thread, NULL, take_one, NULL), 0);
+    commit(list, 10, INT64_MAX);
+    cr_assert_eq(pthread_join(thread, &found), 0);
+    cr_assert((bool)(intptr_t)found);
+    cr_assert_eq(segment_pending_durable(pending), 11);
+}
+
+/* An idle watermark is due 100 ms after a commit, whoever has made it. */
+Test(pending, the_committers_thread_hears_of_an_earlier_deadline, .timeout = 20)
+{
+    void *found;
+    pthread_t thread;
+    begin(1 << 20, false);
+    nothing_is_due();
+    cr_assert_eq(pthread_create(&thread, NULL, take_one, NULL), 0);
+    append_well("", 0);
+    struct segment_pending_block *list = segment_pending_try_take(pending);
+    cr_assert_not_null(list);
+    commit(list, 10, 0);
+    cr_assert_eq(pthread_join(thread, &found), 0);
+    cr_assert_not((bool)(intptr_t)found);
 }
 
 static atomic_bool has_room_again;
@@ -255,7 +399,7 @@ Test(pending, who_waits_for_room_is_woken_by_the_first_release)
     cr_assert_eq(segment_pending_create(&start, &pending, &error), OK, "%s", error.text);
     for (int i = 0; i < BLOCKS; i++)
         append_well("", 0);
-    struct segment_pending_block *list = segment_pending_take(pending, 0);
+    struct segment_pending_block *list = take();
     cr_assert_eq(pthread_create(&thread, NULL, wait_for_room_and_tell, NULL), 0);
     for (; left > 1 && !atomic_load(&has_room_again); left--) { /* it may come late */
         list = segment_pending_release(pending, list, 1);

@@ -35,6 +35,7 @@ static const struct suite {
     enum error_code (*run)(const struct bench *bench, struct error *error);
 } suites[] = {
     {"publish", bench_publish_run},
+    {"append", bench_append_run},
     {"disk", bench_disk_run},
 };
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
@@ -63,6 +64,7 @@ static const struct options_verb bench_verb = {
              "Suites:\n"
              "  publish   durable publishing through a daybookd of its own: one in flight, 16\n"
              "            producers, pipelined; against plain SQLite and the raw limit (default)\n"
+             "  append    the log opened by the program itself, without a daemon\n"
              "  disk      both write paths on files that grow, are allocated, or zero-filled\n"
              "\n"
              "Works in a directory of its own inside DIR, which it deletes at the end, and needs\n"

@@ -28,6 +28,8 @@ enum error_code bench_check_interrupted(struct error *error);
 
 /* Suite `publish`: our durable publish against plain SQLite and against the raw limit. */
 enum error_code bench_publish_run(const struct bench *bench, struct error *error);
+/* Suite `append`: our log in this process, without a daemon, against the raw limit. */
+enum error_code bench_append_run(const struct bench *bench, struct error *error);
 /* Suite `disk`: both write paths on files prepared in three ways. */
 enum error_code bench_disk_run(const struct bench *bench, struct error *error);
 

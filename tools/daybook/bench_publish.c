@@ -395,9 +395,10 @@ static enum error_code add_notes(const struct bench *bench, struct error *error)
 
 enum error_code bench_publish_run(const struct bench *bench, struct error *error)
 {
+    static const struct bench_raw_names raw = {suite, "raw_commit_p50", "raw_commit_p99"};
     enum error_code code = OK;
     for (unsigned round = 0; round < bench->rounds && !code; round++) {
-        code = bench_raw_commit(bench, error);
+        code = bench_raw_commit(bench, &raw, error);
         if (!code)
             code = bench_raw_socket(bench, error);
         if (!code)

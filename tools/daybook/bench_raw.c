@@ -20,14 +20,15 @@ enum {
 
 static const char file_name[] = "raw";
 
-static enum error_code report_commit(const struct bench *bench, struct bench_samples *samples,
-                                     struct error *error)
+static enum error_code report_commit(const struct bench *bench,
+                                     const struct bench_raw_names *names,
+                                     struct bench_samples *samples, struct error *error)
 {
     static const char subject[] = "raw limit: write 280 bytes, fdatasync";
-    static const struct bench_figure p50 = {
-        .suite = "publish", .name = "raw_commit_p50", .subject = subject, .measure = "p50"};
-    static const struct bench_figure p99 = {
-        .suite = "publish", .name = "raw_commit_p99", .subject = subject, .measure = "p99"};
+    const struct bench_figure p50 = {
+        .suite = names->suite, .name = names->p50, .subject = subject, .measure = "p50"};
+    const struct bench_figure p99 = {
+        .suite = names->suite, .name = names->p99, .subject = subject, .measure = "p99"};
     enum error_code code = bench_report_add(
         bench->report, &p50, (double)bench_samples_percentile(samples, 0.5) / 1e3, error);
     if (!code)
@@ -64,7 +65,8 @@ static enum error_code commit_records(const struct bench *bench, int fd,
     return OK;
 }
 
-enum error_code bench_raw_commit(const struct bench *bench, struct error *error)
+enum error_code bench_raw_commit(const struct bench *bench, const struct bench_raw_names *names,
+                                 struct error *error)
 {
     struct bench_samples samples = {0};
     int fd = -1;
@@ -74,7 +76,7 @@ enum error_code bench_raw_commit(const struct bench *bench, struct error *error)
         return code;
     code = commit_records(bench, fd, &samples, error);
     if (!code)
-        code = report_commit(bench, &samples, error);
+        code = report_commit(bench, names, &samples, error);
     bench_samples_release(&samples);
     file_close(&fd);
     if (!code)

@@ -6,8 +6,13 @@
 
 #include "tools/daybook/bench.h"
 
+/* What a suite calls its figures of it. */
+struct bench_raw_names {
+    const char *suite, *p50, *p99;
+};
 /* Write one record of 280 bytes into a zero-filled file and fdatasync, again and again. */
-enum error_code bench_raw_commit(const struct bench *bench, struct error *error);
+enum error_code bench_raw_commit(const struct bench *bench, const struct bench_raw_names *names,
+                                 struct error *error);
 /* 200 bytes to another process and back over a Unix stream socket, again and again. */
 enum error_code bench_raw_socket(const struct bench *bench, struct error *error);
 

@@ -39,6 +39,13 @@ static void admit(struct server *server, int fd, const struct ucred *peer)
         turn_away(server, fd, "busy", error.text);
         return;
     }
+    if (places_add(&server->places, connection, &connection->place, &error)) {
+        connection->fd = -1;
+        connection_free(connection);
+        peers_remove(&server->peers, peer);
+        turn_away(server, fd, "busy", error.text);
+        return;
+    }
     server->connections_ever++;
     server->connections++;
     list_append(&server->all, &connection->in_all);
@@ -46,7 +53,8 @@ static void admit(struct server *server, int fd, const struct ucred *peer)
                  "connection %" PRIu64 ": from pid %d, uid %u, gid %u", connection->number,
                  (int)peer->pid, (unsigned)peer->uid, (unsigned)peer->gid);
     /* Edge-triggered: a connection that waits for room costs nothing while its data waits too. */
-    if (server_watch(server, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection, &error)) {
+    if (server_watch(server, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection->place,
+                     &error)) {
         notices_line(&server->notices, REPORT_WARNING, "connection %" PRIu64 ": %s",
                      connection->number, error.text);
         server_forget(server, connection);
@@ -106,8 +114,8 @@ static const char *refuse(struct server *server, const struct ucred *peer, struc
 
 void server_set_accepting(struct server *server, bool accepting)
 {
-    struct epoll_event event = {.events = accepting ? EPOLLIN : 0,
-                                .data.ptr = &server->options.listen_fd};
+    struct epoll_event event = {.events = accepting ? EPOLLIN | EPOLLONESHOT : 0,
+                                .data.u64 = SOURCE_LISTENER};
     epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, server->options.listen_fd, &event);
     server->accept_paused = !accepting;
 }
@@ -123,7 +131,7 @@ static void accept_one(struct server *server, int fd)
         admit(server, fd, &peer);
 }
 
-void server_accept(struct server *server)
+static void accept_some(struct server *server)
 {
     for (int i = 0; i < ACCEPTS_PER_ROUND; i++) {
         bool full = server->connections >= server->options.connections_max;
@@ -141,4 +149,14 @@ void server_accept(struct server *server)
         if (full)
             return; /* Finding a place takes longer. */
     }
+}
+
+/* The listener has told once, and tells again when it is asked to. */
+void server_accept(struct server *server)
+{
+    bool paused = server->accept_paused || server->stopping;
+    if (!paused)
+        accept_some(server);
+    if (!paused && !server->accept_paused)
+        server_set_accepting(server, true);
 }

@@ -63,6 +63,7 @@ struct connection {
     struct server *server;
     int fd;
     uint64_t number; /* for the report */
+    uint64_t place;  /* for epoll */
     struct ucred peer;
     enum connection_mode mode;
     struct session session;

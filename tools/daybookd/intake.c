@@ -97,8 +97,13 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
 
 void intake_kick(struct intake *intake)
 {
-    if (!intake->appended)
-        return;
+    if (intake_takes_kick(intake))
+        segment_log_kick(intake->log);
+}
+
+bool intake_takes_kick(struct intake *intake)
+{
+    bool appended = intake->appended;
     intake->appended = false;
-    segment_log_kick(intake->log);
+    return appended;
 }

@@ -1,8 +1,8 @@
 /*
  * tools/daybookd/intake.h - the one door to the log: check an event, append it, or say why not.
  *
- * Used by both protocol modes, on the network thread. It also owns the scratch memory that taking a
- * frame or line needs, so that no event costs an allocation.
+ * Used by both protocol modes, by the network thread at the helm. It also owns the scratch memory
+ * that taking a frame or line needs, so that no event costs an allocation.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_INTAKE_H
 #define DAYBOOK_TOOLS_DAYBOOKD_INTAKE_H
@@ -41,7 +41,9 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              const struct error *verdict, bool in_words, uint64_t *sequence_out,
                              struct error *error);
 bool intake_has_room(struct intake *intake, size_t events, size_t bytes);
-/* Let the committer begin with what was appended. */
+/* Let the log's own thread begin with what was appended. */
 void intake_kick(struct intake *intake);
+/* The caller sees to that itself; false: nothing was appended. */
+bool intake_takes_kick(struct intake *intake);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the network thread does about the log's news: failure, full disk, withdrawal, progress. */
+/* What the server does about the log's news: failure, full disk, withdrawal, progress. */
 #include "tools/daybookd/server_state.h"
 
 /* D8: nothing is acknowledged any more. Nobody knows what of the last commit is on the disk. */

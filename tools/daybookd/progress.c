@@ -16,29 +16,43 @@ enum error_code progress_init(struct progress *progress, struct error *error)
     return OK;
 }
 
-/* Waking the network thread costs a system call and a switch: only for news that it can use. */
+/* This thread commits itself: it need not be told what it has done. */
+static _Thread_local bool commits;
+
+/*
+ * Waking a network thread costs a system call and a switch: only for news that it can use. All is
+ * noted, whatever of it is news: what was told counts, not by whom.
+ */
 static bool is_news(struct progress *progress, struct segment_log *log)
 {
     uint64_t durable = segment_log_durable(log);
-    if (atomic_exchange(&progress->durable_told, durable) != durable)
-        return true;
     struct segment_log_counters counters;
     segment_log_count(log, &counters);
+    bool further = atomic_exchange(&progress->durable_told, durable) != durable;
     /* Those who wait for room can be refused now, or go on. */
     bool full = atomic_exchange(&progress->full_told, counters.disk_full) != counters.disk_full;
     bool missing =
         atomic_exchange(&progress->missing_told, counters.next_missing) != counters.next_missing;
-    if (full || missing)
-        return true;
-    return atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 ||
+    return further || full || missing ||
+           atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 ||
            segment_log_failure(log, NULL) != OK;
+}
+
+/* On the thread that commits itself, before the sync: there is something for "written" acks. */
+static bool is_only_written(struct progress *progress, struct segment_log *log)
+{
+    return atomic_load_explicit(&progress->written_waiters, memory_order_relaxed) > 0 &&
+           segment_log_written(log) > segment_log_durable(log);
 }
 
 void progress_notify(void *context)
 {
     struct progress *progress = context;
     struct segment_log *log = atomic_load_explicit(&progress->log, memory_order_acquire);
-    if (!log || !is_news(progress, log))
+    if (!log)
+        return;
+    bool news = is_news(progress, log);
+    if (commits ? !is_only_written(progress, log) : !news)
         return;
     uint64_t one = 1;
     /* Fails only when the counter is full, and then it is readable anyway. */
@@ -46,11 +60,12 @@ void progress_notify(void *context)
         return;
 }
 
-void progress_clear(struct progress *progress)
+bool progress_commit(struct progress *progress)
 {
-    uint64_t count;
-    if (read(progress->fd, &count, sizeof count) < 0)
-        return;
+    commits = true;
+    bool committed = segment_log_commit(atomic_load(&progress->log));
+    commits = false;
+    return committed;
 }
 
 void progress_release(struct progress *progress)

@@ -1,5 +1,5 @@
 /*
- * tools/daybookd/progress.h - how the log's committer wakes the network thread.
+ * tools/daybookd/progress.h - how the log's threads wake the network threads.
  *
  * An eventfd, written when the durable sequence has moved (or the written one, while somebody waits
  * for that), when the disk is full or no longer full, and after a failure. Of the disk it may miss
@@ -17,7 +17,7 @@
 struct segment_log;
 
 struct progress {
-    int fd;                            /* becomes readable */
+    int fd;                            /* an edge for each piece of news; never read */
     atomic_uint written_waiters;       /* connections that asked for "written" acks */
     _Atomic(struct segment_log *) log; /* set once the log is open */
     /* Written by the log's threads, which may tell of the same step twice. */
@@ -28,8 +28,11 @@ struct progress {
 enum error_code progress_init(struct progress *progress, struct error *error);
 /* For segment_log_options: on_progress, with the progress as its context. */
 void progress_notify(void *context);
-/* Make fd unreadable again; before looking at the log, or a step could be missed. */
-void progress_clear(struct progress *progress);
+/*
+ * Commit on this thread (segment_log_commit). What comes of it is told by the return, not by the
+ * descriptor, but for "written" acks, which need not wait for the disk. True: look at the log.
+ */
+bool progress_commit(struct progress *progress);
 void progress_release(struct progress *progress);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -187,10 +188,10 @@ enum error_code server_write_status(struct server *server, struct buffer *map, s
     return status_write(&status, map, error);
 }
 
-enum error_code server_watch(struct server *server, int fd, uint32_t events, void *what,
+enum error_code server_watch(struct server *server, int fd, uint32_t events, uint64_t source,
                              struct error *error)
 {
-    struct epoll_event event = {.events = events, .data.ptr = what};
+    struct epoll_event event = {.events = events, .data.u64 = source};
     if (epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, fd, &event))
         return error_set_errno(error, errno, "watch a descriptor");
     return OK;
@@ -207,6 +208,7 @@ void server_forget(struct server *server, struct connection *connection)
     list_remove(&connection->in_stalled);
     server->connections--;
     peers_remove(&server->peers, &connection->peer);
+    places_remove(&server->places, connection->place);
     connection_free(connection);
 }
 
@@ -236,24 +238,38 @@ static void take_signal(struct server *server)
     }
 }
 
+static void take_connection_event(struct server *server, const struct epoll_event *event)
+{
+    struct connection *connection = places_find(&server->places, event->data.u64);
+    if (!connection)
+        return; /* it has gone meanwhile */
+    if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        connection->readable = true;
+    if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        connection->hung_up = true;
+    server_make_ready(server, connection);
+}
+
 static void take_event(struct server *server, const struct epoll_event *event)
 {
-    if (event->data.ptr == &server->options.listen_fd) {
+    switch (event->data.u64) {
+    case SOURCE_LISTENER:
         server_accept(server);
-    } else if (event->data.ptr == &server->options.signal_fd) {
+        break;
+    case SOURCE_SIGNAL:
         take_signal(server);
-    } else if (event->data.ptr == server->options.progress) {
-        progress_clear(server->options.progress);
+        break;
+    case SOURCE_PROGRESS:
         server_take_news(server);
-    } else if (event->data.ptr == server->examiner) {
+        break;
+    case SOURCE_EXAMINER:
         server_take_result(server);
-    } else {
-        struct connection *connection = event->data.ptr;
-        if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-            connection->readable = true;
-        if (event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-            connection->hung_up = true;
-        server_make_ready(server, connection);
+        break;
+    case SOURCE_WAKE:
+    case SOURCE_END:
+        break;
+    default:
+        take_connection_event(server, event);
     }
 }
 
@@ -321,7 +337,6 @@ static void give_turns(struct server *server)
         give_turn(server, heavy, &now_ns);
     give_way(server, now_ns - begin_ns, now_ns);
     relieve_answers(server);
-    intake_kick(&server->intake);
 }
 
 static void tick(struct server *server)
@@ -358,22 +373,116 @@ static bool may_end(const struct server *server)
            (server->connections == 0 || server->now_ns >= server->stop_deadline_ns);
 }
 
-enum error_code server_run(struct server *server, struct error *error)
+/* At the helm: take what the other thread has posted. */
+static void take_posted(struct server *server)
 {
-    while (!may_end(server)) {
-        struct epoll_event events[EVENTS_PER_ROUND];
-        int timeout_ms = round_timeout_ms(server);
-        int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_ROUND, timeout_ms);
-        if (count < 0 && errno != EINTR)
-            return error_set_errno(error, errno, "wait for clients");
-        if (timeout_ms != 0)
-            server->worked_ns = 0;
-        server->now_ns = clock_monotonic_ns();
-        for (int i = 0; i < count; i++)
-            take_event(server, &events[i]);
+    struct epoll_event events[HELM_EVENTS_MAX];
+    bool news;
+    size_t count = helm_take(&server->helm, events, &news);
+    server->now_ns = clock_monotonic_ns();
+    for (size_t i = 0; i < count; i++)
+        take_event(server, &events[i]);
+    if (news)
+        server_take_news(server);
+}
+
+/* Between two rounds, when there is more to do: others may have come. */
+static void look_around(struct server *server)
+{
+    struct epoll_event events[EVENTS_PER_ROUND];
+    intake_kick(&server->intake);
+    int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_ROUND, 0);
+    take_posted(server);
+    for (int i = 0; i < count; i++)
+        take_event(server, &events[i]);
+}
+
+static void end_rounds(struct server *server)
+{
+    uint64_t one = 1;
+    atomic_store(&server->ended, true);
+    ssize_t written = write(server->end_fd, &one, sizeof one);
+    assert(written == sizeof one);
+    (void)written;
+}
+
+/* How long a thread may sleep; one that sleeps already, and for longer, is woken. */
+static void set_timeout(struct server *server)
+{
+    int now_ms = round_timeout_ms(server);
+    int before_ms = atomic_exchange(&server->timeout_ms, now_ms);
+    uint64_t one = 1;
+    if (now_ms < 0 || (before_ms >= 0 && before_ms <= now_ms))
+        return;
+    ssize_t written = write(server->wake_fd, &one, sizeof one);
+    assert(written == sizeof one);
+    (void)written;
+}
+
+/*
+ * At the helm, until there is nothing to do at once. What came in is still to be committed then, by
+ * the caller; or at once, when the helm could not be left.
+ */
+static void steer(struct server *server)
+{
+    bool left;
+    do {
+        take_posted(server);
         give_turns(server);
         tick(server);
+        while (turns_are_due(&server->turns) && !may_end(server)) {
+            look_around(server);
+            give_turns(server);
+            tick(server);
+        }
+        server->worked_ns = 0;
+        set_timeout(server);
+        if (may_end(server) && !atomic_load(&server->ended))
+            end_rounds(server);
+        bool appended = intake_takes_kick(&server->intake);
+        left = helm_leave(&server->helm);
+        if (!left && appended)
+            segment_log_kick(server->options.log);
+    } while (!left);
+}
+
+/*
+ * A network thread. With nothing else to do it commits what has come, itself: so a lone event is on
+ * its way to the disk, and its ack on the way back, without a second thread having to wake. Another
+ * network thread is there for whoever comes meanwhile. Under load the log's own thread commits
+ * (look_around), and this one goes on.
+ */
+static void *serve(void *context)
+{
+    struct server *server = context;
+    while (!atomic_load(&server->ended)) {
+        struct epoll_event events[EVENTS_PER_ROUND];
+        int count = epoll_wait(server->epoll_fd, events, EVENTS_PER_ROUND,
+                               atomic_load(&server->timeout_ms));
+        if (count < 0 && errno != EINTR) {
+            atomic_store(&server->trouble, errno);
+            end_rounds(server);
+            break;
+        }
+        if (helm_post(&server->helm, events, count > 0 ? (size_t)count : 0, false))
+            steer(server);
+        while (progress_commit(server->options.progress))
+            if (helm_post(&server->helm, NULL, 0, true))
+                steer(server);
     }
+    return NULL;
+}
+
+enum error_code server_run(struct server *server, struct error *error)
+{
+    pthread_t second;
+    int failed = pthread_create(&second, NULL, serve, server);
+    if (failed)
+        return error_set_errno(error, failed, "start a network thread");
+    serve(server);
+    pthread_join(second, NULL);
+    if (atomic_load(&server->trouble))
+        return error_set_errno(error, atomic_load(&server->trouble), "wait for clients");
     if (server->connections > 0)
         report_line(server->options.report, REPORT_WARNING,
                     "%zu clients did not take their last answers in time", server->connections);
@@ -384,18 +493,30 @@ enum error_code server_run(struct server *server, struct error *error)
 
 /* ---- Making and ending ---- */
 
+/*
+ * Each event is for one thread, once: what stays readable would be told to the other thread again
+ * and again while the first one is at the helm. So do the listener, until it has been looked at
+ * (server_set_accepting), and everything else, whose every step is an edge; but for the end.
+ */
 static enum error_code watch_all(struct server *server, struct error *error)
 {
-    struct server_options *options = &server->options;
-    enum error_code code =
-        server_watch(server, options->listen_fd, EPOLLIN, &options->listen_fd, error);
-    if (!code)
-        code = server_watch(server, options->signal_fd, EPOLLIN, &options->signal_fd, error);
-    if (!code)
-        code = server_watch(server, options->progress->fd, EPOLLIN, options->progress, error);
-    if (!code)
+    const struct server_options *options = &server->options;
+    const struct {
+        int fd;
+        uint32_t events;
+        uint64_t source;
+    } sources[] = {
+        {options->listen_fd, EPOLLIN | EPOLLONESHOT, SOURCE_LISTENER},
+        {options->signal_fd, EPOLLIN | EPOLLET, SOURCE_SIGNAL},
+        {options->progress->fd, EPOLLIN | EPOLLET, SOURCE_PROGRESS},
+        {examiner_fd(server->examiner), EPOLLIN | EPOLLET, SOURCE_EXAMINER},
+        {server->wake_fd, EPOLLIN | EPOLLET, SOURCE_WAKE},
+        {server->end_fd, EPOLLIN, SOURCE_END},
+    };
+    enum error_code code = OK;
+    for (size_t i = 0; !code && i < sizeof sources / sizeof *sources; i++)
         code =
-            server_watch(server, examiner_fd(server->examiner), EPOLLIN, server->examiner, error);
+            server_watch(server, sources[i].fd, sources[i].events, sources[i].source, error);
     return code;
 }
 
@@ -415,9 +536,14 @@ enum error_code server_create(const struct server_options *options, struct serve
     notices_init(&server->notices, options->report, server->now_ns);
     list_init(&server->waiting);
     list_init(&server->stalled);
+    helm_init(&server->helm);
+    atomic_init(&server->timeout_ms, round_timeout_ms(server));
     server->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    enum error_code code =
-        server->epoll_fd < 0 ? error_set_errno(error, errno, "create an epoll") : OK;
+    server->wake_fd = eventfd(0, EFD_CLOEXEC);
+    server->end_fd = eventfd(0, EFD_CLOEXEC);
+    enum error_code code = OK;
+    if (server->epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0)
+        code = error_set_errno(error, errno, "create an epoll");
     if (!code)
         code = intake_init(&server->intake, options->log, error);
     if (!code)
@@ -446,7 +572,11 @@ void server_free(struct server *server)
         server_forget(server, LIST_MEMBER(server->all.next, struct connection, in_all));
     peers_free(&server->peers);
     input_pool_release(&server->pool);
+    places_release(&server->places);
     intake_release(&server->intake);
     file_close(&server->epoll_fd);
+    file_close(&server->wake_fd);
+    file_close(&server->end_fd);
+    helm_release(&server->helm);
     free(server);
 }

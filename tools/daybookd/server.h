@@ -1,9 +1,10 @@
 /*
- * tools/daybookd/server.h - the network thread: one epoll loop over listener, clients, the log's
- * progress and the signals.
+ * tools/daybookd/server.h - the network threads: one epoll over listener, clients, the log's
+ * progress and the signals, and two threads that take turns at the helm (helm.h).
  *
- * Each round: see what is ready, give those who are ready their turns (turns.h), start the commit
- * of what they brought, once; and let the acks go that the log has caught up with.
+ * Each round: see what is ready, give those who are ready their turns (turns.h), let the acks go
+ * that the log has caught up with. What came is committed by the thread that took it in, or, while
+ * that has more to do, by the log's own.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_H
 #define DAYBOOK_TOOLS_DAYBOOKD_SERVER_H

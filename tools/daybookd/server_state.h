@@ -5,16 +5,36 @@
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
 #define DAYBOOK_TOOLS_DAYBOOKD_SERVER_STATE_H
 
+#include <stdatomic.h>
+
 #include "tools/daybookd/connection.h"
 #include "tools/daybookd/examiner.h"
+#include "tools/daybookd/helm.h"
 #include "tools/daybookd/intake.h"
 #include "tools/daybookd/peers.h"
+#include "tools/daybookd/places.h"
 #include "tools/daybookd/server.h"
 #include "tools/daybookd/turns.h"
+
+/* What epoll knows things by; connections have theirs from places.h. */
+enum server_source {
+    SOURCE_LISTENER,
+    SOURCE_SIGNAL,
+    SOURCE_PROGRESS,
+    SOURCE_EXAMINER,
+    SOURCE_WAKE,
+    SOURCE_END,
+};
 
 struct server {
     struct server_options options;
     int epoll_fd;
+    int wake_fd;           /* written when a thread must not sleep as long as it does */
+    int end_fd;            /* readable from the end on, so that nobody sleeps */
+    atomic_bool ended;     /* the network threads have nothing left to do */
+    atomic_int trouble;    /* errno of an epoll that has failed */
+    atomic_int timeout_ms; /* for how long a thread may sleep */
+    struct helm helm; /* whoever is there has all that follows for itself */
     char log_id[FORMAT_LOG_ID_TEXT + 1];
     struct intake intake;
     struct input_pool pool;
@@ -23,6 +43,7 @@ struct server {
     int64_t ticked_ns;
     uint64_t connections_ever;
     size_t connections;
+    struct places places;
     struct turns turns;
     int64_t worked_ns;                 /* for heavy connections, since it last slept or gave way */
     int64_t light_ns;                  /* when a light one had a turn last */
@@ -44,7 +65,7 @@ struct server {
     struct error failure; /* of the log; code OK: none */
 };
 
-enum error_code server_watch(struct server *server, int fd, uint32_t events, void *what,
+enum error_code server_watch(struct server *server, int fd, uint32_t events, uint64_t source,
                              struct error *error);
 /* Close the connection and free it. */
 void server_forget(struct server *server, struct connection *connection);
