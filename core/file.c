@@ -229,6 +229,21 @@ static enum error_code write_new_file(int directory_fd, const char *name, const 
     return code;
 }
 
+enum error_code file_make_alike(int fd, const char *name, const struct stat *like,
+                                struct error *error)
+{
+    struct stat status;
+    enum error_code code = file_status(fd, name, &status, error);
+    if (code || !file_calls()->give ||
+        (status.st_uid == like->st_uid && status.st_gid == like->st_gid &&
+         status.st_mode == like->st_mode))
+        return code;
+    if (file_calls()->give(fd, like->st_uid, like->st_gid, like->st_mode & 07777))
+        return error_set_errno(error, errno, "cannot give '%s' the owner %u, the group %u", name,
+                               (unsigned)like->st_uid, (unsigned)like->st_gid);
+    return OK;
+}
+
 enum error_code file_replace(int directory_fd, const char *name, const void *data, size_t size,
                              struct error *error)
 {

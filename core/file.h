@@ -80,6 +80,12 @@ enum error_code file_check_range(const char *name, uint64_t offset, uint64_t siz
                                  struct error *error);
 enum error_code file_sync_data(int fd, const char *name, struct error *error); /* fdatasync */
 enum error_code file_sync_directory(int fd, const char *name, struct error *error);
+/*
+ * Give a new file the owner, group and mode of `like`, whose place it will take: who could read
+ * that can read this, whoever made it.
+ */
+enum error_code file_make_alike(int fd, const char *name, const struct stat *like,
+                                struct error *error);
 enum error_code file_rename(int directory_fd, const char *from, const char *to,
                             struct error *error);
 /* ERROR_NOT_FOUND when it was not there. */

@@ -98,6 +98,12 @@ static int kernel_lock(int fd, int command, struct flock *lock)
     return fcntl(fd, command, lock);
 }
 
+/* The mode last: a change of the owner may take bits of it away. */
+static int kernel_give(int fd, uid_t owner, gid_t group, mode_t mode)
+{
+    return fchown(fd, owner, group) || fchmod(fd, mode) ? -1 : 0;
+}
+
 static int kernel_keep_in_place(int fd)
 {
     int flags = 0;
@@ -131,6 +137,7 @@ const struct file_calls file_calls_kernel = {
     .lock = kernel_lock,
     .lock_directory = kernel_lock_directory,
     .keep_in_place = kernel_keep_in_place,
+    .give = kernel_give,
 };
 
 /* Handing a table down through every call would put the tests' need into every signature. */

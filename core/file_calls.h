@@ -56,6 +56,8 @@ struct file_calls {
      * NULL: not to be had.
      */
     int (*keep_in_place)(int fd);
+    /* fchown(2) and fchmod(2); NULL where files have no owners */
+    int (*give)(int fd, uid_t owner, gid_t group, mode_t mode);
     /* flock(2), LOCK_EX | LOCK_NB, of a directory. NULL: there is nobody else. */
     int (*lock_directory)(int fd);
 };

@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "indexer/clock_guard.h"
 #include "indexer/database.h"
+#include "indexer/relocate.h"
 #include "indexer/retire.h"
 #include "indexer/store.h"
 #include "indexer/witness.h"
@@ -44,6 +45,10 @@ struct indexer_follower {
     uint64_t bound;        /* what the index has done about retention */
     uint64_t bound_wanted; /* the log's */
     int64_t looked_ns;
+    struct timespec changed; /* DIR/segments, when packed segments were looked for */
+    bool relocated;          /* … and then none was left whose blocks have other places */
+    bool relocating;         /* some are left, for the next step */
+    int64_t reload_ns;       /* no look at all the files before */
     int64_t stepped_ns;
     bool must_seek;    /* the reader is not behind last_sequence */
     uint64_t doubted;  /* at this sequence damage was met once, and looked at again */
@@ -102,6 +107,7 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
     follower->bound = state.bound;
     follower->bound_wanted = state.bound;
     follower->looked_ns = 0;
+    follower->relocated = follower->relocating = false;
     follower->must_seek = true;
     return OK;
 }
@@ -146,20 +152,24 @@ static enum error_code check_not_ahead(struct indexer_follower *follower, uint64
                      (unsigned long long)watermark);
 }
 
+enum { LAST_FIRST, LAST_SEGMENT, LAST_OFFSET, LAST_CHECKSUM, LAST_PACKED, LAST_COLUMNS };
+
 /* Where the index believes its last block to be. ERROR_NOT_FOUND: it has none. */
-static enum error_code find_last_block(sqlite3 *database, uint64_t block_out[4],
+static enum error_code find_last_block(sqlite3 *database, uint64_t block_out[LAST_COLUMNS],
                                        struct error *error)
 {
     sqlite3_stmt *select = NULL;
     enum error_code code =
         indexer_database_prepare(database,
-                                 "SELECT first_seq, segment, offset, checksum FROM block_rows"
-                                 " ORDER BY first_seq DESC LIMIT 1",
+                                 "SELECT b.first_seq, segment, offset, checksum, seal IS NOT NULL"
+                                 " FROM block_rows b"
+                                 " LEFT JOIN segment_rows s ON s.first_seq = b.segment"
+                                 " ORDER BY b.first_seq DESC LIMIT 1",
                                  &select, error);
     if (code)
         return code;
     int result = sqlite3_step(select);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < LAST_COLUMNS; i++)
         block_out[i] = (uint64_t)sqlite3_column_int64(select, i);
     if (result == SQLITE_DONE)
         code = ERROR_NOT_FOUND;
@@ -171,22 +181,25 @@ static enum error_code find_last_block(sqlite3 *database, uint64_t block_out[4],
 
 /*
  * A log and an index that were copied at different times can have the same identity and different
- * events. Compare the last block that the index knows; when the log's is gone or unreadable, that
- * is no reason to distrust the index.
+ * events. Compare the last block that the index knows; when the log's is gone or unreadable, or in
+ * a segment that was packed since, that is no reason to distrust the index.
  */
 static enum error_code check_last_block(struct indexer_follower *follower, bool *same_out,
                                         struct error *error)
 {
-    uint64_t known[4];
+    uint64_t known[LAST_COLUMNS];
     *same_out = true;
     enum error_code code = find_last_block(follower->database, known, error);
     if (code)
         return code == ERROR_NOT_FOUND ? OK : code;
     struct segment_reader_block block;
-    if (segment_reader_seek_block(follower->reader, known[1], known[2], known[0], NULL) ||
-        segment_reader_next_block(follower->reader, &block, NULL))
+    if (segment_reader_seek_block(follower->reader, known[LAST_SEGMENT], known[LAST_OFFSET],
+                                  known[LAST_FIRST], NULL) ||
+        segment_reader_next_block(follower->reader, &block, NULL) ||
+        (block.packed && !known[LAST_PACKED]))
         return OK;
-    *same_out = block.header.sequence_first != known[0] || block.header.checksum == known[3];
+    *same_out = block.header.sequence_first != known[LAST_FIRST] ||
+                block.header.checksum == known[LAST_CHECKSUM];
     return OK;
 }
 
@@ -484,15 +497,48 @@ static enum error_code look_for_file(struct indexer_follower *follower, struct i
     return rebuild_database(follower, "its file was deleted or replaced", error);
 }
 
+/*
+ * Packing renames a file, which changes the directory. Its time has a coarse grain: after a change
+ * it takes a second look that finds none.
+ */
+static enum error_code look_for_packed(struct indexer_follower *follower, struct error *error)
+{
+    struct stat now;
+    struct segment_set set;
+    enum error_code code = file_status(follower->segments_fd, "segments", &now, error);
+    if (code)
+        return blame_log(follower, code);
+    bool changed = now.st_mtim.tv_sec != follower->changed.tv_sec ||
+                   now.st_mtim.tv_nsec != follower->changed.tv_nsec;
+    int64_t begin = clock_monotonic_ns();
+    if ((!changed && follower->relocated) || (begin < follower->reload_ns && !follower->relocating))
+        return OK;
+    code = segment_set_load(follower->log_fd, follower->segments_fd, &set, error);
+    if (code)
+        return blame_log(follower, code);
+    /* A twentieth of the time at most, however many files there are. */
+    follower->reload_ns = begin + 20 * (clock_monotonic_ns() - begin);
+    enum indexer_relocate_left left = RELOCATE_NONE;
+    code = indexer_relocate_some(follower->database, &set, follower->segments_fd,
+                                 follower->last_sequence, &left, error);
+    segment_set_free(&set);
+    follower->relocating = !code && left == RELOCATE_MORE;
+    follower->relocated = !code && left == RELOCATE_NONE && !changed;
+    follower->changed = now.st_mtim;
+    return code;
+}
+
 static enum error_code look_around(struct indexer_follower *follower, struct indexer_step *step,
                                    struct error *error)
 {
     int64_t now = clock_monotonic_ns();
-    if (follower->looked_ns && now - follower->looked_ns < LOOK_NS)
+    if (follower->looked_ns && now - follower->looked_ns < LOOK_NS && !follower->relocating)
         return OK;
     enum error_code code = look_for_file(follower, step, error);
     if (!code)
         code = look_for_bound(follower, error);
+    if (!code)
+        code = look_for_packed(follower, error);
     if (!code)
         follower->looked_ns = now;
     return code;
@@ -525,7 +571,7 @@ static enum error_code step_once(struct indexer_follower *follower, struct index
         code = retire_some(follower, step, error);
     if (!code)
         code = index_some(follower, step, error);
-    if (follower->bound < follower->bound_wanted)
+    if (follower->bound < follower->bound_wanted || follower->relocating)
         step->caught_up = false;
     return code;
 }
@@ -562,6 +608,7 @@ enum error_code indexer_follower_step(struct indexer_follower *follower,
         return error_set(error, code, "index of '%s': %s", follower->path, why.text);
     if (step.caught_up)
         follower->rebuilds = 0;
+    step.relocating = follower->relocating;
     step.last_sequence = follower->last_sequence;
     step.watermark = segment_reader_watermark(follower->reader);
     *step_out = step;
@@ -571,14 +618,22 @@ enum error_code indexer_follower_step(struct indexer_follower *follower,
 enum error_code indexer_follower_catch_up(struct indexer_follower *follower, struct error *error)
 {
     uint64_t target = segment_reader_watermark(follower->reader);
-    follower->looked_ns = 0;
     struct indexer_step step;
     do {
+        follower->looked_ns = follower->reload_ns = 0;
         enum error_code code = indexer_follower_step(follower, &step, error);
         if (code)
             return code;
     } while (!step.caught_up &&
-             (step.last_sequence < target || follower->bound < follower->bound_wanted));
+             (step.last_sequence < target || follower->bound < follower->bound_wanted ||
+              step.relocating));
+    /* Packed segments that had to be indexed first: now they are. */
+    do {
+        follower->looked_ns = follower->reload_ns = 0;
+        enum error_code code = follower->relocated ? OK : look_for_packed(follower, error);
+        if (code)
+            return code;
+    } while (follower->relocating);
     return OK;
 }
 

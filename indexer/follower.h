@@ -48,6 +48,7 @@ struct indexer_step {
     uint64_t retired;       /* rows removed by this step, of segments that retention deleted */
     uint64_t last_sequence; /* everything up to here is indexed (or known to be missing) */
     uint64_t watermark;     /* the last durable sequence when the step ended */
+    bool relocating;        /* more packed segments wait for their blocks' new places */
     bool caught_up;         /* nothing more to do now: wait */
     const char *notice;     /* something a person should read (damage in the log, the index was
                                rebuilt), else NULL; valid until the next call on the follower */

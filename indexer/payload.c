@@ -130,21 +130,69 @@ static enum error_code check_gone(struct payload *payload, const struct place *p
                      (unsigned long long)(place->sequence_first + place->event_count - 1));
 }
 
-static enum error_code open_block(struct payload *payload, const struct place *place,
+/* The block where the index says it is. */
+static enum error_code read_at_place(struct payload *payload, const struct place *place,
+                                     struct segment_reader_block *block_out, struct error *error)
+{
+    enum error_code code =
+        segment_reader_seek_block(payload->reader, place->segment_first, place->offset,
+                                  place->sequence_first, error);
+    if (!code)
+        code = segment_reader_next_block(payload->reader, block_out, error);
+    if (code == ERROR_NOT_FOUND || code == ERROR_END)
+        return check_gone(payload, place, error);
+    return code ? code : check_block(block_out, place, error);
+}
+
+/*
+ * Packing has put the events into other blocks, and the index does not know of it yet: the log
+ * itself finds them by the sequence. *place becomes that of the block. ERROR_NOT_FOUND: it does
+ * not, and what was wrong at the place stands; other errors are about the log.
+ */
+static enum error_code read_at_sequence(struct payload *payload, uint64_t sequence,
+                                        struct place *place, struct segment_reader_block *block_out,
+                                        struct error *error)
+{
+    enum error_code code = segment_reader_seek(payload->reader, sequence, error);
+    if (!code)
+        code = segment_reader_next_block(payload->reader, block_out, error);
+    if (code == ERROR_END)
+        return ERROR_NOT_FOUND;
+    if (code)
+        return code;
+    struct place found = {
+        .sequence_first = block_out->header.sequence_first,
+        .event_count = block_out->header.event_count,
+        .segment_first = block_out->segment_first,
+        .offset = block_out->header.offset,
+    };
+    if (block_out->header.kind != FORMAT_BLOCK_EVENTS || !place_holds(&found, sequence))
+        return ERROR_NOT_FOUND;
+    *place = found;
+    return OK;
+}
+
+static enum error_code find_block(struct payload *payload, uint64_t sequence, struct place *place,
+                                  struct segment_reader_block *block_out, struct error *error)
+{
+    struct error why;
+    enum error_code code = read_at_place(payload, place, block_out, error);
+    if (code != ERROR_DAMAGED)
+        return code;
+    enum error_code found = read_at_sequence(payload, sequence, place, block_out, &why);
+    if (found == ERROR_MEMORY || found == ERROR_IO)
+        return error_set(error, found, "%s", why.text);
+    return found ? code : OK;
+}
+
+static enum error_code open_block(struct payload *payload, uint64_t sequence, struct place *place,
                                   struct error *error)
 {
+    struct segment_reader_block block;
     payload->place.event_count = 0;
     enum error_code code = open_reader(payload, error);
     if (!code)
-        code = segment_reader_seek_block(payload->reader, place->segment_first, place->offset,
-                                         place->sequence_first, error);
-    struct segment_reader_block block;
-    if (!code)
-        code = segment_reader_next_block(payload->reader, &block, error);
-    if (code == ERROR_NOT_FOUND || code == ERROR_END)
-        return check_gone(payload, place, error);
-    if (!code)
-        code = check_block(&block, place, error);
+        code = find_block(payload, sequence, place, &block, error);
     if (code)
         return code;
 
@@ -181,7 +229,7 @@ static enum error_code find_event(struct payload *payload, uint64_t sequence,
         code = find_place(payload, sequence, &place, error);
         if (code)
             return code;
-        code = open_block(payload, &place, error);
+        code = open_block(payload, sequence, &place, error);
         if (code == ERROR_DAMAGED || code == ERROR_IO)
             code = tell_damage(payload, &place, code, error);
     }

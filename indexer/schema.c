@@ -22,6 +22,12 @@
     "(SELECT b." column " FROM block_rows b WHERE b.first_seq <= r.seq"                            \
     " ORDER BY b.first_seq DESC LIMIT 1)"
 
+/* Of a row of segment_rows. */
+#define STATE                                                                                      \
+    "CASE WHEN seal IS NOT NULL THEN 'packed'"                                                     \
+    " WHEN first_seq = (SELECT max(first_seq) FROM segment_rows) THEN 'active'"                    \
+    " ELSE 'sealed' END"
+
 static const char *const tables[] = {
     "CREATE TABLE state("
     " id INTEGER PRIMARY KEY CHECK (id = 1),"
@@ -48,7 +54,8 @@ static const char *const tables[] = {
     " bytes INTEGER NOT NULL, blocks INTEGER NOT NULL,"
     " raw_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL,"
     " first_ts INTEGER, last_ts INTEGER,"
-    " first_arrival INTEGER NOT NULL, last_arrival INTEGER NOT NULL)",
+    " first_arrival INTEGER NOT NULL, last_arrival INTEGER NOT NULL,"
+    " seal INTEGER)", /* of a packed segment: the checksum of its seal block */
 
     "CREATE TABLE gap_rows("
     " first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL,"
@@ -78,10 +85,7 @@ static const char *const views[] = {
                        "first_arrival") " AS first_arrival,"
                                         " " ISO_TEXT(
                                             "last_arrival") " AS last_arrival,"
-                                                            " iif(first_seq = (SELECT "
-                                                            "max(first_seq) FROM segment_rows), "
-                                                            "'active', 'sealed') AS state"
-                                                            " FROM segment_rows",
+                                                            " " STATE " AS state FROM segment_rows",
 
     "CREATE VIEW gaps AS"
     " SELECT 1 AS first_seq, bound - 1 AS last_seq, bound - 1 AS missing,"

@@ -25,7 +25,7 @@
 
 enum {
     INDEXER_SCHEMA_APPLICATION_ID = 0x44617962, /* "Dayb" */
-    INDEXER_SCHEMA_VERSION = 1,                 /* user_version */
+    INDEXER_SCHEMA_VERSION = 2,                 /* user_version */
 };
 
 /* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text.

@@ -16,6 +16,8 @@ struct segment_totals {
     uint64_t sequence_first; /* the segment's */
     uint64_t sequence_last;
     uint64_t file_bytes;
+    bool packed; /* when it was entered first; then `seal` tells the file from others */
+    uint32_t seal;
     int64_t events;
     int64_t blocks;
     int64_t raw_bytes;
@@ -36,13 +38,14 @@ struct indexer_writer {
     struct segment_totals segment;
     sqlite3_stmt *insert_events;
     sqlite3_stmt *insert_blocks;
+    sqlite3_stmt *delete_blocks;
     sqlite3_stmt *upsert_segment;
     sqlite3_stmt *insert_gap;
     sqlite3_stmt *update_state;
 };
 
 static const char upsert_segment_sql[] =
-    "INSERT INTO segment_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+    "INSERT INTO segment_rows VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
     " ON CONFLICT(first_seq) DO UPDATE SET"
     " last_seq = max(last_seq, excluded.last_seq), events = events + excluded.events,"
     " bytes = max(bytes, excluded.bytes), blocks = blocks + excluded.blocks,"
@@ -77,6 +80,7 @@ static enum error_code prepare_all(struct indexer_writer *writer, struct error *
     } list[] = {
         {&writer->insert_events, "INSERT OR ROLLBACK INTO event_rows SELECT * FROM event_batch"},
         {&writer->insert_blocks, "INSERT OR ROLLBACK INTO block_rows SELECT * FROM block_batch"},
+        {&writer->delete_blocks, "DELETE FROM block_rows WHERE first_seq >= ?1"},
         {&writer->upsert_segment, upsert_segment_sql},
         {&writer->insert_gap, "INSERT INTO gap_rows VALUES (?1, ?2, ?3, ?4)"
                               " ON CONFLICT(first_seq) DO NOTHING"},
@@ -141,6 +145,9 @@ static enum error_code write_segment(struct indexer_writer *writer, struct error
     }
     sqlite3_bind_int64(upsert, 10, segment->arrival_first);
     sqlite3_bind_int64(upsert, 11, segment->arrival_last);
+    sqlite3_bind_null(upsert, 12);
+    if (segment->packed)
+        sqlite3_bind_int64(upsert, 12, segment->seal);
     enum error_code code = indexer_database_run(upsert, error);
     writer->segment.any = false;
     return code;
@@ -160,10 +167,12 @@ static uint64_t file_bytes_of(int segments_fd, uint64_t segment_first)
 }
 
 /* Make writer->segment the totals of the block's segment. */
-static enum error_code enter_segment(struct indexer_writer *writer, uint64_t segment_first,
-                                     int64_t arrival_ns, struct error *error)
+static enum error_code enter_segment(struct indexer_writer *writer,
+                                     const struct segment_reader_block *block, struct error *error)
 {
     struct segment_totals *segment = &writer->segment;
+    uint64_t segment_first = block->segment_first;
+    int64_t arrival_ns = block->header.arrival_ns;
     if (segment->any && segment->sequence_first == segment_first)
         return OK;
     enum error_code code = write_segment(writer, error);
@@ -177,24 +186,29 @@ static enum error_code enter_segment(struct indexer_writer *writer, uint64_t seg
         .sequence_first = segment_first,
         .sequence_last = segment_first - 1,
         .file_bytes = file_bytes,
+        .packed = block->packed,
+        .seal = block->seal_checksum,
         .arrival_first = arrival_ns,
         .arrival_last = arrival_ns,
     };
     return OK;
 }
 
-static void count_block(struct segment_totals *segment,
-                        const struct segment_format_block_header *header)
+static void count_block(struct segment_totals *segment, const struct segment_reader_block *block,
+                        uint64_t sequence_after)
 {
+    const struct segment_format_block_header *header = &block->header;
+    uint64_t before = header->sequence_first - 1;
     if (!segment->events || header->time_min_ns < segment->ts_min)
         segment->ts_min = header->time_min_ns;
     if (!segment->events || header->time_max_ns > segment->ts_max)
         segment->ts_max = header->time_max_ns;
     segment->events += header->event_count;
+    segment->events -= sequence_after > before ? (int64_t)(sequence_after - before) : 0;
     segment->blocks++;
     segment->raw_bytes += header->raw_bytes;
     segment->stored_bytes += header->size_bytes;
-    segment->arrival_last = header->arrival_ns;
+    segment->arrival_last = block->arrival_last_ns;
     segment->sequence_last = header->sequence_first + header->event_count - 1;
 }
 
@@ -211,6 +225,22 @@ static enum error_code add_block_row(struct indexer_writer *writer,
     row[3] = (int64_t)header->offset;
     row[4] = header->checksum;
     return OK;
+}
+
+/*
+ * The block begins with events that are indexed already: packing has put it in the place of some,
+ * of which the last were not. The rows of those go; the segment's totals are made anew by
+ * indexer/relocate.h.
+ */
+static enum error_code forget_blocks(struct indexer_writer *writer, uint64_t sequence_first,
+                                     struct error *error)
+{
+    struct indexer_batch *blocks = &writer->blocks;
+    while (blocks->count > 0 &&
+           blocks->cells[(blocks->count - 1) * (size_t)blocks->columns] >= (int64_t)sequence_first)
+        blocks->count--;
+    sqlite3_bind_int64(writer->delete_blocks, 1, (sqlite3_int64)sequence_first);
+    return indexer_database_run(writer->delete_blocks, error);
 }
 
 static enum error_code add_event_row(struct indexer_writer *writer, const struct event *event,
@@ -259,13 +289,14 @@ enum error_code indexer_writer_add_events(struct indexer_writer *writer,
 {
     enum error_code code = begin(writer, error);
     if (!code)
-        code = enter_segment(writer, block->segment_first, block->header.arrival_ns, error);
+        code = enter_segment(writer, block, error);
+    if (!code && block->header.sequence_first <= sequence_after)
+        code = forget_blocks(writer, block->header.sequence_first, error);
     if (!code)
         code = add_block_row(writer, block, error);
     if (code)
         return code;
-    count_block(&writer->segment, &block->header);
-
+    count_block(&writer->segment, block, sequence_after);
     return add_event_rows(writer, block, sequence_after, error);
 }
 
@@ -350,6 +381,7 @@ void indexer_writer_free(struct indexer_writer *writer)
         indexer_writer_rollback(writer);
     sqlite3_finalize(writer->insert_events);
     sqlite3_finalize(writer->insert_blocks);
+    sqlite3_finalize(writer->delete_blocks);
     sqlite3_finalize(writer->upsert_segment);
     sqlite3_finalize(writer->insert_gap);
     sqlite3_finalize(writer->update_state);

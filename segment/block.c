@@ -3,12 +3,16 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <lz4.h>
+#include <lz4hc.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/checksum.h"
 
 /* Below this LZ4 finds next to nothing, and a lone event should not wait for it. */
 enum { COMPRESS_BYTES_MIN = 512 };
+/* Of LZ4's high compression, 3 to 12: docs/decisions/0011-packing.md has what each costs. */
+enum { TIGHT_LEVEL = 6 };
 
 enum error_code segment_block_builder_add(struct segment_block_builder *builder,
                                           const struct event *event, size_t raw_max,
@@ -55,29 +59,51 @@ size_t segment_block_encoded_bytes_max(size_t raw_bytes, uint32_t end_align)
     return FORMAT_BLOCK_HEADER_BYTES + raw_bytes + 4 * pieces + end_align;
 }
 
+/* Both give the same format. *packed_out 0: it does not fit into `limit`. */
+static enum error_code compress(const void *raw, size_t raw_bytes, enum segment_block_effort effort,
+                                uint8_t *to, int limit, int *packed_out, struct error *error)
+{
+    if (effort == BLOCK_FAST) {
+        *packed_out = LZ4_compress_default(raw, (char *)to, (int)raw_bytes, limit);
+        return OK;
+    }
+    void *state = malloc((size_t)LZ4_sizeofStateHC());
+    if (!state)
+        return error_set(error, ERROR_MEMORY, "no memory for compressing a block");
+    *packed_out = LZ4_compress_HC_extStateHC(state, raw, (char *)to, (int)raw_bytes, limit,
+                                             TIGHT_LEVEL);
+    free(state);
+    return OK;
+}
+
 /*
  * Put the stored body at `to`: compressed where that saves an eighth, else as it is.
  * `to` has room for raw_bytes.
  */
-static void store_body(struct segment_format_block_header *header, const void *raw,
-                       size_t raw_bytes, uint8_t *to)
+static enum error_code store_body(struct segment_format_block_header *header, const void *raw,
+                                  size_t raw_bytes, enum segment_block_effort effort, uint8_t *to,
+                                  struct error *error)
 {
     int limit = (int)(raw_bytes - raw_bytes / 8);
     int packed = 0;
 
-    if (raw_bytes >= COMPRESS_BYTES_MIN)
-        packed = LZ4_compress_default(raw, (char *)to, (int)raw_bytes, limit);
+    if (raw_bytes >= COMPRESS_BYTES_MIN) {
+        enum error_code code = compress(raw, raw_bytes, effort, to, limit, &packed, error);
+        if (code)
+            return code;
+    }
     if (packed > 0) {
         header->codec = FORMAT_CODEC_LZ4;
         header->stored_bytes = (uint32_t)packed;
         header->raw_checksum = checksum_extend(0, raw, raw_bytes);
-        return;
+        return OK;
     }
     header->codec = FORMAT_CODEC_NONE;
     header->stored_bytes = (uint32_t)raw_bytes;
     header->raw_checksum = 0;
     if (raw_bytes > 0)
         memcpy(to, raw, raw_bytes);
+    return OK;
 }
 
 /* The part of [offset, offset + size) that lies in the same sector as `offset`. */
@@ -104,7 +130,8 @@ static uint32_t store_table(uint64_t body_offset, const uint8_t *body, uint32_t 
 }
 
 enum error_code segment_block_encode(uint32_t seed, struct segment_format_block_header *header,
-                                     const void *raw, size_t raw_bytes, uint32_t end_align,
+                                     const void *raw, size_t raw_bytes,
+                                     enum segment_block_effort effort, uint32_t end_align,
                                      struct buffer *out, struct error *error)
 {
     assert(raw_bytes <= FORMAT_BLOCK_RAW_MAX);
@@ -118,7 +145,9 @@ enum error_code segment_block_encode(uint32_t seed, struct segment_format_block_
     uint8_t *block = out->data + out->size;
     uint8_t *body = block + FORMAT_BLOCK_HEADER_BYTES;
     header->raw_bytes = (uint32_t)raw_bytes;
-    store_body(header, raw, raw_bytes, body);
+    code = store_body(header, raw, raw_bytes, effort, body, error);
+    if (code)
+        return code;
     uint8_t *table = body + header->stored_bytes;
     uint32_t table_bytes =
         store_table(header->offset + FORMAT_BLOCK_HEADER_BYTES, body, header->stored_bytes, table);

@@ -35,6 +35,9 @@ enum error_code segment_block_builder_add(struct segment_block_builder *builder,
 void segment_block_builder_reset(struct segment_block_builder *builder, size_t capacity_keep);
 void segment_block_builder_release(struct segment_block_builder *builder);
 
+/* How long compression may take: the writer's commit waits for it, packing has time. */
+enum segment_block_effort { BLOCK_FAST, BLOCK_TIGHT };
+
 /*
  * Append the encoded block to `out` (header, body, table, zero padding up to size_bytes). The
  * caller has set in `header`: kind, epoch, log_id, offset, sequence_first, event_count, chain,
@@ -42,7 +45,8 @@ void segment_block_builder_release(struct segment_block_builder *builder);
  * `end_align` (a power of two, >= 8).
  */
 enum error_code segment_block_encode(uint32_t seed, struct segment_format_block_header *header,
-                                     const void *raw, size_t raw_bytes, uint32_t end_align,
+                                     const void *raw, size_t raw_bytes,
+                                     enum segment_block_effort effort, uint32_t end_align,
                                      struct buffer *out, struct error *error);
 /* No encoded block of `raw_bytes` is larger than this. */
 size_t segment_block_encoded_bytes_max(size_t raw_bytes, uint32_t end_align);

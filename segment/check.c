@@ -250,7 +250,7 @@ static bool check_block(struct segment_check *check)
 
 static void check_zeros(struct segment_check *check, uint64_t from, uint64_t to)
 {
-    for (uint64_t at = from; at < to;) {
+    for (uint64_t at = from; at < to && !check->ended.code;) {
         size_t size = to - at < ZERO_STEP ? (size_t)(to - at) : ZERO_STEP;
         const uint8_t *bytes = NULL;
         struct error reason;
@@ -331,7 +331,7 @@ void segment_check_init(struct segment_check *check, struct segment_view *view,
 enum error_code segment_check_run(struct segment_check *check, struct error *error)
 {
     bool more = true;
-    while (more && !(check->live && check->expected > check->must_last))
+    while (more && !check->ended.code && !(check->live && check->expected > check->must_last))
         more = check_block(check);
     if (check->must_seal && !check->ended.code)
         check_end(check);

@@ -22,7 +22,8 @@ struct segment_verify_finding {
 struct segment_check {
     void (*found)(void *context, const struct segment_verify_finding *finding);
     void (*gap)(void *context, const struct segment_format_gap *gap); /* a known one; may be NULL */
-    void (*progress)(void *context, uint64_t bytes);                  /* often; may be NULL */
+    /* Often; may be NULL. May set `ended`, which ends the check with that error. */
+    void (*progress)(void *context, uint64_t bytes);
     void *context;
     struct segment_view *view; /* borrowed; open */
     const uint8_t *log_id;     /* borrowed */
@@ -44,7 +45,7 @@ struct segment_check {
     struct segment_format_block_header seal; /* offset 0: not met */
     uint64_t block_count;                    /* of any kind */
     uint64_t event_count;                    /* that can be read */
-    struct error ended;                    /* why it could not go on; code OK: it could */
+    struct error ended;                      /* why it could not go on; code OK: it could */
 };
 
 /* For the segment that `view` has open; then set callbacks and what must be there. */

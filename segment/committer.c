@@ -518,6 +518,11 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
     return OK;
 }
 
+uint64_t segment_committer_rolls(const struct segment_committer *c)
+{
+    return atomic_load(&c->rolls);
+}
+
 void segment_committer_count(struct segment_committer *c, struct segment_log_counters *counters_out)
 {
     struct segment_preparer_state preparer;

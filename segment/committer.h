@@ -35,6 +35,7 @@ struct segment_committer_start {
 enum error_code segment_committer_create(const struct segment_committer_start *start,
                                          struct segment_committer **committer_out,
                                          struct error *error);
+uint64_t segment_committer_rolls(const struct segment_committer *committer);
 void segment_committer_count(struct segment_committer *committer,
                              struct segment_log_counters *counters_out);
 /* See segment_log_commit; segment_log_wait; segment_log_settle. */

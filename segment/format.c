@@ -70,6 +70,7 @@ void segment_format_encode_segment_header(const struct segment_format_segment_he
     encode_predecessor(&header->predecessor, b + 64);
     bytes_store64(b + 96, header->published_bytes);
     encode_predecessor(&header->replaces, b + 104);
+    bytes_store32(b + 132, header->packed);
     bytes_store32(b + 8, segment_header_checksum(b));
     *checksum_out = bytes_load32(b + 8);
 }
@@ -113,7 +114,8 @@ enum segment_format_verdict segment_format_decode_segment_header(
     if (bytes_load32(b + 8) != segment_header_checksum(b))
         return FORMAT_BAD;
     if (bytes_load32(b + 12) != FORMAT_VERSION || bytes_load32(b + 92) != 0 ||
-        !bytes_are_zero(b + 132, FORMAT_SEGMENT_HEADER_BYTES - 132))
+        bytes_load32(b + 132) > 1 ||
+        !bytes_are_zero(b + 136, FORMAT_SEGMENT_HEADER_BYTES - 136))
         return FORMAT_NEWER;
     memcpy(header.log_id, b + 16, FORMAT_LOG_ID_BYTES);
     header.sequence_first = bytes_load64(b + 32);
@@ -124,6 +126,7 @@ enum segment_format_verdict segment_format_decode_segment_header(
     header.predecessor = decode_predecessor(b + 64);
     header.published_bytes = bytes_load64(b + 96);
     header.replaces = decode_predecessor(b + 104);
+    header.packed = bytes_load32(b + 132) == 1;
     if (!segment_header_in_range(&header))
         return FORMAT_BAD;
     *header_out = header;

@@ -64,10 +64,11 @@ struct segment_format_segment_header {
     uint64_t published_bytes;
     struct segment_format_predecessor predecessor;
     /*
-     * In a segment that a repair has written: what the one behind it says of its predecessor, which
-     * described the file that stood here before. sequence_first 0: nothing.
+     * In a segment that a repair or packing has written: what the one behind it says of its
+     * predecessor, which described the file that stood here before. sequence_first 0: nothing.
      */
     struct segment_format_predecessor replaces;
+    bool packed; /* its blocks were gathered anew, see segment/pack.h */
 };
 
 enum segment_format_block_kind {

@@ -14,6 +14,7 @@ enum segment_lock_role {
     LOCK_WRITER = 0,    /* appends to the log */
     LOCK_RETENTION = 1, /* deletes segments */
     LOCK_INDEXER = 2,   /* writes events.db */
+    LOCK_PACKER = 3,    /* packs segments */
 };
 
 /*

@@ -191,6 +191,11 @@ const uint8_t *segment_log_id(const struct segment_log *log)
     return log->opened.log_id;
 }
 
+uint64_t segment_log_rolls(const struct segment_log *log)
+{
+    return segment_committer_rolls(log->committer);
+}
+
 void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out)
 {
     segment_committer_count(log->committer, counters_out);

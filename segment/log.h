@@ -131,6 +131,8 @@ struct segment_log_counters {
     bool next_missing; /* the next segment cannot be made; the present one still takes events */
     bool disk_full;    /* … and it is full, too: new events are refused */
 };
+/* Of the counters, how often a segment was sealed and another begun: waits for nobody. */
+uint64_t segment_log_rolls(const struct segment_log *log);
 void segment_log_count(struct segment_log *log, struct segment_log_counters *counters_out);
 
 /* Why the next segment cannot be made; code OK: it can. */

@@ -430,6 +430,9 @@ static enum error_code finish_seal(struct opening_work *work,
 
     if (work->totals.event_count == 0)
         work->totals.arrival_first_ns = work->totals.arrival_last_ns = work->scan.arrival_ns;
+    /* Of a packed segment only the trailer tells when its last event has come. */
+    if (last->sealed && last->trailer.arrival_last_ns > work->totals.arrival_last_ns)
+        work->totals.arrival_last_ns = last->trailer.arrival_last_ns;
     *predecessor_out = (struct segment_format_predecessor){
         .sequence_first = last->sequence_first,
         .sequence_last = work->scan.sequence_next - 1,

@@ -128,8 +128,13 @@ enum error_code segment_reader_next_block(struct segment_reader *reader,
     enum error_code code = segment_walk_next(&reader->walk, &reader->header, &raw, error);
     if (code)
         return code;
+    const struct segment_set_segment *segment = &reader->walk.view.segment;
+    bool packed = segment->header.packed && segment->sealed;
     *block_out = (struct segment_reader_block){
-        .segment_first = reader->walk.view.segment.sequence_first,
+        .segment_first = segment->sequence_first,
+        .packed = packed,
+        .seal_checksum = packed ? segment->trailer.seal_checksum : 0,
+        .arrival_last_ns = packed ? segment->trailer.arrival_last_ns : reader->header.arrival_ns,
         .header = reader->header,
         .raw = raw,
     };

@@ -49,6 +49,10 @@ enum error_code segment_reader_next(struct segment_reader *reader, struct event 
 /* Or block by block: the whole events block at the current position. */
 struct segment_reader_block {
     uint64_t segment_first; /* the segment's name */
+    bool packed;            /* the segment is: segment/pack.h */
+    uint32_t seal_checksum; /* … and then this tells its file from every other */
+    /* Of the last event that is known to have arrived: of a packed segment, its last one. */
+    int64_t arrival_last_ns;
     struct segment_format_block_header header;
     const uint8_t *raw; /* the raw body (segment_block_cursor_init), valid until the next call */
 };
@@ -63,7 +67,8 @@ enum error_code segment_reader_next_block(struct segment_reader *reader,
 /*
  * Position at one block whose place is known (from the index): ERROR_DAMAGED when the block there
  * is not valid or does not start with `sequence_first`; ERROR_NOT_FOUND when the segment is gone.
- * Then the reader stands where segment_reader_seek(sequence_first) would put it.
+ * Then the reader stands where segment_reader_seek(sequence_first) would put it: packing may have
+ * put the events into another block, which comes next.
  */
 enum error_code segment_reader_seek_block(struct segment_reader *reader, uint64_t segment_first,
                                           uint64_t offset, uint64_t sequence_first,

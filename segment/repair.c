@@ -7,6 +7,7 @@
 #include "segment/intent.h"
 #include "segment/lock.h"
 #include "segment/log.h"
+#include "segment/pack.h"
 #include "segment/quarantine.h"
 #include "segment/repair_tell.h"
 #include "segment/repair_write.h"
@@ -15,7 +16,7 @@ struct repair {
     const char *path;
     const struct segment_repair_options *options;
     struct segment_repair_plan plan;
-    int log_fd, segments_fd, writer_fd, retention_fd;
+    int log_fd, segments_fd, writer_fd, retention_fd, packer_fd;
 };
 
 /* Asked first: who wants to publish can do so beside a writer, and is told how; a repair cannot. */
@@ -42,8 +43,13 @@ static enum error_code open_log(struct repair *repair, struct error *error)
     if (!code)
         code = segment_lock_take(repair->log_fd, LOCK_RETENTION, &repair->retention_fd, error);
     if (!code)
+        code = segment_lock_take(repair->log_fd, LOCK_PACKER, &repair->packer_fd, error);
+    if (!code)
         code = file_open_directory_at(repair->log_fd, "segments", !repair->options->dry_run,
                                       &repair->segments_fd, error);
+    /* What a packing that was killed has left is nobody's: the lock is ours. */
+    if (!code && !repair->options->dry_run)
+        code = segment_pack_clean(repair->segments_fd, error);
     return code;
 }
 
@@ -51,6 +57,7 @@ static void close_log(struct repair *repair)
 {
     segment_repair_plan_release(&repair->plan);
     file_close(&repair->segments_fd);
+    file_close(&repair->packer_fd);
     file_close(&repair->retention_fd);
     file_close(&repair->writer_fd);
     file_close(&repair->log_fd);
@@ -157,7 +164,8 @@ enum error_code segment_repair_run(const char *path, const struct segment_repair
                             .log_fd = -1,
                             .segments_fd = -1,
                             .writer_fd = -1,
-                            .retention_fd = -1};
+                            .retention_fd = -1,
+                            .packer_fd = -1};
     *totals_out = (struct segment_repair_totals){0};
     enum error_code code = run(&repair, totals_out, error);
     close_log(&repair);

@@ -4,32 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/checksum.h"
 #include "core/file.h"
 #include "segment/block.h"
-#include "segment/check.h"
 #include "segment/quarantine.h"
 #include "segment/repair_part.h"
 #include "segment/replacement.h"
+
+/* Told in docs/format.md. */
+#define REPAIR_FILE_NAME "replacement.tmp"
 
 struct writing {
     const struct segment_repair_plan *plan;
     const struct segment_repair_part *part;
     struct segment_replacement *replacement;
     struct segment_producers *producers; /* to begin with; NULL: those that it has itself */
-    uint32_t digest;                     /* of all events that were put */
-    uint64_t events;
 };
-
-/* Sequences and records: what must be the same in the old and the new file. */
-static uint32_t digest_block(uint32_t digest, uint64_t sequence_first, uint32_t event_count,
-                             const void *raw, size_t raw_bytes)
-{
-    uint8_t head[12];
-    bytes_store64(head, sequence_first);
-    bytes_store32(head + 8, event_count);
-    return checksum_extend(checksum_extend(digest, head, sizeof head), raw, raw_bytes);
-}
 
 static enum error_code write_block(void *context, const struct segment_salvage_block *block,
                                    struct error *error)
@@ -37,11 +26,6 @@ static enum error_code write_block(void *context, const struct segment_salvage_b
     struct writing *writing = context;
     if (block->kind == FORMAT_BLOCK_PRODUCERS && writing->producers)
         return OK; /* they are in the table already */
-    if (block->kind == FORMAT_BLOCK_EVENTS) {
-        writing->digest = digest_block(writing->digest, block->sequence_first, block->event_count,
-                                       block->raw, block->raw_bytes);
-        writing->events += block->event_count;
-    }
     return segment_replacement_put(writing->replacement, block, error);
 }
 
@@ -59,8 +43,6 @@ static enum error_code feed(void *context, struct segment_replacement *replaceme
     struct writing *writing = context;
     struct segment_repair_part_visitor visitor = {write_block, write_gap, writing};
     writing->replacement = replacement;
-    writing->digest = 0;
-    writing->events = 0;
     enum error_code code = OK;
     if (writing->producers)
         code = segment_replacement_put_producers(replacement, writing->producers, error);
@@ -146,6 +128,14 @@ static enum error_code find_seal_end(const struct segment_repair_plan *plan,
     return code ? error_prefix(error, "segment %s: its seal", segment->name) : OK;
 }
 
+/* Only the trailer of a packed segment knows when its last event has come. */
+static int64_t last_arrival(const struct segment_repair_part *part)
+{
+    bool known = part->fate == REPAIR_RENEW && part->segment.sealed &&
+                 part->segment.trailer.sequence_last == part->sequence_last;
+    return known ? part->segment.trailer.arrival_last_ns : INT64_MIN;
+}
+
 static struct segment_format_segment_header make_header(const struct segment_repair_plan *plan,
                                                         const struct segment_repair_part *part,
                                                         const struct segment_set_segment *before,
@@ -163,81 +153,24 @@ static struct segment_format_segment_header make_header(const struct segment_rep
         header.created_ns = old->created_ns;
         header.predecessor = old->predecessor;
     }
-    if (before) {
+    /* What still fits stays: a copy of `before` as it was may be put back one day. */
+    bool fits = known && before && !segment_set_check_pair(before, &part->segment, NULL) &&
+                !segment_set_check_end(before, before_end, &part->segment, NULL);
+    if (before && !fits) {
         header.predecessor = (struct segment_format_predecessor){
             .sequence_first = before->sequence_first,
             .sequence_last = before->trailer.sequence_last,
             .end_offset = before_end,
             .chain = before->trailer.seal_checksum,
         };
-        if (header.epoch < before->header.epoch)
-            header.epoch = before->header.epoch;
-        if (!known)
-            header.created_ns = before->trailer.arrival_last_ns;
     }
+    if (before && header.epoch < before->header.epoch)
+        header.epoch = before->header.epoch;
+    if (before && !known)
+        header.created_ns = before->trailer.arrival_last_ns;
     if (header.epoch == 0)
         header.epoch = 1;
     return header;
-}
-
-struct proof {
-    uint32_t digest;
-    uint64_t events;
-    char finding[300];
-};
-
-static void note_finding(void *context, const struct segment_verify_finding *finding)
-{
-    struct proof *proof = context;
-    snprintf(proof->finding, sizeof proof->finding, "%s", finding->text);
-}
-
-static enum error_code prove_block(void *context, const struct segment_salvage_block *block,
-                                   struct error *error)
-{
-    struct proof *proof = context;
-    (void)error;
-    if (block->kind != FORMAT_BLOCK_EVENTS)
-        return OK;
-    proof->digest = digest_block(proof->digest, block->sequence_first, block->event_count,
-                                 block->raw, block->raw_bytes);
-    proof->events += block->event_count;
-    return OK;
-}
-
-/* Read back what was written: is every byte as it must be, and every event there? */
-static enum error_code prove(const struct writing *writing,
-                             const struct segment_set_segment *written, struct error *error)
-{
-    const struct segment_repair_plan *plan = writing->plan;
-    struct proof proof = {0};
-    struct segment_view view = {0};
-    enum error_code code =
-        segment_view_open(&view, plan->segments_fd, written, plan->log_id, error);
-    if (code)
-        return code;
-    struct segment_check check;
-    segment_check_init(&check, &view, plan->log_id);
-    check.found = note_finding;
-    check.context = &proof;
-    check.must_seal = true;
-    check.must_last = written->trailer.sequence_last;
-    code = segment_check_run(&check, error);
-    segment_view_release(&view);
-    if (code)
-        return code;
-
-    struct segment_repair_part whole = {.segment = *written,
-                                        .sequence_last = written->trailer.sequence_last,
-                                        .sequence_promised = written->trailer.sequence_last};
-    struct segment_repair_part_visitor visitor = {prove_block, ignore_gap, &proof};
-    code = segment_repair_part_walk(plan, &whole, &visitor, error);
-    if (!code &&
-        (proof.finding[0] || proof.digest != writing->digest || proof.events != writing->events))
-        code = error_set(error, ERROR_IO,
-                         "what was written cannot be read back as it was, nothing was replaced: %s",
-                         proof.finding[0] ? proof.finding : "its events are others");
-    return code;
 }
 
 static enum error_code keep_old(const struct segment_repair_plan *plan,
@@ -255,21 +188,13 @@ static enum error_code keep_old(const struct segment_repair_plan *plan,
     return code;
 }
 
-static enum error_code publish(const struct segment_repair_plan *plan,
-                               const struct segment_repair_part *part, struct error *error)
-{
-    char name[FORMAT_SEGMENT_NAME_BYTES + 1];
-    segment_format_segment_name(part->segment.sequence_first, name);
-    enum error_code code = file_rename(plan->segments_fd, REPLACEMENT_FILE_NAME, name, error);
-    return code ? code : file_sync_directory(plan->segments_fd, "segments", error);
-}
-
 enum error_code segment_repair_write(const struct segment_repair_plan *plan,
                                      const struct segment_repair_part *part,
                                      const struct segment_set_segment *before,
                                      struct segment_set_segment *written_out, struct error *error)
 {
     struct writing writing = {.plan = plan, .part = part};
+    struct segment_replacement_sum sum;
     enum error_code code = OK;
     if (part->fate == REPAIR_FILL || part->lacks_producers)
         code = segment_producers_create(&writing.producers, error);
@@ -280,22 +205,23 @@ enum error_code segment_repair_write(const struct segment_repair_plan *plan,
         code = find_seal_end(plan, before, &before_end, error);
     if (!code)
         code = keep_old(plan, part, error);
+    struct segment_replacement_start start = {
+        .segments_fd = plan->segments_fd,
+        .name = REPAIR_FILE_NAME,
+        .effort = BLOCK_FAST,
+        .arrival_ns = before ? before->trailer.arrival_last_ns : 0,
+        .arrival_last_ns = last_arrival(part),
+        .feed = feed,
+        .context = &writing,
+    };
     if (!code) {
-        struct segment_replacement_start start = {
-            .segments_fd = plan->segments_fd,
-            .header = make_header(plan, part, before, before_end),
-            .arrival_ns = before ? before->trailer.arrival_last_ns : 0,
-            .feed = feed,
-            .context = &writing,
-        };
-        code = segment_replacement_write(&start, written_out, error);
+        start.header = make_header(plan, part, before, before_end);
+        code = segment_replacement_write(&start, written_out, &sum, error);
     }
     if (!code)
-        code = prove(&writing, written_out, error);
+        code = segment_replacement_prove(&start, written_out, &sum, error);
     if (!code)
-        code = publish(plan, part, error);
-    if (!code)
-        segment_format_segment_name(written_out->sequence_first, written_out->name);
+        code = segment_replacement_publish(plan->segments_fd, written_out, error);
     segment_producers_free(writing.producers);
     return code;
 }

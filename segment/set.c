@@ -117,6 +117,22 @@ static enum error_code load_segment(int segments_fd, struct segment_set_segment 
     return code;
 }
 
+enum error_code segment_set_reload(int segments_fd, struct segment_set_segment *segment,
+                                   struct error *error)
+{
+    struct error unreadable = {0};
+    struct segment_set_segment fresh = {
+        .sequence_first = segment->sequence_first,
+        .header_verdict = FORMAT_BAD,
+        .trailer_verdict = FORMAT_BAD,
+    };
+    memcpy(fresh.name, segment->name, sizeof fresh.name);
+    enum error_code code = load_segment(segments_fd, &fresh, &unreadable, error);
+    if (!code)
+        *segment = fresh;
+    return code;
+}
+
 /*
  * Load each segment that was listed. Those that have vanished meanwhile are left out;
  * *vanished_out is the last of them, or 0.
@@ -251,7 +267,7 @@ static enum error_code check_first(const struct segment_set *set, struct error *
     return OK;
 }
 
-/* A repair has put `before` in the place of what `segment` describes. */
+/* A repair, or packing, has put `before` in the place of what `segment` describes. */
 static bool is_replacement(const struct segment_set_segment *before,
                            const struct segment_format_predecessor *told)
 {

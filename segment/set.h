@@ -41,6 +41,9 @@ struct segment_set {
  */
 enum error_code segment_set_load(int log_fd, int segments_fd, struct segment_set *set_out,
                                  struct error *error);
+/* List one of them again: its file may be another now. ERROR_NOT_FOUND: it is gone. */
+enum error_code segment_set_reload(int segments_fd, struct segment_set_segment *segment,
+                                   struct error *error);
 /* For who knows better than the file: another bound, and what is dead below it. */
 void segment_set_take_bound(struct segment_set *set, uint64_t bound);
 /* ERROR_VERSION: a newer Daybook has written its header, or has sealed it. Nothing there is damage.

@@ -15,7 +15,10 @@
 #include "segment/set.h"
 #include "segment/view.h"
 
-enum { PROGRESS_BYTES = 4 * 1024 * 1024 };
+enum {
+    PROGRESS_BYTES = 4 * 1024 * 1024,
+    REPLACED_MAX = 3, /* times that one segment is put in the place of another while we look */
+};
 
 struct verify {
     const struct segment_verify_watcher *watcher;
@@ -238,19 +241,37 @@ static enum error_code check_vanished(struct verify *verify,
     return code;
 }
 
+/* Open the file that has the name now: packing may have put another there since the set was loaded.
+ */
+static enum error_code open_segment(struct verify *verify, struct segment_set_segment *segment,
+                                    struct error *error)
+{
+    for (int tries = 0;; tries++) {
+        enum error_code code =
+            segment_view_open(&verify->view, verify->segments_fd, segment, verify->log_id, error);
+        if (code || tries == REPLACED_MAX || segment_view_is_as_listed(&verify->view))
+            return code;
+        code = segment_set_reload(verify->segments_fd, segment, error);
+        if (!code)
+            code = segment_set_check_version(segment, error);
+        if (code)
+            return code;
+    }
+}
+
 static enum error_code verify_segment(struct verify *verify, size_t index, struct error *error)
 {
-    const struct segment_set_segment *segment = &verify->set.segments[index];
+    struct segment_set_segment *segment = &verify->set.segments[index];
     enum error_code code = segment_set_check_version(segment, error);
     if (code)
         return code;
-    if (!check_segment_header(verify, segment))
-        return OK;
-    code = segment_view_open(&verify->view, verify->segments_fd, segment, verify->log_id, error);
+    code = open_segment(verify, segment, error);
     if (code == ERROR_NOT_FOUND)
         return check_vanished(verify, segment, error);
     if (code)
         return error_prefix(error, "segment %s", segment->name);
+    if (!check_segment_header(verify, segment))
+        return OK;
     struct segment_check check;
     segment_check_init(&check, &verify->view, verify->log_id);
     check.found = note_finding;

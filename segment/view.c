@@ -33,6 +33,22 @@ enum error_code segment_view_open(struct segment_view *view, int segments_fd,
     return OK;
 }
 
+bool segment_view_is_as_listed(const struct segment_view *view)
+{
+    const struct segment_set_segment *segment = &view->segment;
+    uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
+    struct segment_format_segment_header header;
+    uint32_t checksum = 0;
+
+    if (view->map.size != segment->size_bytes)
+        return false;
+    if (segment->header_verdict != FORMAT_VALID ||
+        file_map_copy(&view->map, segment->name, 0, bytes, sizeof bytes, NULL))
+        return true;
+    return segment_format_decode_segment_header(bytes, &header, &checksum) != FORMAT_VALID ||
+           checksum == segment->header_checksum;
+}
+
 void segment_view_close(struct segment_view *view)
 {
     if (view->is_open)

@@ -38,6 +38,11 @@ struct segment_view {
 enum error_code segment_view_open(struct segment_view *view, int segments_fd,
                                   const struct segment_set_segment *segment,
                                   const uint8_t log_id[FORMAT_LOG_ID_BYTES], struct error *error);
+/*
+ * The set may be older than the file: packing and repairs put another one under the same name, and
+ * so does a writer in the place of a segment without any event. False: list it again.
+ */
+bool segment_view_is_as_listed(const struct segment_view *view);
 /* Keeps the memory for the next segment. */
 void segment_view_close(struct segment_view *view);
 /* Close, and free the memory too. */

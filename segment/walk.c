@@ -286,32 +286,12 @@ static void load_directory(struct segment_walk *walk)
     segment_view_jump(&walk->view);
 }
 
-/*
- * The set may be older than the file: a segment without any event is replaced by another of the
- * same name, when its first event needs a larger one or when a writer recovers. Then load the set
- * again.
- */
-static bool is_as_listed(const struct segment_walk *walk, const struct segment_set_segment *segment)
-{
-    uint8_t bytes[FORMAT_SEGMENT_HEADER_BYTES];
-    struct segment_format_segment_header header;
-    uint32_t checksum = 0;
-
-    if (walk->view.map.size != segment->size_bytes)
-        return false;
-    if (segment->header_verdict != FORMAT_VALID ||
-        file_map_copy(&walk->view.map, segment->name, 0, bytes, sizeof bytes, NULL))
-        return true;
-    return segment_format_decode_segment_header(bytes, &header, &checksum) != FORMAT_VALID ||
-           checksum == segment->header_checksum;
-}
-
 static enum error_code open_segment(struct segment_walk *walk,
                                     const struct segment_set_segment *segment, struct error *error)
 {
     enum error_code code =
         segment_view_open(&walk->view, walk->segments_fd, segment, walk->horizon.log_id, error);
-    if (!code && !is_as_listed(walk, segment)) {
+    if (!code && !segment_view_is_as_listed(&walk->view)) {
         segment_view_close(&walk->view);
         code = error_set(error, ERROR_NOT_FOUND, "segment %s was replaced", segment->name);
     }

@@ -131,8 +131,8 @@ enum error_code segment_writer_put(struct segment_writer *writer,
     assert(!writer->sealed);
     writer->encoded.size = 0;
     enum error_code code = segment_block_encode(writer->seed, &header, block->raw, block->raw_bytes,
-                                                writer->header.commit_align, &writer->encoded,
-                                                error);
+                                                BLOCK_FAST, writer->header.commit_align,
+                                                &writer->encoded, error);
     if (code)
         return code;
     assert(writer->offset + header.size_bytes <= writer->header.size_bytes - FORMAT_TRAILER_BYTES);

@@ -92,6 +92,15 @@ static enum error_code set_commit_align(struct settings *settings, const char *v
     return OK;
 }
 
+static enum error_code set_pack(struct settings *settings, const char *value, struct error *error)
+{
+    bool on = strcmp(value, "on") == 0;
+    if (!on && strcmp(value, "off") != 0)
+        return error_set(error, ERROR_INVALID, "'%s' is neither on nor off", value);
+    settings->pack = on;
+    return OK;
+}
+
 static enum error_code set_memory(size_t *bytes_out, size_t bytes_min, const char *value,
                                   struct error *error)
 {
@@ -172,6 +181,7 @@ static const struct setting table[SETTINGS_COUNT] = {
     [SETTINGS_WRITE_PATH] = {{"write-path", 0, "PATH", "pwrite or mmap (pwrite)"}, set_write_path},
     [SETTINGS_COMMIT_ALIGN] = {{"commit-align", 0, "BYTES", "8, 512 or 4096 (8)"},
                                set_commit_align},
+    [SETTINGS_PACK] = {{"pack", 0, "on|off", "pack segments once they are sealed (on)"}, set_pack},
     [SETTINGS_PENDING_MEMORY] = {{"pending-memory", 0, "SIZE",
                                   "for events on their way to the disk (8M)"},
                                  set_pending_memory},
@@ -197,7 +207,8 @@ const struct settings_text *settings_describe(enum settings_id id)
 
 void settings_init(struct settings *settings)
 {
-    *settings = (struct settings){.connections_max = CONNECTIONS, .input_bytes_max = INPUT_BYTES};
+    *settings = (struct settings){
+        .pack = true, .connections_max = CONNECTIONS, .input_bytes_max = INPUT_BYTES};
 }
 
 enum error_code settings_set(struct settings *settings, enum settings_id id, const char *value,

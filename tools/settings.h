@@ -18,7 +18,8 @@ struct settings {
     char directory[PATH_MAX]; /* "": not told */
     char socket[PATH_MAX];
     struct segment_log_options log; /* its settings; callbacks and witness are not ours */
-    size_t connections_max;         /* the daemon's, from here on */
+    bool pack;                      /* the daemon's, from here on: pack sealed segments */
+    size_t connections_max;
     size_t user_connections_max;    /* 0: as many as there are */
     size_t input_bytes_max;
     struct allowed_users allowed;
@@ -32,6 +33,7 @@ enum settings_id {
     SETTINGS_SEGMENT_AGE,
     SETTINGS_WRITE_PATH,
     SETTINGS_COMMIT_ALIGN,
+    SETTINGS_PACK,
     SETTINGS_PENDING_MEMORY,
     SETTINGS_INPUT_MEMORY,
     SETTINGS_MAX_CONNECTIONS,

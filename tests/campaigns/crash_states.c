@@ -68,6 +68,7 @@ static void report(struct campaign *campaign, const struct torture_crash_counts 
         {counts->workload.many_blocks, "commits of many blocks"},
         {counts->workload.idles, "idle watermarks"},
         {counts->workload.retentions, "retentions"},
+        {counts->workload.packed, "segments packed"},
         {counts->workload.duplicates, "retries"},
         {counts->workload.stops, "clean stops"},
     };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "segment/packer.h"
 #include "segment/preparer.h"
 #include "tests/campaigns/faults.h"
 
@@ -203,6 +204,37 @@ static void prepare_segments(struct faults_case *c)
     file_close(&log_fd);
 }
 
+/* Segments that are sealed, of many small blocks. */
+static void prepare_sealed(struct faults_case *c)
+{
+    if (faults_case_open(c, SMALL))
+        for (int i = 0; i < 60; i++) {
+            faults_case_append(c, 3000);
+            faults_case_commit(c);
+        }
+    faults_case_close(c);
+    faults_place_keep(c->place);
+}
+
+static void take_left(void *context, const struct segment_set_segment *segment,
+                      const struct error *why)
+{
+    (void)segment;
+    faults_case_took(context, why->code, why);
+}
+
+static void pack(struct faults_case *c)
+{
+    struct segment_packer_watcher watcher = {.left = take_left, .context = c};
+    struct segment_packer_totals totals;
+    struct error error;
+    enum error_code code =
+        segment_packer_run(faults_place_path(c->place), &watcher, &totals, &error);
+    faults_case_took(c, code, &error);
+    if (!code && !c->refused && totals.segments_packed == 0)
+        faults_case_blame(c, "nothing was packed");
+}
+
 const struct faults_scenario faults_log_scenarios[] = {
     {.title = "a new log is made", .run = make_log},
     {.title = "events are appended and waited for",
@@ -229,6 +261,7 @@ const struct faults_scenario faults_log_scenarios[] = {
      .prepare = prepare_few,
      .run = space_returns},
     {.title = "the next segment is prepared", .prepare = prepare_few, .run = prepare_segments},
+    {.title = "sealed segments are packed", .prepare = prepare_sealed, .run = pack},
 };
 const size_t faults_log_scenario_count =
     sizeof faults_log_scenarios / sizeof faults_log_scenarios[0];

@@ -289,7 +289,8 @@ static void open_compressed(struct faults_case *c)
     const uint8_t *found = NULL;
     struct error error = {0};
     enum error_code code =
-        segment_block_encode(7, &header, raw, sizeof raw, FORMAT_ALIGNMENT, &block, &error);
+        segment_block_encode(7, &header, raw, sizeof raw, BLOCK_FAST, FORMAT_ALIGNMENT, &block,
+                             &error);
 
     if (!code && header.codec != FORMAT_CODEC_LZ4 && atomic_load(&c->failed_hits) == 0)
         faults_case_blame(c, "zeros are not compressed");

@@ -9,6 +9,7 @@ enum { SEGMENT_BYTES = 4 << 20, SEED = 99 };
 static struct segment_block_builder builder;
 static struct segment_format_block_header header;
 static struct buffer encoded, scratch;
+static enum segment_block_effort effort = BLOCK_FAST;
 
 static void gather(const char *topic, const void *payload, size_t payload_bytes)
 {
@@ -41,8 +42,8 @@ static void encode_at(uint64_t offset, uint32_t align)
         .time_max_ns = builder.time_max_ns,
     };
     encoded.size = 0;
-    cr_assert_eq(segment_block_encode(SEED, &header, builder.raw.data, builder.raw.size, align,
-                                      &encoded, NULL),
+    cr_assert_eq(segment_block_encode(SEED, &header, builder.raw.data, builder.raw.size,
+                                      effort, align, &encoded, NULL),
                  OK);
     cr_assert_eq(encoded.size, header.size_bytes);
 }

@@ -89,9 +89,9 @@ Test(format, writes_the_worked_example_of_the_specification)
     };
     struct buffer out = {0};
     cr_assert_eq(segment_format_seed(header.log_id, 1), 0xd1aa58c5);
-    cr_assert_eq(
-        segment_block_encode(0xd1aa58c5, &block, builder.raw.data, builder.raw.size, 8, &out, NULL),
-        OK);
+    cr_assert_eq(segment_block_encode(0xd1aa58c5, &block, builder.raw.data, builder.raw.size,
+                                      BLOCK_FAST, 8, &out, NULL),
+                 OK);
     cr_assert_eq(out.size, sizeof example_block);
     cr_assert_arr_eq(out.data, example_block, sizeof example_block);
     buffer_release(&out);

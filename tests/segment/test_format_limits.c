@@ -82,7 +82,8 @@ static const struct edit segment_edits[] = {
     {"replaced: only a last sequence", 112, 8, 100, FORMAT_BAD},
     {"replaced: only an end", 120, 8, 1, FORMAT_BAD},
     {"replaced: only a chain", 128, 4, 1, FORMAT_BAD},
-    {"a field of the future", 132, 4, 1, FORMAT_NEWER},
+    {"packed in another way", 132, 4, 2, FORMAT_NEWER},
+    {"a field of the future", 136, 4, 1, FORMAT_NEWER},
     {"… at the page's end", 4088, 8, 1, FORMAT_NEWER},
 };
 

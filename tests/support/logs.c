@@ -219,8 +219,8 @@ struct segment_format_block_header logs_write_undurable(const char *path, uint64
         .arrival_ns = scan.arrival_ns,
     };
     struct buffer block = {0};
-    cr_assert_eq(segment_block_encode(last.seed, &header, builder.raw.data, builder.raw.size, 8,
-                                      &block, NULL),
+    cr_assert_eq(segment_block_encode(last.seed, &header, builder.raw.data, builder.raw.size,
+                                      BLOCK_FAST, 8, &block, NULL),
                  OK);
     scratch_write(logs_segment_path(path, last.sequence_first), header.offset, block.data,
                   block.size);

@@ -33,7 +33,7 @@ struct backward {
     struct segment_format_gap *losses; /* met while listing; popped from the end */
     size_t loss_count;
     size_t loss_capacity;
-    uint64_t passed; /* all from this sequence on have been passed */
+    uint64_t passed; /* all from this sequence on have been passed, and are not given again */
 };
 
 enum error_code backward_open(const char *path, const struct backward_range *range,
@@ -219,18 +219,39 @@ static enum error_code decode_events(struct backward *backward,
     return OK;
 }
 
-/* Open the window's last block that is left. Retention may have been quicker: then it is gone. */
+/*
+ * Read the block at a place, or the one into which packing has put its events meanwhile.
+ * ERROR_NOT_FOUND: neither is there, retention may have been quicker.
+ */
+static enum error_code read_block(struct backward *backward, const struct place *place,
+                                  struct segment_reader_block *block_out, struct error *error)
+{
+    enum error_code code = segment_reader_seek_block(
+        backward->reader, place->segment_first, place->offset, place->sequence_first, error);
+    if (!code) {
+        code = segment_reader_next_block(backward->reader, block_out, error);
+        return code == ERROR_END ? ERROR_NOT_FOUND : code;
+    }
+    struct error why = {0};
+    enum error_code found = segment_reader_next_block(backward->reader, block_out, &why);
+    if (!found && block_out->header.kind == FORMAT_BLOCK_EVENTS &&
+        block_out->header.sequence_first <= place->sequence_first)
+        return OK;
+    if (place->sequence_first < segment_reader_bound(backward->reader))
+        return ERROR_NOT_FOUND;
+    return found == ERROR_DAMAGED ? error_set(error, found, "%s", why.text) : code;
+}
+
+/* Open the window's last block that is left, unless a packed one has given its events already. */
 static enum error_code open_block(struct backward *backward, struct error *error)
 {
+    struct segment_reader_block block;
     const struct place *place = &backward->places[--backward->place_count];
-    enum error_code code = segment_reader_seek_block(backward->reader, place->segment_first,
-                                                     place->offset, place->sequence_first, error);
+    if (place->sequence_first >= backward->passed)
+        return OK;
+    enum error_code code = read_block(backward, place, &block, error);
     if (code)
         return code == ERROR_NOT_FOUND ? OK : code;
-    struct segment_reader_block block;
-    code = segment_reader_next_block(backward->reader, &block, error);
-    if (code)
-        return code == ERROR_END ? OK : code;
     return decode_events(backward, &block, error);
 }
 
@@ -238,7 +259,7 @@ static bool pop_event(struct backward *backward, struct event *event_out)
 {
     while (backward->event_count > 0) {
         const struct event *event = &backward->events[--backward->event_count];
-        if (event->sequence <= backward->window_last &&
+        if (event->sequence <= backward->window_last && event->sequence < backward->passed &&
             event->sequence >= backward->range.sequence_first) {
             *event_out = *event;
             backward->passed = event->sequence;

@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
     {"segments", verb_segments, "the files of the log"},
     {"status", verb_status, "how the log, its writer and its index are"},
     {"retention", verb_retention, "delete the oldest segments by age or size"},
+    {"pack", verb_pack, "write sealed segments anew, smaller"},
     {"verify", verb_verify, "check every byte of the log"},
     {"reindex", verb_reindex, "build the index anew from the log"},
     {"bench", verb_bench, "measure this machine's disk and this log's speed"},

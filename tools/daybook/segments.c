@@ -58,7 +58,7 @@ static const char *state_of(const struct segment_set *set, size_t index)
     if (segment->header_verdict != FORMAT_VALID)
         return "damaged";
     if (segment->sealed)
-        return "sealed";
+        return segment->header.packed ? "packed" : "sealed";
     return index + 1 == set->count ? "active" : "unsealed";
 }
 

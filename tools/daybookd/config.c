@@ -152,6 +152,7 @@ static void take_settings(struct config *config, const struct settings *settings
     memcpy(config->directory, settings->directory, sizeof config->directory);
     memcpy(config->socket, settings->socket, sizeof config->socket);
     config->log = settings->log;
+    config->pack = settings->pack;
     config->connections_max = settings->connections_max;
     config->user_connections_max =
         settings->user_connections_max ? settings->user_connections_max : settings->connections_max;

@@ -16,6 +16,7 @@ struct config {
     char directory[PATH_MAX];
     char socket[PATH_MAX];
     struct segment_log_options log; /* its settings; callbacks and witness are not ours */
+    bool pack;
     size_t connections_max;
     size_t user_connections_max;
     size_t input_bytes_max;

@@ -16,10 +16,12 @@
 #include "indexer/witness.h"
 #include "segment/ballast.h"
 #include "segment/lock.h"
+#include "segment/packer.h"
 #include "tools/client/daybook.h"
 #include "tools/daybookd/config.h"
 #include "tools/daybookd/index_thread.h"
 #include "tools/daybookd/listener.h"
+#include "tools/daybookd/pack_thread.h"
 #include "tools/daybookd/server.h"
 #include "tools/daybookd/strangers.h"
 
@@ -33,6 +35,7 @@ struct daemon {
     struct segment_log *log;
     struct listener listener;
     struct index_thread *index;
+    struct pack_thread *packer;
     struct server *server;
 };
 
@@ -204,6 +207,11 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         keep_ballast(daemon);
     if (!code)
         code = index_thread_start(config->directory, &daemon->report, &daemon->index, error);
+    if (!code && !config->pack)
+        segment_packer_clean(config->directory);
+    if (!code && config->pack)
+        code = pack_thread_start(config->directory, daemon->log, &daemon->report, &daemon->packer,
+                                 error);
     if (!code)
         code = open_listener(daemon, error);
     if (code)
@@ -232,6 +240,7 @@ static enum error_code start(struct daemon *daemon, struct error *error)
 static enum error_code end(struct daemon *daemon, struct error *error)
 {
     server_free(daemon->server);
+    pack_thread_stop(daemon->packer);
     index_thread_stop(daemon->index);
     enum error_code code = segment_log_close(daemon->log, error);
     /* Its name goes last: whoever finds no socket finds a directory without a writer, too. */

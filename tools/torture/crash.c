@@ -168,6 +168,7 @@ static void add_counts(struct torture_workload_counts *to,
     to->rolls += from->rolls;
     to->idles += from->idles;
     to->retentions += from->retentions;
+    to->packed += from->packed;
     to->stops += from->stops;
     to->many_blocks += from->many_blocks;
 }

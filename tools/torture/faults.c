@@ -412,6 +412,11 @@ static int faulty_lock(int fd, int command, struct flock *lock)
     return fails(FAULTS_LOCK, fd, NULL, true) ? -1 : injector.inner->lock(fd, command, lock);
 }
 
+static int faulty_give(int fd, uid_t owner, gid_t group, mode_t mode)
+{
+    return injector.inner->give ? injector.inner->give(fd, owner, group, mode) : 0;
+}
+
 static int faulty_keep_in_place(int fd)
 {
     if (fails(FAULTS_KEEP_IN_PLACE, fd, NULL, true))
@@ -445,6 +450,7 @@ static const struct file_calls faulty_calls = {
     .forget_map = faulty_forget_map,
     .lock = faulty_lock,
     .keep_in_place = faulty_keep_in_place,
+    .give = faulty_give,
 };
 
 /* ---- From outside --------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 
 #include "core/file.h"
 #include "segment/bound.h"
+#include "segment/packer.h"
 #include "segment/preparer.h"
 #include "segment/set.h"
 #include "tools/torture/chance.h"
@@ -30,6 +31,7 @@ struct meeting {
     pthread_cond_t changed;
     bool prepared; /* the next segment's file is ready */
     bool idled;    /* a segment was synced again after everything was durable */
+    bool packing;  /* the caller replaces segments */
     bool hold;     /* stop the committer at its next operation … */
     bool held;     /* … where it is now */
 };
@@ -89,7 +91,8 @@ static void follow(struct meeting *meeting, const struct torture_disk_operation 
         meeting->prepared = true;
     if ((next_file &&
          (operation->kind == TORTURE_DISK_UNLINK || operation->kind == TORTURE_DISK_CREATE)) ||
-        (is_segment(operation->name) && operation->kind == TORTURE_DISK_RENAME))
+        (is_segment(operation->name) && operation->kind == TORTURE_DISK_RENAME &&
+         !meeting->packing))
         meeting->prepared = false;
     if (is_segment(operation->name) && operation->kind == TORTURE_DISK_SYNC && all_is_durable)
         meeting->idled = true;
@@ -412,6 +415,36 @@ static bool retain(struct torture_workload *w, struct error *failure_out)
     return code == OK;
 }
 
+static void set_packing(struct meeting *meeting, bool packing)
+{
+    pthread_mutex_lock(&meeting->mutex);
+    meeting->packing = packing;
+    pthread_mutex_unlock(&meeting->mutex);
+}
+
+static void refuse_left(void *context, const struct segment_set_segment *segment,
+                        const struct error *why)
+{
+    struct error *failure_out = context;
+    (void)segment;
+    error_set(failure_out, ERROR_DAMAGED, "packing left something: %s", why->text);
+}
+
+/* Everything that is sealed is packed. */
+static bool pack(struct torture_workload *w, struct error *failure_out)
+{
+    struct error left = {0}, why;
+    struct segment_packer_watcher watcher = {.left = refuse_left, .context = &left};
+    struct segment_packer_totals totals = {0};
+    set_packing(&w->meeting, true);
+    enum error_code code = segment_packer_run(w->start.path, &watcher, &totals, &why);
+    set_packing(&w->meeting, false);
+    w->counts.packed += totals.segments_packed;
+    if (code || left.code)
+        error_set(failure_out, ERROR_DAMAGED, "%s", code ? why.text : left.text);
+    return !code && !left.code;
+}
+
 bool torture_workload_stop(struct torture_workload *w, struct error *failure_out)
 {
     struct segment_log_counters counters;
@@ -441,7 +474,8 @@ bool torture_workload_step(struct torture_workload *w, struct error *failure_out
     static const struct {
         unsigned weight;
         bool (*run)(struct torture_workload *w, struct error *failure_out);
-    } steps[] = {{60, commit_once}, {16, commit_many}, {14, idle}, {4, retain}, {6, restart}};
+    } steps[] = {{56, commit_once}, {16, commit_many}, {14, idle},
+                 {4, retain},       {6, restart},      {4, pack}};
     uint64_t draw = chance_below(&w->chance, 100);
     size_t i = 0;
     while (draw >= steps[i].weight)

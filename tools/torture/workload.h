@@ -1,6 +1,7 @@
 /*
  * tools/torture/workload.h - a log in use on a simulated disk, driven by a seed: producers that
- * publish and retry, commits of one and of many blocks, idle times, rolls, retention, clean stops.
+ * publish and retry, commits of one and of many blocks, idle times, rolls, retention, packing,
+ * clean stops.
  *
  * The log's threads take turns with the caller at known points, so that a seed gives the same
  * operations in the same order.
@@ -17,7 +18,7 @@
 struct torture_workload;
 
 struct torture_workload_counts {
-    uint64_t appended, acknowledged, duplicates, commits, rolls, idles, retentions, stops;
+    uint64_t appended, acknowledged, duplicates, commits, rolls, idles, retentions, packed, stops;
     uint64_t many_blocks; /* commits of more than one block */
 };
 
