@@ -243,6 +243,15 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS, 60 by default, starting from the
 	@tools/setup fuzz
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang CFLAGS='$(FUZZ_FLAGS)' fuzz-programs
 	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz_all
+# The peers' drivers are compiled and run in a copy: their folder may be read-only.
+.PHONY: bench-peers
+bench-peers: all $(SUPPORT) ## Daybook beside its peers in one run: PEERS=DIR of their drivers
+	@[ -f "$(PEERS)/bench.h" ] || { echo 'bench-peers: PEERS=DIR must name the peers'"'"' drivers' >&2; exit 2; }
+	@rm -rf $(BUILD)/peers && mkdir -p $(BUILD)/peers && cp -r $(PEERS) $(BUILD)/peers/drivers && chmod -R u+w $(BUILD)/peers
+	$(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -I. -I$(BUILD)/peers/drivers -pthread -o $(BUILD)/peers/bench_daybook \
+	    tests/peers/p_daybook.c $(BUILD)/peers/drivers/bench.c $(BUILD)/peers/drivers/gen.c \
+	    $(SHARED) $(CLIENT) $(LOWER) $(INDEXER_LIBS)
+	@BUILD=$(BUILD) tests/peers/run
 bench: all ## measure speed on this disk; BENCH_FLAGS="--dir DIR" for another
 	$(BUILD)/daybook bench $(BENCH_FLAGS)
 
