@@ -3,18 +3,19 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/signals.h"
 #include "segment/preparer.h"
 
 #define IDLE_WATERMARK_NS (INT64_C(100) * 1000000)
 /* Not a time: the segment has no event yet. */
 #define NO_EVENT            INT64_MIN
 #define RETRY_NS            (INT64_C(500) * 1000000)
+#define ROLL_PATIENCE_NS    (INT64_C(100) * 1000000)
 #define FIRST_SEGMENT_BYTES (UINT64_C(1) << 20)
 
 struct segment_committer {
@@ -385,14 +386,23 @@ static int64_t next_deadline(const struct segment_committer *c)
     return idle < next ? idle : next;
 }
 
+/*
+ * To roll takes longer than to commit, and who lends a hand has acks to send: that is our thread's
+ * own work, unless it does not come to have a turn.
+ */
+static bool must_keep_house(const struct segment_committer *c, bool lent)
+{
+    return c->last_commit_ns - (lent ? ROLL_PATIENCE_NS : 0) >= roll_deadline(c);
+}
+
 /* With the turn, which goes back: commit this list (NULL: nothing), and do what is due. */
-static enum error_code take_turn(struct segment_committer *c, struct segment_pending_block *list)
+static enum error_code take_turn(struct segment_committer *c, struct segment_pending_block *list,
+                                 bool lent)
 {
     bool idle = list == NULL;
     enum error_code code = list ? commit(c, &list, &c->failure) : OK;
 
-    /* Whoever commits rolls, too: the thread may not come to have a turn. */
-    if (!code && (idle || c->last_commit_ns >= roll_deadline(c)))
+    if (!code && (idle || must_keep_house(c, lent)))
         code = keep_house(c, &c->failure);
     if (code) {
         segment_pending_fail(c->pending, &c->failure);
@@ -416,7 +426,7 @@ static void *work(void *context)
         if (!code && !list && stopping)
             break;
         if (!code)
-            code = take_turn(c, list);
+            code = take_turn(c, list, false);
     }
     /* Nothing put since the last stop: its mark still ends the log, and there is no room for
      * endless marks. */
@@ -428,21 +438,14 @@ static void *work(void *context)
     return NULL;
 }
 
-/*
- * On a thread that is not ours. Where a signal can interrupt a sync, which is final (D8), the
- * program's handlers have to wait; faults of a map cannot.
- */
+/* On a thread that is not ours. */
 static void lend_turn(struct segment_committer *c, struct segment_pending_block *list)
 {
-    static const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL};
-    sigset_t all, before;
+    sigset_t before;
 
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
-        sigdelset(&all, faults[i]);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    take_turn(c, list);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signals_hold(&before);
+    take_turn(c, list, true);
+    signals_let(&before);
 }
 
 bool segment_committer_help(struct segment_committer *c)
@@ -508,7 +511,12 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
     segment_preparer_request(
         c->preparer, segment_committer_next_size(segment_writer_header(c->writer)->size_bytes,
                                                  c->options.segment_bytes));
+    /* As if a turn had ended: what is due, and when, is known before anybody can take one. */
+    segment_pending_leave(c->pending, next_deadline(c));
+    sigset_t before;
+    signals_hold(&before);
     int failed = pthread_create(&c->thread, NULL, work, c);
+    signals_let(&before);
     if (failed) {
         segment_preparer_free(c->preparer);
         free(c);
@@ -567,8 +575,9 @@ enum error_code segment_committer_close(struct segment_committer *c, struct erro
     segment_pending_stop(c->pending);
     pthread_join(c->thread, NULL);
     struct error why;
+    /* Whose code is never that of a withdrawal: see segment_pending_fail. */
     if (c->failure.code)
-        code = error_set(error, c->failure.code, "%s", c->failure.text);
+        code = segment_pending_failure(c->pending, error);
     else if (segment_pending_take_withdrawal(c->pending, &why))
         code = error_set(error, why.code, "%s", why.text);
     segment_preparer_free(c->preparer);

@@ -81,6 +81,7 @@ void segment_pending_leave(struct segment_pending *pending, int64_t deadline_ns)
 struct segment_pending_waiter {
     uint64_t sequence;
     bool withdrawn;
+    bool asleep;
     pthread_cond_t woken;
     struct segment_pending_waiter *next;
 };

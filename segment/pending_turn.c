@@ -69,6 +69,14 @@ static struct segment_pending_block *take_all(struct segment_pending *pending)
     return list;
 }
 
+static void sleep_until_woken(struct segment_pending *pending,
+                              struct segment_pending_waiter *waiter)
+{
+    waiter->asleep = true;
+    pthread_cond_wait(&waiter->woken, &pending->mutex);
+    waiter->asleep = false;
+}
+
 struct segment_pending_block *segment_pending_wait(struct segment_pending *pending,
                                                    struct segment_pending_waiter *waiter)
 {
@@ -79,7 +87,7 @@ struct segment_pending_block *segment_pending_wait(struct segment_pending *pendi
         if (!pending->has_turn && pending->first)
             list = take_all(pending);
         else
-            pthread_cond_wait(&waiter->woken, &pending->mutex);
+            sleep_until_woken(pending, waiter);
     }
     pthread_mutex_unlock(&pending->mutex);
     return list;
@@ -161,7 +169,7 @@ struct segment_pending_block *segment_pending_take(struct segment_pending *pendi
     while (pending->has_turn || (!has_work(pending) && !due)) {
         due = !wait_for_work(pending, until_ns);
         /* Not until the turn ends: or every end of a turn would have to wake this thread. */
-        until_ns = due ? until_ns + PATIENCE_NS : pending->deadline_ns;
+        until_ns = due ? clock_monotonic_ns() + PATIENCE_NS : pending->deadline_ns;
     }
     *stopping_out = pending->stopping;
     struct segment_pending_block *list = pending->failure.code ? NULL : take_all(pending);

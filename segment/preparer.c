@@ -6,6 +6,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/signals.h"
 #include "segment/ballast.h"
 
 #define RETRY_NS         (INT64_C(500) * 1000000)
@@ -175,7 +176,10 @@ enum error_code segment_preparer_create(const struct segment_preparer_start *sta
     p->fd = -1;
     p->ballast_ns = clock_monotonic_ns() + BALLAST_FIRST_NS;
     init_locks(p);
+    sigset_t before;
+    signals_hold(&before);
     int failed = pthread_create(&p->thread, NULL, work, p);
+    signals_let(&before);
     if (failed) {
         free_all(p);
         return error_set_errno(error, failed, "start the thread that prepares segments");

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "segment/log.h"
 #include "segment/reader.h"
 #include "segment/set.h"
+#include "core/clock.h"
 #include "core/file.h"
 #include "tests/support/scratch.h"
 
@@ -187,21 +189,42 @@ Test(log, rolls_by_age)
     cr_assert_eq(count_segments(), 2);
 }
 
+/* A clock whose deadlines the machine's own clock never reaches. */
+static _Atomic int64_t far_ns;
+
+static int64_t far_time(void)
+{
+    return atomic_fetch_add(&far_ns, 1000);
+}
+
+static void no_boot(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
+{
+    memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
+}
+
 /* Who waits commits, again and again: the log's own thread may not come to have a turn. */
 Test(log, rolls_by_age_under_a_thread_that_never_rests, .timeout = 60)
 {
-    struct segment_log_counters counters = {0};
+    static const struct clock_source source = {
+        .realtime_ns = far_time, .monotonic_ns = far_time, .boot_id = no_boot};
+    const int64_t second_ns = 1000000000;
+    struct segment_log_counters counters;
     struct event event = an_event("\x01", 1);
     uint64_t sequence;
 
-    options.segment_age_ns = 20000000;
+    atomic_store(&far_ns, INT64_C(1) << 60);
+    clock_use(&source);
+    options.segment_age_ns = second_ns;
     open_log();
-    while (counters.rolls == 0) {
-        cr_assert_eq(append(&event, &sequence), OK);
-        cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
-        segment_log_count(log, &counters);
-    }
+    cr_assert_eq(append(&event, &sequence), OK);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    atomic_fetch_add(&far_ns, 2 * second_ns);
+    cr_assert_eq(append(&event, &sequence), OK);
+    cr_assert_eq(segment_log_wait(log, sequence, &error), OK);
+    segment_log_count(log, &counters);
+    cr_assert_eq(counters.rolls, 1);
     close_log();
+    clock_use(NULL);
 }
 
 Test(log, starts_each_commit_on_the_boundary_that_was_asked_for)

@@ -1,7 +1,8 @@
-#include "segment/pending.h"
+#include "segment/pending_state.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -190,6 +191,27 @@ Test(pending, a_withdrawal_is_told_once_to_who_takes_it)
 
 /* ---- With another thread ---- */
 
+/* Until another thread sleeps there: else it could come later, and would need nobody to wake it. */
+static void await_committer(void)
+{
+    for (bool waits = false; !waits;) {
+        pthread_mutex_lock(&pending->mutex);
+        waits = pending->committer_waits;
+        pthread_mutex_unlock(&pending->mutex);
+        sched_yield();
+    }
+}
+
+static void await_waiter(void)
+{
+    for (bool waits = false; !waits;) {
+        pthread_mutex_lock(&pending->mutex);
+        waits = pending->waiters && pending->waiters->asleep;
+        pthread_mutex_unlock(&pending->mutex);
+        sched_yield();
+    }
+}
+
 static void *wait_for_room(void *unused)
 {
     (void)unused;
@@ -311,7 +333,7 @@ static void *wait_for_eleven(void *unused)
     return (void *)(intptr_t)segment_pending_end_wait(pending, &waiter, NULL);
 }
 
-/* Whether it comes to wait before or after: nobody else is there who could commit. */
+/* Nobody else is there who could commit. */
 Test(pending, a_turn_that_is_given_back_goes_to_who_waits, .timeout = 20)
 {
     void *code;
@@ -321,10 +343,28 @@ Test(pending, a_turn_that_is_given_back_goes_to_who_waits, .timeout = 20)
     struct segment_pending_block *list = segment_pending_try_take(pending);
     append_well("", 0);
     cr_assert_eq(pthread_create(&thread, NULL, wait_for_eleven, NULL), 0);
+    await_waiter();
     commit(list, 10, INT64_MAX);
     cr_assert_eq(pthread_join(thread, &code), 0);
     cr_assert_eq((intptr_t)code, OK);
     cr_assert_eq(segment_pending_durable(pending), 11);
+}
+
+Test(pending, who_waits_behind_anothers_turn_hears_that_it_was_withdrawn, .timeout = 20)
+{
+    void *code;
+    pthread_t thread;
+    struct error why = {.code = ERROR_NO_SPACE, .text = "the disk is full"};
+    begin(1 << 20, false);
+    append_well("", 0);
+    struct segment_pending_block *list = segment_pending_try_take(pending);
+    append_well("", 0);
+    cr_assert_eq(pthread_create(&thread, NULL, wait_for_eleven, NULL), 0);
+    await_waiter();
+    cr_assert_eq(segment_pending_withdraw(pending, list, 9, producers, &why, &error), OK);
+    segment_pending_leave(pending, INT64_MAX);
+    cr_assert_eq(pthread_join(thread, &code), 0);
+    cr_assert_eq((intptr_t)code, ERROR_NO_SPACE);
 }
 
 static void *take_one(void *unused)
@@ -353,8 +393,9 @@ Test(pending, a_turn_that_is_given_back_goes_to_the_committers_thread_when_someb
     append_well("", 0);
     struct segment_pending_block *list = segment_pending_try_take(pending);
     append_well("", 0);
-    cr_assert_null(segment_pending_try_take(pending));
     cr_assert_eq(pthread_create(&thread, NULL, take_one, NULL), 0);
+    await_committer();
+    cr_assert_null(segment_pending_try_take(pending));
     commit(list, 10, INT64_MAX);
     cr_assert_eq(pthread_join(thread, &found), 0);
     cr_assert((bool)(intptr_t)found);
@@ -369,6 +410,7 @@ Test(pending, the_committers_thread_hears_of_an_earlier_deadline, .timeout = 20)
     begin(1 << 20, false);
     nothing_is_due();
     cr_assert_eq(pthread_create(&thread, NULL, take_one, NULL), 0);
+    await_committer();
     append_well("", 0);
     struct segment_pending_block *list = segment_pending_try_take(pending);
     cr_assert_not_null(list);

@@ -22,10 +22,11 @@
 
 enum { LARGE = 600 << 10, SEGMENT_BYTES = 1 << 20, INPUT_BYTES = 8 << 20 };
 
-static atomic_bool held;   /* syncs do not return */
-static atomic_bool broken; /* … and then they fail */
-static atomic_bool full;   /* there is no room for a file */
-static atomic_int files;   /* that were given room, or refused it */
+static atomic_bool held;    /* syncs do not return */
+static atomic_bool hanging; /* one is there that does not */
+static atomic_bool broken;  /* … and then they fail */
+static atomic_bool full;    /* there is no room for a file */
+static atomic_int files;    /* that were given room, or refused it */
 
 static struct segment_log *log;
 static struct progress progress;
@@ -43,8 +44,10 @@ static void pause_briefly(void)
 
 static int sync_data(int fd)
 {
-    while (atomic_load(&held))
+    while (atomic_load(&held)) {
+        atomic_store(&hanging, true);
         pause_briefly();
+    }
     errno = EIO;
     return atomic_load(&broken) ? -1 : file_calls_kernel.sync_data(fd);
 }
@@ -397,6 +400,36 @@ static void stop(pthread_t thread)
     struct signalfd_siginfo signal = {.ssi_signo = SIGTERM};
     cr_assert_eq(write(signal_ends[1], &signal, sizeof signal), (ssize_t)sizeof signal);
     pthread_join(thread, NULL);
+}
+
+/*
+ * One network thread commits; the other one is there for whoever comes. Nothing is looked at by the
+ * clock here, so what the clients hear is what was told at once.
+ */
+Test(server, takes_clients_in_while_a_commit_hangs_and_sends_the_ack_when_it_is_over)
+{
+    char said[4096];
+    pthread_t thread;
+    server->ticked_ns = INT64_MAX / 2;
+    cr_assert_eq(pthread_create(&thread, NULL, run, server), 0);
+    int first = connect_here(), second = connect_here();
+    say_hello(first, NULL);
+    ssize_t size = recv(first, said, sizeof said, 0);
+    cr_assert(size > 0 && has(said, (size_t)size, "welcome"));
+    atomic_store(&held, true);
+    publish(first, 1, 0, false);
+    while (!atomic_load(&hanging))
+        pause_briefly();
+
+    say_hello(second, NULL);
+    size = recv(second, said, sizeof said, 0);
+    cr_assert(size > 0 && has(said, (size_t)size, "welcome"));
+    atomic_store(&held, false);
+    size = recv(first, said, sizeof said, 0);
+    cr_assert(size > 0 && has(said, (size_t)size, "ack"));
+    stop(thread);
+    close(first);
+    close(second);
 }
 
 /*

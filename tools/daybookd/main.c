@@ -2,6 +2,7 @@
  * daybookd - the Daybook daemon: composes log, index and network, and runs until a signal.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -289,6 +290,8 @@ int main(int argc, char **argv)
     struct daemon daemon = {
         .signal_fd = -1, .progress.fd = -1, .listener.fd = -1, .report = {REPORT_INFO}};
     struct error error;
+    /* One heap for all threads: what a client had is for the next one, whoever serves it. */
+    mallopt(M_ARENA_MAX, 1);
     if (file_guard_standard_streams(&error) || file_map_guard(&error)) {
         fprintf(stderr, "daybookd: %s\n", error.text);
         return EXIT_FAILED;

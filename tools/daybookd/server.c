@@ -364,7 +364,7 @@ static int round_timeout_ms(const struct server *server)
         int64_t left_ns = server->stop_deadline_ns - server->now_ns;
         return left_ns > 0 ? (int)(left_ns / 1000000) + 1 : 0;
     }
-    return server->connections > 0 || server->accept_paused ? TICK_MS : -1;
+    return TICK_MS;
 }
 
 static bool may_end(const struct server *server)
@@ -412,7 +412,7 @@ static void set_timeout(struct server *server)
     int now_ms = round_timeout_ms(server);
     int before_ms = atomic_exchange(&server->timeout_ms, now_ms);
     uint64_t one = 1;
-    if (now_ms < 0 || (before_ms >= 0 && before_ms <= now_ms))
+    if (before_ms <= now_ms)
         return;
     ssize_t written = write(server->wake_fd, &one, sizeof one);
     assert(written == sizeof one);
