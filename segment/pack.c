@@ -139,14 +139,24 @@ static enum error_code gather_block(struct packing *packing,
     return code == ERROR_END ? OK : code;
 }
 
-static enum error_code take_block(struct packing *packing,
+/* What was sound a moment ago is not any more; a disk that fails once may succeed the next time. */
+static enum error_code tell_lost(const struct packing *packing,
+                                 const struct segment_salvage *salvage, struct error *error)
+{
+    const struct error *trouble = &salvage->trouble;
+    return error_set(error, trouble->code == ERROR_IO ? ERROR_IO : ERROR_DAMAGED,
+                     "event %" PRIu64 " cannot be read again as it was a moment ago%s%s",
+                     packing->expected, trouble->code ? ": " : "",
+                     trouble->code ? trouble->text : "");
+}
+
+static enum error_code take_block(struct packing *packing, const struct segment_salvage *salvage,
                                   const struct segment_salvage_block *block, struct error *error)
 {
     if (is_stopped(packing))
         return error_set(error, ERROR_END, "it was stopped");
     if (block->sequence_first != packing->expected)
-        return error_set(error, ERROR_DAMAGED, "event %" PRIu64 " cannot be read any more",
-                         packing->expected);
+        return tell_lost(packing, salvage, error);
     segment_replacement_add(&packing->sum, block);
     packing->expected = block->sequence_last + 1;
     if (block->kind == FORMAT_BLOCK_EVENTS)
@@ -168,13 +178,13 @@ static enum error_code feed(void *context, struct segment_replacement *replaceme
         segment_salvage_open(&salvage, packing->place->segments_fd, packing->old,
                              packing->old->header.log_id, packing->check.must_last, error);
     while (!code && (code = segment_salvage_next(&salvage, &block, error)) == OK)
-        code = take_block(packing, &block, error);
+        code = take_block(packing, &salvage, &block, error);
     segment_salvage_release(&salvage);
     if (code != ERROR_END || packing->stopped)
         return code;
     if (packing->expected != packing->check.must_last + 1 ||
         packing->sum.events != packing->check.event_count || salvage.begins_bad)
-        return error_set(error, ERROR_DAMAGED, "it cannot be read again as it was a moment ago");
+        return tell_lost(packing, &salvage, error);
     return put_gathered(packing, error);
 }
 

@@ -7,9 +7,12 @@
 #include "segment/producers.h"
 #include "segment/seal.h"
 
-static void note_bad(struct segment_salvage *salvage)
+/* `why` may be NULL: nothing is known but that it is not as it should be. */
+static void note_bad(struct segment_salvage *salvage, const struct error *why)
 {
     salvage->begins_bad |= !salvage->has_events;
+    if (why && !salvage->trouble.code)
+        salvage->trouble = *why;
 }
 
 static void note_seen(struct segment_salvage *salvage, uint64_t sequence)
@@ -59,7 +62,7 @@ enum error_code segment_salvage_open(struct segment_salvage *salvage, int segmen
     if (segment->header_verdict == FORMAT_VALID)
         salvage->epoch = segment->header.epoch;
     else
-        note_bad(salvage);
+        note_bad(salvage, NULL);
     return look_at_trailer(salvage, error);
 }
 
@@ -78,13 +81,14 @@ static bool take_events(struct segment_salvage *salvage,
 {
     struct segment_block_cursor cursor;
     struct event event;
+    struct error reason;
     enum error_code code = OK;
     block->raw_bytes = 0;
     block->time_min_ns = INT64_MAX;
     block->time_max_ns = INT64_MIN;
     segment_block_cursor_init(&cursor, header, raw);
     while (cursor.events_left > 0 && cursor.sequence_next <= salvage->sequence_last) {
-        code = segment_block_cursor_next(&cursor, &event, NULL);
+        code = segment_block_cursor_next(&cursor, &event, &reason);
         if (code)
             break;
         if (event.time_ns < block->time_min_ns)
@@ -95,9 +99,9 @@ static bool take_events(struct segment_salvage *salvage,
         block->raw_bytes = (size_t)(cursor.at - raw);
     }
     if (!code && cursor.events_left == 0) /* the end may be wrong where all events are right */
-        code = segment_block_cursor_next(&cursor, &event, NULL);
+        code = segment_block_cursor_next(&cursor, &event, &reason);
     if (code && code != ERROR_END)
-        note_bad(salvage);
+        note_bad(salvage, &reason);
     block->sequence_last = block->sequence_first + block->event_count - 1;
     return block->event_count > 0;
 }
@@ -114,7 +118,7 @@ static enum error_code take_gap(struct segment_salvage *salvage,
         return error_set(error, code, "segment %s: block at byte %" PRIu64 ": %s",
                          salvage->view.segment.name, header->offset, reason.text);
     if (code || gap.sequence_first != header->sequence_first) {
-        note_bad(salvage);
+        note_bad(salvage, code ? &reason : NULL);
         return OK;
     }
     note_seen(salvage, gap.sequence_last);
@@ -142,9 +146,10 @@ static void learn(struct segment_salvage *salvage, const struct segment_format_b
 static bool take_producers(struct segment_salvage *salvage,
                            const struct segment_format_block_header *header, const uint8_t *raw)
 {
-    enum error_code code = segment_producers_decode(NULL, raw, header->raw_bytes, NULL);
+    struct error reason;
+    enum error_code code = segment_producers_decode(NULL, raw, header->raw_bytes, &reason);
     if (code)
-        note_bad(salvage);
+        note_bad(salvage, &reason);
     return code == OK;
 }
 
@@ -180,7 +185,7 @@ static enum error_code take_block(struct segment_salvage *salvage,
     if (code == ERROR_MEMORY)
         return error_set(error, code, "%s", reason.text);
     if (code) {
-        note_bad(salvage);
+        note_bad(salvage, &reason);
         return OK;
     }
     *block = (struct segment_salvage_block){
@@ -225,7 +230,7 @@ static enum error_code find_header(struct segment_salvage *salvage,
     enum error_code found =
         segment_view_find(&salvage->view, salvage->offset + FORMAT_ALIGNMENT, header_out, error);
     if (found == OK || code == ERROR_IO)
-        note_bad(salvage);
+        note_bad(salvage, &reason);
     if (!found)
         salvage->offset = header_out->offset;
     return found;
@@ -242,7 +247,7 @@ enum error_code segment_salvage_next(struct segment_salvage *salvage,
             return code;
         salvage->offset += header.size_bytes;
         if (header.sequence_first < salvage->expected || header.log_id != salvage->log_id) {
-            note_bad(salvage); /* it repeats what came before */
+            note_bad(salvage, NULL); /* it repeats what came before */
             continue;
         }
         code = take_block(salvage, &header, block_out, &taken, error);

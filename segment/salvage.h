@@ -36,6 +36,7 @@ struct segment_salvage {
     uint32_t epoch;
     int64_t arrival_ns; /* INT64_MIN: none */
     bool begins_bad; /* something is bad before any block of events: producers may be missing */
+    struct error trouble; /* why the first bad place could not be read; code OK: not known */
     bool has_events; /* a block of events was met */
     bool sealed;     /* the trailer is valid */
     struct segment_format_trailer trailer;

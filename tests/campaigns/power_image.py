@@ -167,6 +167,10 @@ class Image:
         require(not verify(self.log), "D5", "recovery left an unfinished write behind")
 
     def check_index(self):
+        # The daemon packs meanwhile; where that ended, the next command goes on.
+        result = daybook("topics", "-D", self.log)
+        require(result.returncode == 0, "D7", "daybook topics: %s",
+                result.stderr.decode(errors="replace"))
         kept = index_of(self.log)
         rows = [row[0] for row in kept[0]]
         sequences = [json.loads(self.after[-1])["seq"]]

@@ -6,7 +6,7 @@
  * can be compared with what was put in. bench.h and gen.h are the peers', beside which this is
  * compiled.
  */
-#include "bench.h"
+#include <bench.h>
 
 #include <sqlite3.h>
 #include <unistd.h>

@@ -290,6 +290,7 @@ def dump(directory):
 @promise("reindex builds the same index again, whatever was there")
 def reindex(directory):
     last = fill(directory, 4)
+    daybook("pack", "-D", directory)  # what the daemon had no time for; it moves events
     before = dump(directory)
     for damage in ("keep", "remove", "garbage"):
         if damage == "remove":
