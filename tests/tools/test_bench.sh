@@ -19,10 +19,10 @@ ok() { # sentence, command…
 }
 
 mkdir "$work/disk"
-tiny=(--dir "$work/disk" --seconds 50ms --rounds 2)
+tiny=(--dir "$work/disk" --seconds 50ms --rounds 2 --events 400000)
 
 run_json() {
-    "$BUILD/daybook" bench "${tiny[@]}" -o json publish append disk >"$work/bench.json"
+    "$BUILD/daybook" bench "${tiny[@]}" -o json --plot "$work/bench.svg" all >"$work/bench.json"
 }
 ok "bench measures all suites" run_json
 
@@ -44,6 +44,11 @@ for name in (
     "one_in_flight_to_raw_limit", "one_in_flight_to_sqlite", "many_to_sqlite", "pipelined_to_sqlite",
     "append_raw_p50", "append_one_p50", "append_one_p99", "append_many_rate", "append_rate",
     "append_durable_rate", "append_one_to_raw_limit",
+    "index_rate", "scan_rate", "packed_scan_rate",
+    "count_by_topic_daybook", "count_by_topic_sqlite", "count_by_topic_ratio",
+    "latest_of_topic_daybook", "latest_of_topic_sqlite", "latest_of_topic_ratio",
+    "window_of_topic_daybook", "window_of_topic_sqlite", "window_of_topic_ratio", "topics",
+    "start_clean", "start_killed", "retention_space", "retention_rows",
     "pwrite_growing_p50", "pwrite_fallocate_p50", "pwrite_zeroed_p50",
     "mmap_growing_p50", "mmap_fallocate_p50", "mmap_zeroed_p50",
 ):
@@ -52,8 +57,12 @@ for name in (
     assert len(figure["rounds"]) == 2, figure
     assert figure["max"] > 0 or name == "index_lag", figure
 goals = {name for name, figure in figures.items() if "met" in figure}
+assert len(figures["pack_rate"]["rounds"]) == 1 and figures["packed_bytes"]["median"] > 10, figures
+assert figures["index_bytes"]["median"] > 10, figures
 assert goals == {"one_in_flight_to_raw_limit", "append_one_to_raw_limit", "pipelined_rate", "index_lag",
-                 "memory_at_1000_per_second"}, goals
+                 "memory_at_1000_per_second", "index_rate", "packed_scan_rate", "packed_bytes",
+                 "count_by_topic_ratio", "latest_of_topic_ratio", "window_of_topic_ratio", "topics",
+                 "start_killed", "retention_space", "retention_publish_ratio"}, goals
 for name in goals:
     assert figures[name]["met"] is None, figures[name]
 ratio = figures["one_in_flight_to_raw_limit"]
@@ -65,6 +74,20 @@ END
 }
 ok "its JSON names machine, parameters, every figure with median and range, goals and ratios" check_json
 
+check_plot() {
+    python3 - "$work/bench.svg" <<'END'
+import sys, xml.etree.ElementTree as xml
+name = "{http://www.w3.org/2000/svg}"
+root = xml.parse(sys.argv[1]).getroot()
+assert root.tag == name + "svg", root.tag
+texts = [text.text for text in root.iter(name + "text")]
+assert any("pipelined" in text for text in texts) and "99" in texts, texts
+assert len(list(root.iter(name + "circle"))) >= 8
+assert len(list(root.iter(name + "polyline"))) >= 3
+END
+}
+ok "its plot is SVG with a dot for each rate and a curve for each latency" check_plot
+
 check_table() {
     "$BUILD/daybook" bench "${tiny[@]}" disk >"$work/table" &&
         grep -q 'pwrite, zero-filled' "$work/table" && grep -q 'median' "$work/table"
@@ -72,7 +95,7 @@ check_table() {
 ok "its table is for people" check_table
 
 check_goals() {
-    "$BUILD/daybook" bench "${tiny[@]}" publish >"$work/table" &&
+    "$BUILD/daybook" bench "${tiny[@]}" socket >"$work/table" &&
         [ "$(grep -c ' goal .*: run too short to judge$' "$work/table")" -eq 4 ] &&
         ! grep -E ': (met|MISSED)$' "$work/table"
 }
@@ -91,7 +114,7 @@ daemon_is_gone() {
 }
 
 interrupt() {
-    "$BUILD/daybook" bench --dir "$work/disk" --seconds 300ms --rounds 99 publish >"$work/table" 2>"$work/stderr" &
+    "$BUILD/daybook" bench --dir "$work/disk" --seconds 300ms --rounds 99 socket >"$work/table" 2>"$work/stderr" &
     local bench=$! tries=0 status=0
     # Its daemon serves: by then everything is there that has to be cleaned up.
     until compgen -G "$work/disk/*/log/daybook.sock" >/dev/null || [ $((tries += 1)) -gt 6000 ]; do

@@ -3,6 +3,7 @@
  */
 #include "tools/daybook/bench.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -14,14 +15,16 @@
 #include "core/json.h"
 #include "core/units.h"
 #include "tools/client/daybook.h"
+#include "tools/daybook/bench_history.h"
 #include "tools/daybook/bench_machine.h"
+#include "tools/daybook/bench_plot.h"
 #include "tools/daybook/bench_scratch.h"
 #include "tools/daybook/interrupt.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/verb.h"
 
-enum { FLAG_DIRECTORY = OPTIONS_LONG, FLAG_SECONDS, FLAG_ROUNDS };
-enum { ROUNDS_MAX = 100, ROUNDS = 3 };
+enum { FLAG_DIRECTORY = OPTIONS_LONG, FLAG_SECONDS, FLAG_ROUNDS, FLAG_EVENTS, FLAG_PLOT };
+enum { ROUNDS_MAX = 100, ROUNDS = 3, EVENTS = 1000000, EVENTS_MIN = 1000, EVENTS_MAX = 100000000 };
 
 /* A goal is for a daemon that is warm, and for a median that one disturbance does not move. */
 #define SLICE_NS INT64_C(1500000000)
@@ -33,17 +36,23 @@ enum { ROUNDS_MAX = 100, ROUNDS = 3 };
 static const struct suite {
     const char *name;
     enum error_code (*run)(const struct bench *bench, struct error *error);
+    bool needs_history;
 } suites[] = {
-    {"publish", bench_publish_run},
-    {"append", bench_append_run},
-    {"disk", bench_disk_run},
+    {"socket", bench_socket_run, false},
+    {"append", bench_append_run, false},
+    {"index", bench_index_run, true},
+    {"read", bench_read_run, true},
+    {"sql", bench_sql_run, true},
+    {"start", bench_start_run, true},
+    {"retention", bench_retention_run, true},
+    {"disk", bench_disk_run, false},
 };
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
 
 struct request {
-    const char *parent;
+    const char *parent, *plot;
     int64_t slice_ns;
-    uint64_t rounds;
+    uint64_t rounds, events;
     bool json;
     bool chosen[SUITE_COUNT];
 };
@@ -53,6 +62,8 @@ static const struct options_flag flags[] = {
     {'o', "output", "FORMAT", "table (default) or json"},
     {FLAG_SECONDS, "seconds", "N", "how long each measurement runs in each round (default 1.5)"},
     {FLAG_ROUNDS, "rounds", "N", "how often everything is measured in turn (default 3)"},
+    {FLAG_EVENTS, "events", "N", "events of the history (default 1,000,000)"},
+    {FLAG_PLOT, "plot", "FILE", "draw rates and latencies into this file, as SVG"},
     {0, NULL, NULL, NULL},
 };
 
@@ -62,17 +73,23 @@ static const struct options_verb bench_verb = {
     .about = "Measure speed on your own disk, in rounds, and print median, lowest and highest.\n"
              "\n"
              "Suites:\n"
-             "  publish   durable publishing through a daybookd of its own: one in flight, 16\n"
-             "            producers, pipelined; against plain SQLite and the raw limit (default)\n"
-             "  append    the log opened by the program itself, without a daemon\n"
-             "  disk      both write paths on files that grow, are allocated, or zero-filled\n"
+             "  socket     durable publishing through a daybookd of its own: one in flight, 16\n"
+             "             producers, pipelined; against plain SQLite and the raw limit (default)\n"
+             "  append     the log opened by the program itself, without a daemon\n"
+             "  index      events.db built from a log with a history\n"
+             "  read       every event of that history, before and after packing\n"
+             "  sql        queries, beside plain SQLite with the same rows\n"
+             "  start      the first durable ack of a daemon, after a clean stop and a kill\n"
+             "  retention  the oldest fifth deleted while somebody publishes\n"
+             "  disk       both write paths on files that grow, are allocated, or zero-filled\n"
+             "  all        each of them\n"
              "\n"
              "Works in a directory of its own inside DIR, which it deletes at the end, and needs\n"
-             "at most 2 GiB there for a moment. Takes about a minute a suite. With less than 1 s for\n"
-             "each measurement, or less than 3 rounds, it does not say whether goals are met.",
+             "at most 2 GiB there for a moment. Takes up to a minute a suite. With less than 1 s\n"
+             "for each measurement, or less than 3 rounds, it does not say whether goals are met.",
     .flags = flags,
     .example = "  daybook bench --dir /var/lib/daybook\n"
-               "  daybook bench -o json publish disk >bench.json\n",
+               "  daybook bench -o json --plot bench.svg all >bench.json\n",
 };
 
 enum error_code bench_check_interrupted(struct error *error)
@@ -82,19 +99,23 @@ enum error_code bench_check_interrupted(struct error *error)
     return OK;
 }
 
+static void choose_suite(struct options *options, struct request *request, const char *name)
+{
+    bool all = strcmp(name, "all") == 0, found = all;
+    for (size_t i = 0; i < SUITE_COUNT; i++) {
+        bool meant = all || strcmp(suites[i].name, name) == 0;
+        request->chosen[i] |= meant;
+        found |= meant;
+    }
+    if (!found)
+        options_refuse(options, "there is no suite '%s'", name);
+}
+
 static void choose_suites(struct options *options, struct request *request)
 {
     int count = options_operand_count(options);
-    char **names = options_operands(options);
-    for (int i = 0; i < count; i++) {
-        size_t suite = 0;
-        while (suite < SUITE_COUNT && strcmp(suites[suite].name, names[i]) != 0)
-            suite++;
-        if (suite == SUITE_COUNT)
-            options_refuse(options, "there is no suite '%s'", names[i]);
-        else
-            request->chosen[suite] = true;
-    }
+    for (int i = 0; i < count; i++)
+        choose_suite(options, request, options_operands(options)[i]);
     if (count == 0)
         request->chosen[0] = true;
 }
@@ -113,12 +134,18 @@ static void parse(struct options *options, struct request *request)
             options_duration(options, "--seconds", value, &request->slice_ns);
         else if (flag == FLAG_ROUNDS)
             options_count(options, "--rounds", value, &request->rounds);
+        else if (flag == FLAG_PLOT)
+            request->plot = value;
+        else if (flag == FLAG_EVENTS)
+            options_count(options, "--events", value, &request->events);
     }
     request->json = format == 1;
     if (options->finished)
         return;
     if (request->rounds < 1 || request->rounds > ROUNDS_MAX)
         options_refuse(options, "--rounds must be 1 to %d", ROUNDS_MAX);
+    if (request->events < EVENTS_MIN || request->events > EVENTS_MAX)
+        options_refuse(options, "--events must be %d to %d", EVENTS_MIN, EVENTS_MAX);
     if (request->slice_ns <= 0)
         options_refuse(options, "--seconds must be more than 0");
     choose_suites(options, request);
@@ -209,8 +236,9 @@ static enum error_code append_document(const struct bench *bench, const struct s
     if (!code)
         code = buffer_printf(out, error,
                              ",\"parameters\":{\"rounds\":%u,\"seconds\":%.6g,"
+                             "\"events\":%" PRIu64 ","
                              "\"event_bytes_json\":%.1f,\"event_bytes_msgpack\":%.1f},",
-                             bench->rounds, (double)bench->slice_ns / 1e9,
+                             bench->rounds, (double)bench->slice_ns / 1e9, bench->events,
                              bench_pool_json_bytes_mean(bench->pool),
                              bench_pool_msgpack_bytes_mean(bench->pool));
     if (!code)
@@ -231,13 +259,32 @@ static enum error_code print_json(const struct bench *bench, const struct settin
     return code;
 }
 
+static enum error_code write_plot(const struct bench *bench, const struct setting *setting,
+                                  FILE *file, struct error *error)
+{
+    char now[UNITS_TIME_TEXT_SIZE], title[300];
+    units_format_time_utc(clock_realtime_ns(), now);
+    snprintf(title, sizeof title, "%s, %.19sZ, %s on %s, %ld x %s", DAYBOOK_VERSION, now,
+             setting->file_system, setting->machine.kernel, setting->machine.processors,
+             setting->machine.processor);
+    bench_plot(bench->report, bench->curves, title, file);
+    return fflush(file) ? error_set_errno(error, errno, "write the plot") : OK;
+}
+
 static enum error_code run_suites(const struct request *request, const struct bench *bench,
                                   struct error *error)
 {
     enum error_code code = OK;
-    for (size_t i = 0; i < SUITE_COUNT && !code; i++)
-        if (request->chosen[i])
+    bool has_history = false;
+    for (size_t i = 0; i < SUITE_COUNT && !code; i++) {
+        if (!request->chosen[i])
+            continue;
+        if (suites[i].needs_history && !has_history)
+            code = bench_history_make(bench, error);
+        has_history |= suites[i].needs_history;
+        if (!code)
             code = suites[i].run(bench, error);
+    }
     return code;
 }
 
@@ -248,15 +295,17 @@ static bool is_judged(const struct request *request)
 
 /* In the scratch directory `path`, which the caller deletes. */
 static enum error_code run_in(const char *path, const struct request *request, const char *daemon,
-                              struct error *error)
+                              FILE *plot, struct error *error)
 {
     enum { SEED = 1 };
     struct bench_pool *pool = NULL;
     struct bench_report *report = NULL;
+    struct bench_curves *curves = NULL;
     struct bench bench = {.directory = path,
                           .directory_fd = -1,
                           .slice_ns = request->slice_ns,
                           .rounds = (unsigned)request->rounds,
+                          .events = request->events,
                           .daemon = daemon};
     struct setting setting;
     describe(path, &setting);
@@ -266,23 +315,39 @@ static enum error_code run_in(const char *path, const struct request *request, c
         code = bench_pool_create(SEED, &pool, error);
     if (!code)
         code = bench_report_create(is_judged(request), &report, error);
+    if (!code)
+        code = bench_curves_create(&curves, error);
     bench.pool = pool;
     bench.report = report;
+    bench.curves = curves;
     if (!code)
         code = run_suites(request, &bench, error);
     if (!code && request->json)
         code = print_json(&bench, &setting, error);
     else if (!code)
         print_table(&bench, &setting);
+    if (!code && plot)
+        code = write_plot(&bench, &setting, plot, error);
+    bench_curves_free(curves);
     bench_report_free(report);
     bench_pool_free(pool);
     file_close(&bench.directory_fd);
     return code;
 }
 
+/* Before anything is measured: a name that cannot be written is known at once. */
+static enum error_code open_plot(const char *path, FILE **file_out, struct error *error)
+{
+    if (!path)
+        return OK;
+    *file_out = fopen(path, "we");
+    return *file_out ? OK : error_set_errno(error, errno, "make '%s'", path);
+}
+
 int verb_bench(int argc, char **argv)
 {
-    struct request request = {.parent = ".", .slice_ns = SLICE_NS, .rounds = ROUNDS};
+    struct request request = {
+        .parent = ".", .slice_ns = SLICE_NS, .rounds = ROUNDS, .events = EVENTS};
     struct options options;
     struct error error;
     char daemon[PATH_MAX], scratch[PATH_MAX];
@@ -291,11 +356,16 @@ int verb_bench(int argc, char **argv)
     parse(&options, &request);
     if (options.finished)
         return options.status;
-    if (find_daemon(daemon, &error) ||
-        bench_scratch_create(request.parent, NEEDED_BYTES, scratch, &error))
+    FILE *plot = NULL;
+    if (find_daemon(daemon, &error) || open_plot(request.plot, &plot, &error))
         return verb_fail("bench", &error);
-    interrupt_catch();
-    enum error_code code = run_in(scratch, &request, daemon, &error);
-    bench_scratch_delete(scratch);
+    enum error_code code = bench_scratch_create(request.parent, NEEDED_BYTES, scratch, &error);
+    if (!code) {
+        interrupt_catch();
+        code = run_in(scratch, &request, daemon, plot, &error);
+        bench_scratch_delete(scratch);
+    }
+    if (plot)
+        fclose(plot);
     return code ? verb_fail("bench", &error) : STATUS_OK;
 }

@@ -4,10 +4,9 @@
 #include <stdio.h>
 
 #include "core/clock.h"
-#include "segment/log.h"
-#include "tools/daybook/bench.h"
+#include "tools/daybook/bench_append.h"
+#include "tools/daybook/bench_curves.h"
 #include "tools/daybook/bench_raw.h"
-#include "tools/daybook/bench_samples.h"
 #include "tools/daybook/bench_scratch.h"
 
 enum {
@@ -30,12 +29,12 @@ struct writer {
     struct error error;
 };
 
-static enum error_code append(const struct bench *bench, struct segment_log *log, uint64_t index,
-                              uint64_t *sequence_out, struct error *error)
+enum error_code bench_append(const struct bench *bench, struct segment_log *log, uint64_t index,
+                             int64_t time_ns, uint64_t *sequence_out, struct error *error)
 {
     const struct bench_pool_event *from = bench_pool_event(bench->pool, index);
     struct event event = {
-        .time_ns = EVENT_TIME_NONE,
+        .time_ns = time_ns,
         .topic = from->topic,
         .topic_bytes = from->topic_bytes,
         .payload = from->msgpack,
@@ -58,7 +57,8 @@ static enum error_code append_until_end(struct writer *writer, struct error *err
             return OK;
         enum error_code code = bench_check_interrupted(error);
         if (!code)
-            code = append(writer->bench, writer->log, index, &sequence, error);
+            code = bench_append(writer->bench, writer->log, index, EVENT_TIME_NONE, &sequence,
+                                error);
         if (!code)
             code = segment_log_wait(writer->log, sequence, error);
         if (!code)
@@ -79,15 +79,9 @@ static enum error_code measure_one(const struct bench *bench, struct segment_log
     struct writer writer = {
         .bench = bench, .log = log, .end_ns = clock_monotonic_ns() + bench->slice_ns};
     enum error_code code = append_until_end(&writer, error);
-    struct bench_samples *samples = &writer.samples;
-
     if (!code)
-        code = bench_report_add(bench->report, &p50,
-                                (double)bench_samples_percentile(samples, 0.5) / 1e3, error);
-    if (!code)
-        code = bench_report_add(bench->report, &p99,
-                                (double)bench_samples_percentile(samples, 0.99) / 1e3, error);
-    bench_samples_release(samples);
+        code = bench_curves_add(bench, &p50, &p99, &writer.samples, error);
+    bench_samples_release(&writer.samples);
     return code;
 }
 
@@ -168,7 +162,7 @@ static enum error_code measure_rate(const struct bench *bench, struct segment_lo
     while (!code && now_ns < start_ns + bench->slice_ns && index < APPENDED_EVENTS_MAX) {
         code = bench_check_interrupted(error);
         for (int i = 0; !code && i < BETWEEN_CLOCKS; i++)
-            code = append(bench, log, index++, &sequence, error);
+            code = bench_append(bench, log, index++, EVENT_TIME_NONE, &sequence, error);
         segment_log_kick(log);
         now_ns = clock_monotonic_ns();
     }

@@ -28,6 +28,7 @@ static const char output_name[] = "daybookd.out";
 struct bench_daemon {
     const struct bench *bench;
     pid_t pid;
+    bool is_ours; /* the directory is: it goes with the daemon */
     char directory[PATH_MAX];
 };
 
@@ -89,14 +90,15 @@ static enum error_code wait_until_welcome(struct bench_daemon *daemon, struct er
     }
 }
 
-enum error_code bench_daemon_start(const struct bench *bench, struct bench_daemon **daemon_out,
-                                   struct error *error)
+static enum error_code start(const struct bench *bench, const char *directory, bool is_ours,
+                             struct bench_daemon **daemon_out, struct error *error)
 {
     struct bench_daemon *daemon = calloc(1, sizeof *daemon);
     if (!daemon)
         return error_set(error, ERROR_MEMORY, "no memory for a daemon's handle");
     daemon->bench = bench;
-    snprintf(daemon->directory, sizeof daemon->directory, "%s/%s", bench->directory, log_directory);
+    daemon->is_ours = is_ours;
+    snprintf(daemon->directory, sizeof daemon->directory, "%s", directory);
     daemon->pid = fork();
     if (daemon->pid == 0)
         become_daemon(bench, daemon->directory);
@@ -115,6 +117,20 @@ enum error_code bench_daemon_start(const struct bench *bench, struct bench_daemo
     return OK;
 }
 
+enum error_code bench_daemon_start(const struct bench *bench, struct bench_daemon **daemon_out,
+                                   struct error *error)
+{
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof directory, "%s/%s", bench->directory, log_directory);
+    return start(bench, directory, true, daemon_out, error);
+}
+
+enum error_code bench_daemon_start_on(const struct bench *bench, const char *directory,
+                                      struct bench_daemon **daemon_out, struct error *error)
+{
+    return start(bench, directory, false, daemon_out, error);
+}
+
 enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
                                      struct daybook **client_out, struct error *error)
 {
@@ -126,6 +142,18 @@ enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const ch
     if (daybook_connect(&options, client_out, &client_error))
         return bench_daemon_client_error(&client_error, error);
     return OK;
+}
+
+struct daybook_event bench_daemon_event(const struct bench *bench, uint64_t index, int64_t time_ns)
+{
+    const struct bench_pool_event *event = bench_pool_event(bench->pool, index);
+    return (struct daybook_event){
+        .time_ns = time_ns,
+        .topic = event->topic,
+        .topic_bytes = event->topic_bytes,
+        .payload = event->msgpack,
+        .payload_bytes = event->msgpack_bytes,
+    };
 }
 
 /* The highest sequence in the index; 0 while it is busy, empty or not made yet. */
@@ -225,7 +253,20 @@ enum error_code bench_daemon_stop(struct bench_daemon *daemon, struct error *err
     if (!daemon)
         return OK;
     enum error_code code = end_process(daemon, error);
-    bench_scratch_delete(daemon->directory);
+    if (daemon->is_ours)
+        bench_scratch_delete(daemon->directory);
     free(daemon);
     return code;
+}
+
+void bench_daemon_kill(struct bench_daemon *daemon)
+{
+    if (!daemon)
+        return;
+    if (daemon->pid > 0) {
+        kill(daemon->pid, SIGKILL);
+        waitpid(daemon->pid, NULL, 0);
+    }
+    daemon->pid = 0;
+    bench_daemon_stop(daemon, NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * tools/daybook/bench_daemon.h - a real daybookd of our own, on an empty directory.
+ * tools/daybook/bench_daemon.h - a real daybookd of our own.
  *
  * It runs in a process group of its own, so that Ctrl-C reaches only us and we end it in order,
  * and it dies with us should we be killed.
@@ -15,9 +15,14 @@ struct bench_daemon;
 /* Start it and wait until it welcomes clients. */
 enum error_code bench_daemon_start(const struct bench *bench, struct bench_daemon **daemon_out,
                                    struct error *error);
+/* The same on a log that is there already, and stays. */
+enum error_code bench_daemon_start_on(const struct bench *bench, const char *directory,
+                                      struct bench_daemon **daemon_out, struct error *error);
 /* Connect as a producer of this name; the caller closes. */
 enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
                                      struct daybook **client_out, struct error *error);
+/* The pool's `index`th event, to be published. Borrowed. */
+struct daybook_event bench_daemon_event(const struct bench *bench, uint64_t index, int64_t time_ns);
 /*
  * Wait until its index holds `sequence`, polling read-only; *waited_ns_out is how long that took.
  */
@@ -29,8 +34,10 @@ enum error_code bench_daemon_wait_index(const struct bench_daemon *daemon, uint6
  */
 enum error_code bench_daemon_memory(const struct bench_daemon *daemon, double *bytes_out,
                                     struct error *error);
-/* Stop it and delete its directory. Accepts NULL. */
+/* Stop it, and delete its directory when that was made for it. Accepts NULL. */
 enum error_code bench_daemon_stop(struct bench_daemon *daemon, struct error *error);
+/* The same, with kill -9. */
+void bench_daemon_kill(struct bench_daemon *daemon);
 
 /* A client's error as ours. */
 enum error_code bench_daemon_client_error(const struct daybook_error *from, struct error *error);

@@ -10,7 +10,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
-#include "tools/daybook/bench_samples.h"
+#include "tools/daybook/bench_curves.h"
 
 enum {
     RECORD_BYTES = 280,
@@ -29,12 +29,7 @@ static enum error_code report_commit(const struct bench *bench,
         .suite = names->suite, .name = names->p50, .subject = subject, .measure = "p50"};
     const struct bench_figure p99 = {
         .suite = names->suite, .name = names->p99, .subject = subject, .measure = "p99"};
-    enum error_code code = bench_report_add(
-        bench->report, &p50, (double)bench_samples_percentile(samples, 0.5) / 1e3, error);
-    if (!code)
-        code = bench_report_add(bench->report, &p99,
-                                (double)bench_samples_percentile(samples, 0.99) / 1e3, error);
-    return code;
+    return bench_curves_add(bench, &p50, &p99, samples, error);
 }
 
 static enum error_code commit_records(const struct bench *bench, int fd,

@@ -6,7 +6,7 @@
 #include "core/json.h"
 #include "core/units.h"
 
-enum { ROUNDS_MAX = 100, FIGURES_MAX = 64, NOTES_MAX = 16, VALUE_TEXT_SIZE = 40 };
+enum { ROUNDS_MAX = 100, FIGURES_MAX = 128, NOTES_MAX = 16, VALUE_TEXT_SIZE = 40 };
 
 struct series {
     struct bench_figure figure;
@@ -98,6 +98,21 @@ static struct summary summarize(const struct series *series)
     qsort(sorted, count, sizeof *sorted, compare);
     double median = count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
     return (struct summary){median, sorted[0], sorted[count - 1]};
+}
+
+size_t bench_report_count(const struct bench_report *report)
+{
+    return report->series_count;
+}
+
+const struct bench_figure *bench_report_figure(const struct bench_report *report, size_t i)
+{
+    return &report->series[i].figure;
+}
+
+double bench_report_median(const struct bench_report *report, size_t i)
+{
+    return summarize(&report->series[i]).median;
 }
 
 static bool meets(const struct bench_figure *figure, double value)

@@ -42,6 +42,10 @@ enum error_code bench_report_add(struct bench_report *report, const struct bench
                                  double value, struct error *error);
 /* The last value that was added to a figure; 0 when there is none. */
 double bench_report_last(const struct bench_report *report, const char *name);
+/* All figures, in the order in which they came. */
+size_t bench_report_count(const struct bench_report *report);
+const struct bench_figure *bench_report_figure(const struct bench_report *report, size_t i);
+double bench_report_median(const struct bench_report *report, size_t i);
 /* A remark on how something is measured, printed below the table and in the document. */
 enum error_code bench_report_note(struct bench_report *report, const char *text,
                                   struct error *error);

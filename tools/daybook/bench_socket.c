@@ -1,12 +1,11 @@
-
+/* Suite `socket`: our durable publish against plain SQLite and against the raw limit. */
 #include <pthread.h>
 #include <stdio.h>
 
 #include "core/clock.h"
-#include "tools/daybook/bench.h"
+#include "tools/daybook/bench_curves.h"
 #include "tools/daybook/bench_daemon.h"
 #include "tools/daybook/bench_raw.h"
-#include "tools/daybook/bench_samples.h"
 #include "tools/daybook/bench_sqlite.h"
 
 enum {
@@ -15,7 +14,7 @@ enum {
     MEMORY_EVENTS_PER_SECOND = 1000,
 };
 
-static const char suite[] = "publish";
+static const char suite[] = "socket";
 
 /* One connection that publishes with one event in flight. */
 struct producer {
@@ -28,18 +27,6 @@ struct producer {
     enum error_code code;
     struct error error;
 };
-
-static struct daybook_event make_event(const struct bench *bench, uint64_t index)
-{
-    const struct bench_pool_event *event = bench_pool_event(bench->pool, index);
-    return (struct daybook_event){
-        .time_ns = clock_realtime_ns(),
-        .topic = event->topic,
-        .topic_bytes = event->topic_bytes,
-        .payload = event->msgpack,
-        .payload_bytes = event->msgpack_bytes,
-    };
-}
 
 static enum error_code publish_until_end(struct producer *producer, struct error *error)
 {
@@ -55,7 +42,8 @@ static enum error_code publish_until_end(struct producer *producer, struct error
         enum error_code code = bench_check_interrupted(error);
         if (code)
             return code;
-        struct daybook_event event = make_event(producer->bench, index++);
+        struct daybook_event event =
+            bench_daemon_event(producer->bench, index++, clock_realtime_ns());
         if (daybook_publish(producer->client, &event, NULL, &client_error))
             return bench_daemon_client_error(&client_error, error);
         code = bench_samples_add(&producer->samples, clock_monotonic_ns() - start_ns, error);
@@ -96,11 +84,7 @@ static enum error_code measure_one(const struct bench *bench, const struct bench
     struct bench_samples samples = {0};
     enum error_code code = publish_alone(bench, daemon, bench->slice_ns, 0, &samples, error);
     if (!code)
-        code = bench_report_add(bench->report, &p50,
-                                (double)bench_samples_percentile(&samples, 0.5) / 1e3, error);
-    if (!code)
-        code = bench_report_add(bench->report, &p99,
-                                (double)bench_samples_percentile(&samples, 0.99) / 1e3, error);
+        code = bench_curves_add(bench, &p50, &p99, &samples, error);
     if (!code)
         code = bench_report_add(bench->report, &rate,
                                 (double)samples.count * 1e9 / (double)bench->slice_ns, error);
@@ -206,7 +190,7 @@ static enum error_code send_pipelined(const struct bench *bench, struct daybook 
     struct daybook_error client_error;
     int64_t end_ns = clock_monotonic_ns() + bench->slice_ns;
     for (uint64_t index = 0; index < PIPELINED_EVENTS_MAX; index++) {
-        struct daybook_event event = make_event(bench, index);
+        struct daybook_event event = bench_daemon_event(bench, index, clock_realtime_ns());
         if (daybook_send(client, &event, &client_error))
             return bench_daemon_client_error(&client_error, error);
         if (index % BETWEEN_CLOCKS == 0 && clock_monotonic_ns() >= end_ns)
@@ -328,7 +312,7 @@ static enum error_code compare(const struct bench *bench, struct error *error)
     const struct bench_report *report = bench->report;
     for (size_t i = 0; i < sizeof ratios / sizeof *ratios; i++) {
         struct bench_figure figure = ratios[i].figure;
-        figure.suite = "publish: ratios";
+        figure.suite = "socket: ratios";
         figure.measure = "ratio";
         figure.unit = BENCH_RATIO;
         double below = bench_report_last(report, ratios[i].below);
@@ -348,7 +332,7 @@ static enum error_code compare(const struct bench *bench, struct error *error)
  */
 static enum error_code measure_memory(const struct bench *bench, struct error *error)
 {
-    static const struct bench_figure memory = {.suite = "publish: memory",
+    static const struct bench_figure memory = {.suite = "socket: memory",
                                                .name = "memory_at_1000_per_second",
                                                .subject = "daybookd at 1,000 events/s",
                                                .measure = "peak",
@@ -393,7 +377,7 @@ static enum error_code add_notes(const struct bench *bench, struct error *error)
     return code;
 }
 
-enum error_code bench_publish_run(const struct bench *bench, struct error *error)
+enum error_code bench_socket_run(const struct bench *bench, struct error *error)
 {
     static const struct bench_raw_names raw = {suite, "raw_commit_p50", "raw_commit_p99"};
     enum error_code code = OK;

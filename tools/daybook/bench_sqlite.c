@@ -8,7 +8,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
-#include "tools/daybook/bench_samples.h"
+#include "tools/daybook/bench_curves.h"
 
 enum { PRODUCERS = 16, BATCH = 1000, BUSY_TIMEOUT_MS = 30000 };
 
@@ -138,26 +138,20 @@ enum error_code bench_sqlite_one(const struct bench *bench, struct error *error)
 {
     static const char subject[] = "SQLite: one event per transaction";
     static const struct bench_figure p50 = {
-        .suite = "publish", .name = "sqlite_one_p50", .subject = subject, .measure = "p50"};
+        .suite = "socket", .name = "sqlite_one_p50", .subject = subject, .measure = "p50"};
     static const struct bench_figure p99 = {
-        .suite = "publish", .name = "sqlite_one_p99", .subject = subject, .measure = "p99"};
+        .suite = "socket", .name = "sqlite_one_p99", .subject = subject, .measure = "p99"};
     struct inserter inserter;
     enum error_code code = run_alone(bench, 1, &inserter, error);
     if (!code)
-        code =
-            bench_report_add(bench->report, &p50,
-                             (double)bench_samples_percentile(&inserter.samples, 0.5) / 1e3, error);
-    if (!code)
-        code = bench_report_add(bench->report, &p99,
-                                (double)bench_samples_percentile(&inserter.samples, 0.99) / 1e3,
-                                error);
+        code = bench_curves_add(bench, &p50, &p99, &inserter.samples, error);
     inserter_close(&inserter);
     return code ? code : remove_database(bench, error);
 }
 
 enum error_code bench_sqlite_batch(const struct bench *bench, struct error *error)
 {
-    static const struct bench_figure rate = {.suite = "publish",
+    static const struct bench_figure rate = {.suite = "socket",
                                              .name = "sqlite_batch_rate",
                                              .subject = "SQLite: 1,000 events per transaction",
                                              .measure = "rate",
@@ -207,7 +201,7 @@ static enum error_code report_threads(const struct bench *bench, struct inserter
                                       double seconds, struct error *error)
 {
     static const char subject[] = "SQLite: 16 connections, one event per transaction";
-    static const struct bench_figure rate = {.suite = "publish",
+    static const struct bench_figure rate = {.suite = "socket",
                                              .name = "sqlite_many_rate",
                                              .subject = subject,
                                              .measure = "rate",
