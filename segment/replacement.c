@@ -371,7 +371,7 @@ static enum error_code add_blocks(struct proof *proof, const struct segment_set_
     }
     segment_salvage_release(&salvage);
     if (salvage.trouble.code && !proof->finding[0])
-        snprintf(proof->finding, sizeof proof->finding, "%s", salvage.trouble.text);
+        snprintf(proof->finding, sizeof proof->finding, "%.299s", salvage.trouble.text);
     return code == ERROR_END && !stopped ? OK : code;
 }
 
