@@ -7,7 +7,7 @@
 
 enum {
     WINDOW_BYTES_MIN = 4096,
-    WINDOW_BYTES_MAX = 128 * 1024,
+    WINDOW_BYTES_MAX = 1024 * 1024,
     FIND_BYTES = 16 * 1024,
     RELEASE_BYTES = 4 * 1024 * 1024,
 };
@@ -29,7 +29,9 @@ enum error_code segment_view_open(struct segment_view *view, int segments_fd,
         view->segment.seed = segment_format_seed(log_id, segment->sequence_first);
     }
     view->is_open = true;
-    segment_view_jump(view);
+    /* Who reads from segment to segment goes on with a large window. */
+    if (view->window_wanted < WINDOW_BYTES_MIN)
+        view->window_wanted = WINDOW_BYTES_MIN;
     return OK;
 }
 
@@ -61,12 +63,16 @@ void segment_view_close(struct segment_view *view)
 void segment_view_release(struct segment_view *view)
 {
     segment_view_close(view);
+    segment_ahead_free(view->ahead);
+    view->ahead = NULL;
     buffer_release(&view->window);
     buffer_release(&view->scratch);
 }
 
 void segment_view_forget(struct segment_view *view)
 {
+    if (view->ahead)
+        segment_ahead_end(view->ahead);
     view->window.size = 0;
 }
 
@@ -90,7 +96,7 @@ static void release_behind(struct segment_view *view, uint64_t offset)
 static enum error_code fill_window(struct segment_view *view, uint64_t offset, size_t size,
                                    struct error *error)
 {
-    view->window.size = 0;
+    segment_view_forget(view);
     enum error_code code = buffer_reserve(&view->window, size, error);
     if (!code)
         code =
@@ -114,6 +120,25 @@ static size_t window_size(struct segment_view *view, uint64_t offset, size_t siz
     return wanted > size ? wanted : size;
 }
 
+/* Whoever has come so far in order will go on: let the helper look at the window's blocks. */
+static void look_ahead(struct segment_view *view)
+{
+    if (view->window_wanted < WINDOW_BYTES_MAX || view->window.size < WINDOW_BYTES_MAX / 2)
+        return;
+    if (!view->ahead && !view->ahead_refused)
+        view->ahead_refused = segment_ahead_create(&view->ahead, NULL) != OK;
+    if (!view->ahead)
+        return;
+    struct segment_ahead_stretch stretch = {
+        .seed = view->segment.seed,
+        .segment_bytes = view->segment_bytes,
+        .offset = view->window_offset,
+        .bytes = view->window.data,
+        .size = view->window.size,
+    };
+    segment_ahead_begin(view->ahead, &stretch);
+}
+
 enum error_code segment_view_bytes(struct segment_view *view, uint64_t offset, size_t size,
                                    const uint8_t **bytes_out, struct error *error)
 {
@@ -128,6 +153,7 @@ enum error_code segment_view_bytes(struct segment_view *view, uint64_t offset, s
         if (code)
             return code;
         release_behind(view, offset);
+        look_ahead(view);
     }
     *bytes_out = view->window.data + (offset - view->window_offset);
     return OK;
@@ -175,6 +201,11 @@ enum error_code segment_view_body(struct segment_view *view,
         segment_view_bytes(view, header->offset, header->size_bytes, &block, error);
     if (code)
         return code;
+    if (view->ahead && segment_ahead_pays(header)) {
+        *raw_out = segment_ahead_take(view->ahead, header);
+        if (*raw_out)
+            return OK;
+    }
     return segment_block_open(header, block, &view->scratch, raw_out, error);
 }
 

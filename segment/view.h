@@ -14,6 +14,7 @@
 
 #include "core/bytes.h"
 #include "core/file.h"
+#include "segment/ahead.h"
 #include "segment/format.h"
 #include "segment/seal.h"
 #include "segment/set.h"
@@ -29,6 +30,8 @@ struct segment_view {
     size_t window_wanted;
     struct buffer scratch;
     uint64_t released;
+    struct segment_ahead *ahead; /* while much is read in order */
+    bool ahead_refused;          /* there can be none here */
 };
 
 /*

@@ -64,6 +64,7 @@ void segment_walk_release(struct segment_walk *walk)
 void segment_walk_seek(struct segment_walk *walk, uint64_t sequence)
 {
     segment_walk_leave_segment(walk);
+    segment_view_jump(&walk->view);
     walk->finished = 0;
     walk->at_start = sequence <= 1;
     walk->expected = walk->at_start ? 1 : sequence;
@@ -205,7 +206,8 @@ static enum error_code look(struct segment_walk *walk,
                             struct segment_format_block_header *header_out, struct error *reason)
 {
     if (walk->expected > walk->limit_looked) {
-        segment_view_forget(&walk->view);
+        /* Whoever has come to the end may find little more there each time. */
+        segment_view_jump(&walk->view);
         walk->limit_looked = walk->horizon.limit;
     }
     enum error_code code = segment_view_header(&walk->view, walk->offset, header_out, reason);

@@ -1105,3 +1105,89 @@ Test(reader, waits_its_time_where_it_cannot_look)
     logs_expect_end(reader);
     segment_reader_close(reader);
 }
+
+enum { MANY = 24000, MANY_BYTES = 300 };
+
+/* msgpack bin 16: half noise, so that it compresses to half, of which no two are alike. */
+static void make_half_noise(uint64_t sequence, uint8_t bytes_out[MANY_BYTES])
+{
+    uint64_t noise = sequence * UINT64_C(0x9e3779b97f4a7c15);
+    memset(bytes_out, 'x', MANY_BYTES);
+    bytes_out[0] = 0xc5;
+    bytes_out[1] = (MANY_BYTES - 3) >> 8;
+    bytes_out[2] = (MANY_BYTES - 3) & 0xff;
+    for (size_t i = 3; i < MANY_BYTES / 2; i++) {
+        noise = noise * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        bytes_out[i] = (uint8_t)(noise >> 56);
+    }
+}
+
+/* Enough in large blocks that they are opened ahead (segment/ahead.h). */
+static void make_many(void)
+{
+    struct segment_log *log = logs_open(path(), UINT64_C(64) << 20);
+    for (uint64_t sequence = 1; sequence <= MANY; sequence++) {
+        uint8_t payload[MANY_BYTES];
+        make_half_noise(sequence, payload);
+        struct event event = {.topic = "t",
+                              .topic_bytes = 1,
+                              .time_ns = (int64_t)sequence * 1000000000,
+                              .payload = payload,
+                              .payload_bytes = sizeof payload};
+        uint64_t given;
+        enum segment_log_outcome outcome;
+        enum error_code code;
+        while ((code = segment_log_append(log, &event, &outcome, &given, &error)) == ERROR_BUSY)
+            segment_log_wait_room(log);
+        cr_assert_eq(code, OK, "%s", error.text);
+    }
+    logs_close(log);
+}
+
+static void expect_many(struct segment_reader *reader, uint64_t first, uint64_t last)
+{
+    for (uint64_t sequence = first; sequence <= last; sequence++) {
+        struct event event;
+        uint8_t payload[MANY_BYTES];
+        make_half_noise(sequence, payload);
+        cr_assert_eq(segment_reader_next(reader, &event, &error), OK, "%s", error.text);
+        cr_assert_eq(event.sequence, sequence);
+        cr_assert_eq(event.payload_bytes, sizeof payload);
+        cr_assert_arr_eq(event.payload, payload, sizeof payload);
+    }
+}
+
+Test(reader, gives_much_in_large_blocks_the_same_as_little)
+{
+    make_many();
+    struct segment_reader *reader = logs_read(path());
+    expect_many(reader, 1, MANY);
+    logs_expect_end(reader);
+    /* Somewhere else while a helper is at work. */
+    for (uint64_t from = MANY; from > 1000; from -= 1000) {
+        seek(reader, from / 3);
+        expect_many(reader, from / 3, from);
+    }
+    segment_reader_close(reader);
+}
+
+Test(reader, tells_damage_far_within_large_blocks_once_and_gives_all_other_events)
+{
+    make_many();
+    struct logs_place place = logs_find(path(), MANY / 3 * 2);
+    const struct segment_format_block_header *header = &place.header;
+    uint64_t at = header->offset + header->size_bytes / 2;
+    const char *segment = logs_segment_path(path(), place.segment_first);
+    uint8_t byte;
+    scratch_read(segment, at, &byte, 1);
+    byte ^= 16;
+    scratch_write(segment, at, &byte, 1);
+
+    struct segment_reader *reader = logs_read(path());
+    uint64_t last = header->sequence_first + header->event_count - 1;
+    expect_many(reader, 1, header->sequence_first - 1);
+    logs_expect_damage(reader, "checksum mismatch");
+    expect_many(reader, last + 1, MANY);
+    logs_expect_end(reader);
+    segment_reader_close(reader);
+}
