@@ -107,6 +107,7 @@ static void *help(void *context)
 {
     struct segment_ahead *ahead = context;
 
+    pthread_setname_np(pthread_self(), "read-ahead");
     pthread_mutex_lock(&ahead->mutex);
     while (!ahead->stopping) {
         struct slot *slot = claim(ahead);

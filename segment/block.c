@@ -30,6 +30,7 @@ enum error_code segment_block_builder_add(struct segment_block_builder *builder,
     segment_format_encode_record(event, builder->raw.data + builder->raw.size);
     builder->raw.size += size;
     builder->event_count++;
+    builder->has_producers |= event->producer_bytes > 0;
     if (empty || event->time_ns < builder->time_min_ns)
         builder->time_min_ns = event->time_ns;
     if (empty || event->time_ns > builder->time_max_ns)

@@ -18,6 +18,7 @@ struct segment_block_builder {
     struct buffer raw; /* encoded records */
     uint64_t sequence_first;
     uint32_t event_count;
+    bool has_producers; /* one of the events has */
     int64_t time_min_ns;
     int64_t time_max_ns;
     int64_t arrival_ns; /* of the first event */

@@ -175,6 +175,8 @@ static enum error_code note_producers(struct segment_committer *c,
     struct event event;
     enum error_code code = OK;
 
+    if (!builder->has_producers)
+        return OK;
     segment_block_cursor_init(&cursor, &header, builder->raw.data);
     while (!code && segment_block_cursor_next(&cursor, &event, NULL) == OK)
         if (event.producer_bytes > 0)
@@ -417,6 +419,8 @@ static enum error_code take_turn(struct segment_committer *c, struct segment_pen
 static void *work(void *context)
 {
     struct segment_committer *c = context;
+
+    pthread_setname_np(pthread_self(), "committer");
     enum error_code code = OK;
 
     while (!code) {

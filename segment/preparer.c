@@ -131,6 +131,7 @@ static void *work(void *context)
 {
     struct segment_preparer *p = context;
 
+    pthread_setname_np(pthread_self(), "preparer");
     pthread_mutex_lock(&p->mutex);
     while (!p->stopping) {
         int64_t now = clock_monotonic_ns();

@@ -78,6 +78,8 @@ static void examine(struct examiner *examiner)
 static void *run(void *context)
 {
     struct examiner *examiner = context;
+
+    pthread_setname_np(pthread_self(), "examiner");
     /* Of this thread only, on Linux; without it all goes on as well, only less evenly. */
     setpriority(PRIO_PROCESS, (id_t)gettid(), EXAMINER_NICE);
     pthread_mutex_lock(&examiner->mutex);

@@ -152,6 +152,8 @@ static bool follow(struct index_thread *thread, struct indexer_follower *followe
 static void *run(void *context)
 {
     struct index_thread *thread = context;
+
+    pthread_setname_np(pthread_self(), "indexer");
     while (!atomic_load(&thread->stopping)) {
         struct indexer_follower *follower = open_follower(thread);
         if (!follower)

@@ -3,23 +3,24 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "core/clock.h"
 #include "core/units.h"
 #include "segment/packer.h"
 
 enum {
-    PACK_NICE = 10,
-    LOOK_SECONDS = 1,
     RETRY_LOOKS = 60, /* between two tries after trouble that may pass */
     LEFT_MAX = 256,
+    REST_PARTS = 4, /* beside a log in use, so many times as long as it works */
 };
+#define WORK_NS (INT64_C(5) * 1000000) /* … and works for so long at a time */
+#define LOOK_NS (INT64_C(1) * 1000000000)
 
 /* A file that cannot be packed, as long as it is the same. */
 struct left {
@@ -41,12 +42,48 @@ struct pack_thread {
     enum error_code told; /* of trouble that may pass: it is reported once */
     unsigned looks_left;  /* until the next try, after such trouble */
     uint64_t rolls;       /* of the log, when its segments were packed last */
+    int64_t resumed_ns;   /* monotonic; the thread works since */
+    uint64_t durable;     /* the log's last event then */
     bool begun;
 };
 
+/* Until then, or until the thread is to end. */
+static void sleep_until(struct pack_thread *thread, int64_t monotonic_ns)
+{
+    struct timespec until = {.tv_sec = monotonic_ns / 1000000000,
+                             .tv_nsec = monotonic_ns % 1000000000};
+    pthread_mutex_lock(&thread->mutex);
+    while (!atomic_load(&thread->stopping) &&
+           pthread_cond_timedwait(&thread->stopped, &thread->mutex, &until) != ETIMEDOUT)
+        continue;
+    pthread_mutex_unlock(&thread->mutex);
+}
+
+static void resume(struct pack_thread *thread)
+{
+    thread->resumed_ns = clock_monotonic_ns();
+    thread->durable = segment_log_durable(thread->log);
+}
+
+/*
+ * Commits wait for the same disk. A segment that is packed later costs space for a while; one that
+ * is packed at full speed beside a log in use costs every producer.
+ */
+static void give_way(struct pack_thread *thread)
+{
+    int64_t now = clock_monotonic_ns(), worked = now - thread->resumed_ns;
+    if (worked < WORK_NS)
+        return;
+    if (segment_log_durable(thread->log) != thread->durable)
+        sleep_until(thread, now + REST_PARTS * worked);
+    resume(thread);
+}
+
+/* Asked at each block. */
 static bool is_stopped(void *context)
 {
     struct pack_thread *thread = context;
+    give_way(thread);
     return atomic_load(&thread->stopping);
 }
 
@@ -122,24 +159,24 @@ static void look(struct pack_thread *thread)
         return;
     thread->begun = true;
     thread->rolls = rolls;
+    resume(thread);
     pack(thread);
+}
+
+/* A segment that is packed later costs space, a processor that is missing now costs everybody. */
+static void schedule(pthread_t thread, int policy)
+{
+    struct sched_param none = {0};
+    pthread_setschedparam(thread, policy, &none);
 }
 
 static void *run(void *context)
 {
     struct pack_thread *thread = context;
-    /* Of this thread only, on Linux. */
-    setpriority(PRIO_PROCESS, (id_t)gettid(), PACK_NICE);
+    schedule(pthread_self(), SCHED_IDLE);
     while (!atomic_load(&thread->stopping)) {
-        struct timespec until;
         look(thread);
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += LOOK_SECONDS;
-        pthread_mutex_lock(&thread->mutex);
-        while (!atomic_load(&thread->stopping) &&
-               pthread_cond_timedwait(&thread->stopped, &thread->mutex, &until) != ETIMEDOUT)
-            continue;
-        pthread_mutex_unlock(&thread->mutex);
+        sleep_until(thread, clock_monotonic_ns() + LOOK_NS);
     }
     return NULL;
 }
@@ -178,6 +215,8 @@ void pack_thread_stop(struct pack_thread *thread)
     atomic_store(&thread->stopping, true);
     pthread_cond_broadcast(&thread->stopped);
     pthread_mutex_unlock(&thread->mutex);
+    /* Who stops waits for its block, so now it is somebody's business. */
+    schedule(thread->thread, SCHED_OTHER);
     pthread_join(thread->thread, NULL);
     pthread_cond_destroy(&thread->stopped);
     pthread_mutex_destroy(&thread->mutex);

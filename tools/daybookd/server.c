@@ -479,6 +479,7 @@ enum error_code server_run(struct server *server, struct error *error)
     int failed = pthread_create(&second, NULL, serve, server);
     if (failed)
         return error_set_errno(error, failed, "start a network thread");
+    pthread_setname_np(second, "network");
     serve(server);
     pthread_join(second, NULL);
     if (atomic_load(&server->trouble))
