@@ -14,10 +14,8 @@ bool bytes_are_zero(const void *data, size_t size)
     return bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
 }
 
-enum error_code buffer_reserve(struct buffer *buffer, size_t extra, struct error *error)
+enum error_code buffer_grow(struct buffer *buffer, size_t extra, struct error *error)
 {
-    if (extra <= buffer->capacity - buffer->size)
-        return OK;
     if (extra > SIZE_MAX / 2 - buffer->size)
         return error_set(error, ERROR_MEMORY, "a buffer cannot grow by %zu bytes", extra);
     size_t capacity = buffer->capacity ? buffer->capacity : 256;
@@ -28,19 +26,6 @@ enum error_code buffer_reserve(struct buffer *buffer, size_t extra, struct error
         return error_set(error, ERROR_MEMORY, "no memory for a buffer of %zu bytes", capacity);
     buffer->data = data;
     buffer->capacity = capacity;
-    return OK;
-}
-
-enum error_code buffer_append(struct buffer *buffer, const void *data, size_t size,
-                              struct error *error)
-{
-    if (size == 0)
-        return OK;
-    enum error_code code = buffer_reserve(buffer, size, error);
-    if (code)
-        return code;
-    memcpy(buffer->data + buffer->size, data, size);
-    buffer->size += size;
     return OK;
 }
 

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/error.h"
 
@@ -71,10 +72,27 @@ struct buffer {
     size_t capacity;
 };
 
+/* For buffer_reserve, when there is no room yet. */
+enum error_code buffer_grow(struct buffer *buffer, size_t extra, struct error *error);
 /* Make room for `extra` more bytes behind size. ERROR_MEMORY leaves the buffer as it was. */
-enum error_code buffer_reserve(struct buffer *buffer, size_t extra, struct error *error);
-enum error_code buffer_append(struct buffer *buffer, const void *data, size_t size,
-                              struct error *error);
+static inline enum error_code buffer_reserve(struct buffer *buffer, size_t extra,
+                                             struct error *error)
+{
+    return extra <= buffer->capacity - buffer->size ? OK : buffer_grow(buffer, extra, error);
+}
+/* Here, so that the few bytes of a mark or a number cost no call. */
+static inline enum error_code buffer_append(struct buffer *buffer, const void *data, size_t size,
+                                            struct error *error)
+{
+    if (size == 0)
+        return OK;
+    enum error_code code = buffer_reserve(buffer, size, error);
+    if (code)
+        return code;
+    memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    return OK;
+}
 /* Append text as printf would, without its terminating NUL. */
 enum error_code buffer_printf(struct buffer *buffer, struct error *error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/json_flat.h"
+#include "core/json_number.h"
 #include "core/msgpack.h"
 #include "core/utf8.h"
 
-static enum error_code append_text(struct buffer *out, const char *text, struct error *error)
+static inline enum error_code append_text(struct buffer *out, const char *text, struct error *error)
 {
     return buffer_append(out, text, strlen(text), error);
 }
@@ -107,60 +109,14 @@ static enum error_code append_base64(struct buffer *out, const uint8_t *data, si
     return OK;
 }
 
-enum { NUMBER_TEXT_SIZE = 40 };
-
-/* Write `value` in front of `end`, with zeros up to `width` digits; returns the first digit. */
-static char *put_digits(char *end, uint64_t value, int width)
-{
-    for (; value > 0 || width > 0; width--) {
-        *--end = (char)('0' + value % 10);
-        value /= 10;
-    }
-    return end;
-}
-
-/*
- * Nearly every measured value is a decimal of few digits. When value * 10^k is an integer
- * below 10^15 and dividing it by 10^k gives the value back, these digits are the shortest text:
- * both are exact doubles, and the division rounds as strtod does.
- */
-static bool append_short_decimal(struct buffer *out, double value, enum error_code *code_out,
-                                 struct error *error)
-{
-    static const double POWERS[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
-    enum { POWERS_COUNT = sizeof POWERS / sizeof POWERS[0] };
-    double magnitude = fabs(value);
-    if (magnitude >= 1e15 || (magnitude < 1e-4 && magnitude > 0))
-        return false;
-    for (int k = 0; k < POWERS_COUNT; k++) {
-        double scaled = nearbyint(magnitude * POWERS[k]);
-        if (scaled >= 1e15)
-            return false;
-        if (scaled / POWERS[k] != magnitude)
-            continue;
-        uint64_t digits = (uint64_t)scaled;
-        uint64_t power = (uint64_t)POWERS[k];
-        char text[NUMBER_TEXT_SIZE];
-        char *end = text + sizeof text;
-        char *at = put_digits(end, digits % power, k > 0 ? k : 1);
-        *--at = '.';
-        at = put_digits(at, digits / power, 1);
-        if (signbit(value))
-            *--at = '-';
-        *code_out = buffer_append(out, at, (size_t)(end - at), error);
-        return true;
-    }
-    return false;
-}
-
 /* The first of 15, 16 and 17 digits that reads back equal; 17 always do. */
-static void format_long_decimal(double value, char text[NUMBER_TEXT_SIZE])
+static void format_long_decimal(double value, char text[JSON_NUMBER_TEXT_SIZE])
 {
     /* glibc's "C" is a constant: neither call allocates. The program's locale may print ','. */
     locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     locale_t previous = uselocale(c_locale);
     for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, NUMBER_TEXT_SIZE, "%.*g", digits, value);
+        snprintf(text, JSON_NUMBER_TEXT_SIZE, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
             break;
     }
@@ -179,10 +135,10 @@ static enum error_code append_double(struct buffer *out, double value, bool stri
         return append_text(out, "NaN", error);
     if (isinf(value))
         return append_text(out, value > 0 ? "Infinity" : "-Infinity", error);
-    enum error_code code;
-    if (append_short_decimal(out, value, &code, error))
-        return code;
-    char text[NUMBER_TEXT_SIZE];
+    char text[JSON_NUMBER_TEXT_SIZE], *end = text + sizeof text;
+    const char *at = json_number_decimal(end, value);
+    if (at)
+        return buffer_append(out, at, (size_t)(end - at), error);
     format_long_decimal(value, text);
     return append_text(out, text, error);
 }
@@ -190,11 +146,8 @@ static enum error_code append_double(struct buffer *out, double value, bool stri
 static enum error_code append_integer(struct buffer *out, bool negative, uint64_t magnitude,
                                       struct error *error)
 {
-    char text[NUMBER_TEXT_SIZE];
-    char *end = text + sizeof text;
-    char *at = put_digits(end, magnitude, 1);
-    if (negative)
-        *--at = '-';
+    char text[JSON_NUMBER_TEXT_SIZE], *end = text + sizeof text;
+    const char *at = json_number_integer(end, negative, magnitude);
     return buffer_append(out, at, (size_t)(end - at), error);
 }
 
@@ -366,6 +319,8 @@ static enum error_code append_all(struct json_writer *writer)
 enum error_code json_from_msgpack(const void *data, size_t size, enum json_style style,
                                   struct buffer *out, struct error *error)
 {
+    if (!(style & JSON_PRETTY) && json_append_flat(data, size, style & JSON_STRICT, out))
+        return OK;
     struct json_writer writer;
     writer.out = out;
     writer.error = error;

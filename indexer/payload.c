@@ -8,6 +8,9 @@
 #include "segment/block.h"
 #include "segment/reader.h"
 
+/* Up to a quarter of a MiB each, as a rule. */
+enum { OPEN_BLOCKS = 8 };
+
 /* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
 enum { SUBTYPE_JSON = 'J' };
 
@@ -25,9 +28,19 @@ struct place {
     uint64_t offset;
 };
 
+/* A block that is open: its events, which live in `raw`. Durable events never change. */
+struct open_block {
+    struct place place;
+    struct buffer raw;
+    struct event *events;
+    size_t capacity; /* of events */
+    uint64_t used;   /* the function's calls then */
+};
+
 /*
- * The state behind the function. The block that was used last stays open, as a list of its events'
- * payloads: a query over many events decodes each block once.
+ * The state behind the function. The blocks that were used last stay open: a query over many events
+ * decodes each block once, and one that is asked again, or whose events lie in two or three blocks
+ * by turns, none.
  *
  * Blocks are looked up on a connection of our own: a statement kept on the user's connection would
  * stop it from closing, and where packing has moved a block, the newest answer is the right one,
@@ -38,8 +51,10 @@ struct payload {
     sqlite3 *database;
     sqlite3_stmt *find;
     struct segment_reader *reader; /* opened by the first call */
-    struct place place;            /* of the block that is open; event_count 0: none */
-    struct event *events;          /* FORMAT_BLOCK_EVENTS_MAX of them, made by the first call */
+    uint64_t next;                 /* where it stands, when that is behind a block, else 0 */
+    struct open_block blocks[OPEN_BLOCKS];
+    struct open_block *block; /* the one that was used last */
+    uint64_t calls;
     struct buffer json;
     struct indexer_query_watcher watcher;
     struct place damaged; /* the last that the watcher was told of */
@@ -55,7 +70,10 @@ static void payload_free(void *argument)
     sqlite3_close(payload->database);
     segment_reader_close(payload->reader);
     buffer_release(&payload->json);
-    free(payload->events);
+    for (size_t i = 0; i < OPEN_BLOCKS; i++) {
+        buffer_release(&payload->blocks[i].raw);
+        free(payload->blocks[i].events);
+    }
     free(payload->path);
     free(payload);
 }
@@ -92,10 +110,6 @@ static enum error_code find_place(struct payload *payload, uint64_t sequence,
 
 static enum error_code open_reader(struct payload *payload, struct error *error)
 {
-    if (!payload->events)
-        payload->events = calloc(FORMAT_BLOCK_EVENTS_MAX, sizeof *payload->events);
-    if (!payload->events)
-        return error_set(error, ERROR_MEMORY, "no memory for a block's events");
     if (payload->reader)
         return OK;
     return segment_reader_open(payload->path, &payload->reader, error);
@@ -134,6 +148,11 @@ static enum error_code check_gone(struct payload *payload, const struct place *p
 static enum error_code read_at_place(struct payload *payload, const struct place *place,
                                      struct segment_reader_block *block_out, struct error *error)
 {
+    /* A query that goes through the log is read ahead for; a seek would end that. */
+    if (payload->next == place->sequence_first &&
+        !segment_reader_next_block(payload->reader, block_out, NULL) &&
+        !check_block(block_out, place, NULL))
+        return OK;
     enum error_code code =
         segment_reader_seek_block(payload->reader, place->segment_first, place->offset,
                                   place->sequence_first, error);
@@ -185,26 +204,66 @@ static enum error_code find_block(struct payload *payload, uint64_t sequence, st
     return found ? code : OK;
 }
 
-static enum error_code open_block(struct payload *payload, uint64_t sequence, struct place *place,
-                                  struct error *error)
+/* *block becomes the events of what the reader gave, which lives until its next call only. */
+static enum error_code take_events(struct open_block *block, const struct place *place,
+                                   const struct segment_reader_block *read, struct error *error)
 {
-    struct segment_reader_block block;
-    payload->place.event_count = 0;
-    enum error_code code = open_reader(payload, error);
-    if (!code)
-        code = find_block(payload, sequence, place, &block, error);
+    block->place.event_count = block->raw.size = 0;
+    enum error_code code = buffer_append(&block->raw, read->raw, read->header.raw_bytes, error);
     if (code)
         return code;
-
+    if (block->capacity < place->event_count) {
+        free(block->events);
+        block->events = calloc(place->event_count, sizeof *block->events);
+        block->capacity = block->events ? place->event_count : 0;
+    }
+    if (!block->events)
+        return error_set(error, ERROR_MEMORY, "no memory for a block's events");
     struct segment_block_cursor cursor;
-    segment_block_cursor_init(&cursor, &block.header, block.raw);
+    segment_block_cursor_init(&cursor, &read->header, block->raw.data);
     for (uint64_t i = 0; i < place->event_count; i++) {
-        code = segment_block_cursor_next(&cursor, &payload->events[i], error);
+        code = segment_block_cursor_next(&cursor, &block->events[i], error);
         if (code)
             return code;
     }
-    payload->place = *place;
+    block->place = *place;
     return OK;
+}
+
+static struct open_block *oldest_block(struct payload *payload)
+{
+    struct open_block *oldest = payload->blocks;
+    for (size_t i = 1; i < OPEN_BLOCKS; i++)
+        if (payload->blocks[i].used < oldest->used)
+            oldest = &payload->blocks[i];
+    return oldest;
+}
+
+static enum error_code open_block(struct payload *payload, uint64_t sequence, struct place *place,
+                                  struct error *error)
+{
+    struct segment_reader_block read;
+    enum error_code code = open_reader(payload, error);
+    if (!code)
+        code = find_block(payload, sequence, place, &read, error);
+    payload->next = code ? 0 : place->sequence_first + place->event_count;
+    struct open_block *block = oldest_block(payload);
+    if (!code)
+        code = take_events(block, place, &read, error);
+    if (!code)
+        payload->block = block;
+    return code;
+}
+
+/* NULL: none of those that are open holds the sequence. */
+static struct open_block *find_open(struct payload *payload, uint64_t sequence)
+{
+    if (payload->block && place_holds(&payload->block->place, sequence))
+        return payload->block;
+    for (size_t i = 0; i < OPEN_BLOCKS; i++)
+        if (place_holds(&payload->blocks[i].place, sequence))
+            return &payload->blocks[i];
+    return NULL;
 }
 
 /* Who watches gets no value, and is told; everybody else gets an SQL error. */
@@ -224,7 +283,10 @@ static enum error_code find_event(struct payload *payload, uint64_t sequence,
                                   const struct event **event_out, struct error *error)
 {
     enum error_code code = OK;
-    if (!place_holds(&payload->place, sequence)) {
+    struct open_block *block = find_open(payload, sequence);
+    if (block) {
+        payload->block = block;
+    } else {
         struct place place;
         code = find_place(payload, sequence, &place, error);
         if (code)
@@ -233,9 +295,12 @@ static enum error_code find_event(struct payload *payload, uint64_t sequence,
         if (code == ERROR_DAMAGED || code == ERROR_IO)
             code = tell_damage(payload, &place, code, error);
     }
-    if (!code)
-        *event_out = &payload->events[sequence - payload->place.sequence_first];
-    return code;
+    if (code)
+        return code;
+    block = payload->block;
+    block->used = ++payload->calls;
+    *event_out = &block->events[sequence - block->place.sequence_first];
+    return OK;
 }
 
 static enum error_code make_json(struct payload *payload, const struct event *event,

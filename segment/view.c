@@ -8,6 +8,7 @@
 enum {
     WINDOW_BYTES_MIN = 4096,
     WINDOW_BYTES_MAX = 1024 * 1024,
+    AHEAD_BYTES_MIN = 128 * 1024,
     FIND_BYTES = 16 * 1024,
     RELEASE_BYTES = 4 * 1024 * 1024,
 };
@@ -123,7 +124,7 @@ static size_t window_size(struct segment_view *view, uint64_t offset, size_t siz
 /* Whoever has come so far in order will go on: let the helper look at the window's blocks. */
 static void look_ahead(struct segment_view *view)
 {
-    if (view->window_wanted < WINDOW_BYTES_MAX || view->window.size < WINDOW_BYTES_MAX / 2)
+    if (view->window.size < AHEAD_BYTES_MIN)
         return;
     if (!view->ahead && !view->ahead_refused)
         view->ahead_refused = segment_ahead_create(&view->ahead, NULL) != OK;

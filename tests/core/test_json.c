@@ -532,3 +532,126 @@ Test(json, has_a_place_for_a_lone_number_wherever_its_text_lies)
                      "not usable JSON at byte 0: the number 1e999 is too large for a double");
     buffer_release(&out);
 }
+
+static uint64_t noise_state = 1;
+
+static uint32_t noise(uint32_t below)
+{
+    noise_state = noise_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(noise_state >> 33) % below;
+}
+
+static void put_big(struct buffer *out, uint8_t head, uint64_t value, size_t size)
+{
+    cr_assert_eq(buffer_append(out, &head, 1, NULL), OK);
+    for (size_t i = size; i-- > 0;) {
+        uint8_t byte = (uint8_t)(value >> 8 * i);
+        cr_assert_eq(buffer_append(out, &byte, 1, NULL), OK);
+    }
+}
+
+/* Mostly plain; sometimes what needs an escape, or is no ASCII. */
+static void put_text(struct buffer *out, size_t bytes)
+{
+    static const char *const ODD[] = {"\"", "\\", "\n", "\x01", "\x1f", "\x7f", "\xc3\xa4"};
+    const char *odd = noise(4) ? "" : ODD[noise(sizeof ODD / sizeof *ODD)];
+    size_t odd_bytes = strlen(odd) <= bytes ? strlen(odd) : 0;
+    char text[256];
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = (char)(' ' + 2 + noise(58));
+    memcpy(text + noise((uint32_t)(bytes - odd_bytes + 1)), odd, odd_bytes);
+    for (size_t i = 0; i < bytes; i++)
+        text[i] = text[i] == '"' && !odd_bytes ? '_' : text[i];
+    cr_assert_eq(buffer_append(out, text, bytes, NULL), OK);
+}
+
+static double some_double(void)
+{
+    static const double ODD[] = {0.0, -0.0, 1e15, 1e-4, 9.9e-5, 1e6, 999999.999999999, 1e300,
+                                 5e-324, 0.1, 1.0 / 3, 123456.7890125, NAN, INFINITY, -INFINITY};
+    double places = 1;
+    for (uint32_t k = noise(10); k > 0; k--)
+        places *= 10;
+    double decimal = (double)noise(1000000000) / places;
+    switch (noise(4)) {
+    case 0:
+        return ODD[noise(sizeof ODD / sizeof *ODD)];
+    case 1:
+        return (double)noise(UINT32_MAX) * (double)noise(UINT32_MAX) / (1.0 + noise(UINT32_MAX));
+    default:
+        return noise(2) ? decimal : -decimal;
+    }
+}
+
+static void put_scalar(struct buffer *out)
+{
+    static const uint8_t WORDS[] = {0xc0, 0xc2, 0xc3, 0x00, 0x7f, 0xe0, 0xff};
+    uint64_t number = (uint64_t)noise(UINT32_MAX) << 32 | noise(UINT32_MAX);
+    double real = some_double();
+    float single = (float)real;
+    uint32_t single_bits;
+    size_t bytes = noise(40);
+    switch (noise(8)) {
+    case 0:
+        put_big(out, WORDS[noise(sizeof WORDS)], 0, 0);
+        return;
+    case 1:
+        number >>= noise(64);
+        put_big(out, (uint8_t)(0xcc + noise(8)), number, 0);
+        bytes = (size_t)1 << (out->data[out->size - 1] & 3);
+        for (size_t i = 0; i < bytes; i++)
+            put_big(out, (uint8_t)(number >> 8 * i), 0, 0);
+        return;
+    case 2:
+        memcpy(&single_bits, &single, sizeof single_bits);
+        put_big(out, 0xca, single_bits, 4);
+        return;
+    case 3:
+        put_big(out, 0xd9, bytes, 1);
+        put_text(out, bytes);
+        return;
+    case 4:
+        put_big(out, (uint8_t)(0xa0 + bytes % 32), 0, 0);
+        put_text(out, bytes % 32);
+        return;
+    default:
+        memcpy(&number, &real, sizeof number);
+        put_big(out, 0xcb, number, 8);
+    }
+}
+
+/* Alone it may take the short way (core/json_flat.h), within an array it does not. */
+Test(json, writes_an_object_alike_alone_and_within_an_array)
+{
+    struct buffer msgpack = {0}, alone = {0}, within = {0};
+    for (int n = 0; n < 50000; n++) {
+        uint32_t pairs = noise(n % 100 ? 12 : 40);
+        enum json_style style = noise(2) ? JSON_COMPACT : JSON_STRICT;
+        msgpack.size = alone.size = within.size = 0;
+        put_big(&msgpack, 0x91, 0, 0);
+        if (pairs < 16 && noise(4))
+            put_big(&msgpack, (uint8_t)(0x80 + pairs), 0, 0);
+        else
+            put_big(&msgpack, 0xde, pairs, 2);
+        for (uint32_t i = 0; i < pairs; i++) {
+            uint32_t bytes = noise(32);
+            put_big(&msgpack, (uint8_t)(0xa0 + bytes), 0, 0);
+            put_text(&msgpack, bytes);
+            put_scalar(&msgpack);
+        }
+        cr_assert_eq(json_from_msgpack(msgpack.data, msgpack.size, style, &within, NULL), OK);
+        cr_assert_eq(json_from_msgpack(msgpack.data + 1, msgpack.size - 1, style, &alone, NULL), OK);
+        cr_assert_eq(alone.size + 2, within.size);
+        cr_assert_arr_eq(alone.data, within.data + 1, alone.size, "%.*s", (int)within.size,
+                         (const char *)within.data);
+        /* And cut short it is refused, whatever the way. */
+        alone.size = 0;
+        if (msgpack.size > 2)
+            cr_assert_neq(json_from_msgpack(msgpack.data + 1, 1 + noise((uint32_t)msgpack.size - 2),
+                                            style, &alone, NULL),
+                          OK);
+    }
+    buffer_release(&msgpack);
+    buffer_release(&alone);
+    buffer_release(&within);
+}

@@ -16,6 +16,19 @@
 #include "core/msgpack.h"
 #include "core/utf8.h"
 
+/* Alone it may take the short way (core/json_flat.h), within an array it does not. */
+static void expect_same_text_in_an_array(const uint8_t *data, size_t size, const struct buffer *text)
+{
+    struct buffer wrapped = {0}, array = {0};
+    assert(buffer_append(&wrapped, "\x91", 1, NULL) == OK &&
+           buffer_append(&wrapped, data, size, NULL) == OK);
+    if (json_from_msgpack(wrapped.data, wrapped.size, JSON_COMPACT, &array, NULL) == OK)
+        assert(array.size == text->size + 2 &&
+               !memcmp(array.data + 1, text->data, text->size));
+    buffer_release(&wrapped);
+    buffer_release(&array);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum {
@@ -122,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (code == OK) {
         expect_accepted_by_msgpack_c(data, size);
         assert(written == OK);
+        expect_same_text_in_an_array(data, size, &text);
         expect_same_text_after_json(&text);
     } else if (is_modest(data, size)) {
         expect_refused_by_msgpack_c(data, size);
