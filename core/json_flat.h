@@ -1,5 +1,5 @@
 /*
- * core/json_flat.h - the JSON text of an object whose values are numbers, strings, booleans or null.
+ * core/json_flat.h - JSON text of an object of numbers, strings, booleans and nulls.
  *
  * Nearly every event is one, and a query or a replay may want millions: this writes it in one go,
  * much faster than core/json_writer.c, which decides what the text looks like and does all others.

@@ -1,7 +1,7 @@
 /*
  * core/json_number.h - numbers as JSON text, into memory that is there.
  *
- * Internal to core/json_*.c. All write in front of `end`, where NUMBER_TEXT_SIZE bytes are free, and
+ * Internal to core/json_*.c. All write in front of `end`, where so many bytes are free, and
  * return the first character.
  */
 #ifndef DAYBOOK_CORE_JSON_NUMBER_H

@@ -9,11 +9,15 @@
  */
 #define FEW_EVENTS "100000"
 
-/* Topics' counts are right after each transaction; their first and last after the last one. */
+/*
+ * Topics' counts are right after each transaction; their first and last after the last one. NOT
+ * INDEXED leaves the primary key: the planner would rather walk all of the index on topics, which
+ * gives the groups in order.
+ */
 static const char count_down_sql[] =
     "UPDATE topic_rows SET events = events - gone.n, bytes = bytes - gone.b"
     " FROM (SELECT topic_id, count(*) AS n, sum(bytes) AS b FROM event_rows"
-    "  WHERE seq < ?1 GROUP BY topic_id) AS gone"
+    "  NOT INDEXED WHERE seq < ?1 GROUP BY topic_id) AS gone"
     " WHERE topic_rows.id = gone.topic_id";
 
 static const char delete_events_sql[] = "DELETE FROM event_rows WHERE seq < ?1";

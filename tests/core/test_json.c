@@ -640,7 +640,8 @@ Test(json, writes_an_object_alike_alone_and_within_an_array)
             put_scalar(&msgpack);
         }
         cr_assert_eq(json_from_msgpack(msgpack.data, msgpack.size, style, &within, NULL), OK);
-        cr_assert_eq(json_from_msgpack(msgpack.data + 1, msgpack.size - 1, style, &alone, NULL), OK);
+        cr_assert_eq(json_from_msgpack(msgpack.data + 1, msgpack.size - 1, style, &alone, NULL),
+                     OK);
         cr_assert_eq(alone.size + 2, within.size);
         cr_assert_arr_eq(alone.data, within.data + 1, alone.size, "%.*s", (int)within.size,
                          (const char *)within.data);

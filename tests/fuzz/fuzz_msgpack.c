@@ -17,7 +17,8 @@
 #include "core/utf8.h"
 
 /* Alone it may take the short way (core/json_flat.h), within an array it does not. */
-static void expect_same_text_in_an_array(const uint8_t *data, size_t size, const struct buffer *text)
+static void expect_same_text_in_an_array(const uint8_t *data, size_t size,
+                                         const struct buffer *text)
 {
     struct buffer wrapped = {0}, array = {0};
     assert(buffer_append(&wrapped, "\x91", 1, NULL) == OK &&
