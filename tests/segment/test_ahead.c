@@ -103,6 +103,7 @@ Test(ahead, never_gives_another_body_in_whatever_order_it_is_asked)
 
 Test(ahead, gives_nothing_for_a_damaged_body_and_goes_on_behind_it)
 {
+    segment_ahead_end(ahead);
     file.data[headers[7].offset - FIRST + FORMAT_BLOCK_HEADER_BYTES + 100] ^= 4;
     begin_with(file.size);
     for (unsigned i = 0; i < BLOCKS; i++)
@@ -147,6 +148,7 @@ Test(ahead, may_be_left_while_its_helper_works)
 
 Test(ahead, is_not_for_small_or_plain_blocks)
 {
+    segment_ahead_end(ahead);
     make_file(AHEAD_RAW_BYTES_MIN / 2, 1);
     cr_assert_not(segment_ahead_pays(&headers[0]));
     make_file(AHEAD_RAW_BYTES_MIN, 1);

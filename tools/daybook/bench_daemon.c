@@ -203,25 +203,58 @@ static double status_bytes(const char *status, const char *key)
     return line ? strtod(line + strlen(key), NULL) * 1024 : -1;
 }
 
-enum error_code bench_daemon_memory(const struct bench_daemon *daemon, double *bytes_out,
-                                    struct error *error)
+enum { PROC_TEXT_SIZE = 4096 };
+
+/* All of /proc/PID/NAME. */
+static enum error_code read_proc(const struct bench_daemon *daemon, const char *name,
+                                 char text_out[PROC_TEXT_SIZE], struct error *error)
 {
-    char path[64], status[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", (int)daemon->pid);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)daemon->pid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t size = fd < 0 ? -1 : read(fd, status, sizeof status - 1);
+    ssize_t size = fd < 0 ? -1 : read(fd, text_out, PROC_TEXT_SIZE - 1);
     int read_errno = errno;
     if (fd >= 0)
         close(fd);
     if (size < 0)
         return error_set_errno(error, read_errno, "read '%s'", path);
-    status[size] = '\0';
+    text_out[size] = '\0';
+    return OK;
+}
+
+enum error_code bench_daemon_processor(const struct bench_daemon *daemon, double *seconds_out,
+                                       struct error *error)
+{
+    char text[PROC_TEXT_SIZE];
+    unsigned long long user = 0, system = 0;
+    enum error_code code = read_proc(daemon, "stat", text, error);
+    if (code)
+        return code;
+    /* Fields 14 and 15 (proc(5)); the second, a name in brackets, may hold anything. */
+    const char *behind_name = strrchr(text, ')');
+    if (!behind_name ||
+        sscanf(behind_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
+               &system) != 2)
+        return error_set(error, ERROR_INVALID, "/proc/%d/stat is not as proc(5) has it",
+                         (int)daemon->pid);
+    *seconds_out = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    return OK;
+}
+
+enum error_code bench_daemon_memory(const struct bench_daemon *daemon, double *bytes_out,
+                                    struct error *error)
+{
+    char status[PROC_TEXT_SIZE];
+    enum error_code code = read_proc(daemon, "status", status, error);
+    if (code)
+        return code;
     double peak = status_bytes(status, "VmHWM:");
     double file = status_bytes(status, "RssFile:");
     double shared = status_bytes(status, "RssShmem:");
     if (peak < 0 || file < 0 || shared < 0)
         return error_set(error, ERROR_INVALID,
-                         "'%s' lacks VmHWM, RssFile or RssShmem: the kernel is too old", path);
+                         "/proc/%d/status lacks VmHWM, RssFile or RssShmem: the kernel is too old",
+                         (int)daemon->pid);
     *bytes_out = peak - file - shared;
     return OK;
 }

@@ -34,6 +34,9 @@ enum error_code bench_daemon_wait_index(const struct bench_daemon *daemon, uint6
  */
 enum error_code bench_daemon_memory(const struct bench_daemon *daemon, double *bytes_out,
                                     struct error *error);
+/* Seconds of processor time that all its threads have taken so far. */
+enum error_code bench_daemon_processor(const struct bench_daemon *daemon, double *seconds_out,
+                                       struct error *error);
 /* Stop it, and delete its directory when that was made for it. Accepts NULL. */
 enum error_code bench_daemon_stop(struct bench_daemon *daemon, struct error *error);
 /* The same, with kill -9. */

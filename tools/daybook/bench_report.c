@@ -29,6 +29,7 @@ struct summary {
 static const char *const unit_names[] = {
     [BENCH_MICROSECONDS] = "us", [BENCH_SECONDS] = "s",   [BENCH_EVENTS_PER_SECOND] = "events/s",
     [BENCH_BYTES] = "bytes",     [BENCH_RATIO] = "ratio",
+    [BENCH_PERCENT] = "%",
 };
 
 enum error_code bench_report_create(bool judges, struct bench_report **report_out,
@@ -137,6 +138,9 @@ static void format_value(enum bench_unit unit, double value, char text_out[VALUE
     case BENCH_BYTES:
         units_format_size((uint64_t)value, size_text);
         snprintf(text_out, VALUE_TEXT_SIZE, "%s", size_text);
+        return;
+    case BENCH_PERCENT:
+        snprintf(text_out, VALUE_TEXT_SIZE, "%.1f %%", value);
         return;
     case BENCH_RATIO:
         break;

@@ -16,7 +16,8 @@ enum bench_unit {
     BENCH_SECONDS,
     BENCH_EVENTS_PER_SECOND,
     BENCH_BYTES,
-    BENCH_RATIO
+    BENCH_RATIO,
+    BENCH_PERCENT,
 };
 
 enum bench_goal { BENCH_NO_GOAL, BENCH_AT_MOST, BENCH_AT_LEAST };

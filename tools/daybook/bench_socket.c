@@ -7,11 +7,11 @@
 #include "tools/daybook/bench_daemon.h"
 #include "tools/daybook/bench_raw.h"
 #include "tools/daybook/bench_sqlite.h"
+#include "tools/daybook/bench_steady.h"
 
 enum {
     PRODUCERS = 16,
     PIPELINED_EVENTS_MAX = 3000000, /* keeps the log and its index of one round below 1.5 GB */
-    MEMORY_EVENTS_PER_SECOND = 1000,
 };
 
 static const char suite[] = "socket";
@@ -22,7 +22,6 @@ struct producer {
     struct daybook *client;
     uint64_t first; /* index of the first event in the pool */
     int64_t end_ns;
-    int64_t pause_ns; /* from one event's start to the next; 0: none */
     struct bench_samples samples;
     enum error_code code;
     struct error error;
@@ -32,10 +31,7 @@ static enum error_code publish_until_end(struct producer *producer, struct error
 {
     struct daybook_error client_error;
     uint64_t index = producer->first;
-    int64_t next_ns = clock_monotonic_ns();
     for (;;) {
-        if (producer->pause_ns > 0)
-            clock_sleep_until_ns(next_ns += producer->pause_ns);
         int64_t start_ns = clock_monotonic_ns();
         if (start_ns >= producer->end_ns)
             return OK;
@@ -54,10 +50,9 @@ static enum error_code publish_until_end(struct producer *producer, struct error
 
 /* One producer in this thread, for `duration_ns`. The caller releases the samples. */
 static enum error_code publish_alone(const struct bench *bench, const struct bench_daemon *daemon,
-                                     int64_t duration_ns, int64_t pause_ns,
-                                     struct bench_samples *samples, struct error *error)
+                                     int64_t duration_ns, struct bench_samples *samples, struct error *error)
 {
-    struct producer producer = {.bench = bench, .pause_ns = pause_ns};
+    struct producer producer = {.bench = bench};
     enum error_code code = bench_daemon_connect(daemon, "bench-one", &producer.client, error);
     if (code)
         return code;
@@ -82,7 +77,7 @@ static enum error_code measure_one(const struct bench *bench, const struct bench
                                              .measure = "rate",
                                              .unit = BENCH_EVENTS_PER_SECOND};
     struct bench_samples samples = {0};
-    enum error_code code = publish_alone(bench, daemon, bench->slice_ns, 0, &samples, error);
+    enum error_code code = publish_alone(bench, daemon, bench->slice_ns, &samples, error);
     if (!code)
         code = bench_curves_add(bench, &p50, &p99, &samples, error);
     if (!code)
@@ -214,14 +209,14 @@ static enum error_code measure_pipelined(const struct bench *bench,
                                              .measure = "rate",
                                              .unit = BENCH_EVENTS_PER_SECOND,
                                              .goal = BENCH_AT_LEAST,
-                                             .target = 300000};
+                                             .target = 1000000};
     static const struct bench_figure lag = {.suite = suite,
                                             .name = "index_lag",
                                             .subject = "daybook: index complete after the last ack",
                                             .measure = "time",
                                             .unit = BENCH_SECONDS,
                                             .goal = BENCH_AT_MOST,
-                                            .target = 2};
+                                            .target = 1};
     struct daybook *client = NULL;
     struct daybook_counts counts = {0};
     int64_t lag_ns = 0;
@@ -248,7 +243,9 @@ static enum error_code measure_peak_memory(const struct bench *bench,
                                              .name = "memory_peak",
                                              .subject = "daybook: memory after all of the above",
                                              .measure = "peak",
-                                             .unit = BENCH_BYTES};
+                                             .unit = BENCH_BYTES,
+                                             .goal = BENCH_AT_MOST,
+                                             .target = 64e6};
     double bytes = 0;
     enum error_code code = bench_daemon_memory(daemon, &bytes, error);
     return code ? code : bench_report_add(bench->report, &peak, bytes, error);
@@ -292,7 +289,7 @@ static enum error_code compare(const struct bench *bench, struct error *error)
         {{.name = "one_in_flight_to_raw_limit",
           .subject = "one in flight p50 / (raw write p50 + socket p50)",
           .goal = BENCH_AT_MOST,
-          .target = 1.5},
+          .target = 1.15},
          "one_in_flight_p50",
          "raw_commit_p50",
          "socket_round_trip_p50"},
@@ -326,34 +323,6 @@ static enum error_code compare(const struct bench *bench, struct error *error)
             return code;
     }
     return OK;
-}
-
-/* A daemon of its own at the pace of the goal, for as long as one measurement takes in all rounds.
- */
-static enum error_code measure_memory(const struct bench *bench, struct error *error)
-{
-    static const struct bench_figure memory = {.suite = "socket: memory",
-                                               .name = "memory_at_1000_per_second",
-                                               .subject = "daybookd at 1,000 events/s",
-                                               .measure = "peak",
-                                               .unit = BENCH_BYTES,
-                                               .goal = BENCH_AT_MOST,
-                                               .target = 25e6};
-    struct bench_daemon *daemon = NULL;
-    struct bench_samples samples = {0};
-    double bytes = 0;
-    enum error_code code = bench_daemon_start(bench, &daemon, error);
-    if (code)
-        return code;
-    code = publish_alone(bench, daemon, bench->slice_ns * bench->rounds,
-                         1000000000 / MEMORY_EVENTS_PER_SECOND, &samples, error);
-    bench_samples_release(&samples);
-    if (!code)
-        code = bench_daemon_memory(daemon, &bytes, error);
-    if (!code)
-        code = bench_report_add(bench->report, &memory, bytes, error);
-    enum error_code stop_code = bench_daemon_stop(daemon, code ? NULL : error);
-    return code ? code : stop_code;
 }
 
 static enum error_code add_notes(const struct bench *bench, struct error *error)
@@ -393,6 +362,6 @@ enum error_code bench_socket_run(const struct bench *bench, struct error *error)
             code = compare(bench, error);
     }
     if (!code)
-        code = measure_memory(bench, error);
+        code = bench_steady_run(bench, error);
     return code ? code : add_notes(bench, error);
 }

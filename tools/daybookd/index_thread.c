@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "indexer/follower.h"
 #include "segment/ballast.h"
 
@@ -17,6 +18,8 @@ enum {
     PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
     PAUSE_LAST_MS = 30000,
     PAUSE_FULL_MS = 100, /* on a full disk: what becomes free, the log may soon have taken */
+    REST_PARTS = 3,      /* behind a step that deletes rows, so many times as long as it took */
+    REST_MAX_MS = 200,
 };
 
 struct index_thread {
@@ -126,12 +129,24 @@ static struct indexer_follower *open_follower(struct index_thread *thread)
     return follower;
 }
 
+/* Nobody waits for rows of deleted segments to go, and whoever publishes for the same disk. */
+static void rest_behind(struct index_thread *thread, const struct indexer_step *step,
+                        int64_t began_ns)
+{
+    int64_t took_ms = (clock_monotonic_ns() - began_ns) / 1000000;
+    if (step->retired == 0 || step->caught_up)
+        return;
+    pause_for(thread, took_ms * REST_PARTS < REST_MAX_MS ? (unsigned)took_ms * REST_PARTS
+                                                         : REST_MAX_MS);
+}
+
 /* Follow until something fails (false: open it anew) or until stop. */
 static bool follow(struct index_thread *thread, struct indexer_follower *follower)
 {
     while (!atomic_load(&thread->stopping)) {
         struct indexer_step step;
         struct error error;
+        int64_t began_ns = clock_monotonic_ns();
         if (indexer_follower_step(follower, &step, &error)) {
             bear_trouble(thread, &error);
             /* Opened again it would need room, and so would those who read it meanwhile. */
@@ -143,6 +158,7 @@ static bool follow(struct index_thread *thread, struct indexer_follower *followe
         set_sequence(thread, step.last_sequence);
         if (step.notice)
             report_line(thread->report, REPORT_WARNING, "index: %s", step.notice);
+        rest_behind(thread, &step, began_ns);
         if (step.caught_up)
             indexer_follower_wait(follower, WAIT_MS);
     }
