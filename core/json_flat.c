@@ -202,7 +202,10 @@ static bool put_object(struct flat *flat, bool strict)
 
 bool json_append_flat(const void *data, size_t size, bool strict, struct buffer *out)
 {
-    if (size > SIZE_MAX_FLAT || buffer_reserve(out, GROWTH * size + ENDS, NULL))
+    uint8_t head = size > 0 ? *(const uint8_t *)data : 0;
+    if (((head & 0xf0) != 0x80 && head != 0xde) || size > SIZE_MAX_FLAT)
+        return false;
+    if (buffer_reserve(out, GROWTH * size + ENDS, NULL))
         return false;
     struct flat flat = {.at = data, .end = (const uint8_t *)data + size};
     flat.to = (char *)out->data + out->size;

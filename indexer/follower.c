@@ -224,6 +224,8 @@ static enum error_code open_log(struct indexer_follower *follower, struct error 
         code = segment_lock_take(follower->log_fd, LOCK_INDEXER, &follower->lock_fd, error);
     if (!code)
         code = segment_reader_open(follower->path, &follower->reader, error);
+    if (!code)
+        segment_reader_read_ahead(follower->reader);
     return code;
 }
 

@@ -112,7 +112,10 @@ static enum error_code open_reader(struct payload *payload, struct error *error)
 {
     if (payload->reader)
         return OK;
-    return segment_reader_open(payload->path, &payload->reader, error);
+    enum error_code code = segment_reader_open(payload->path, &payload->reader, error);
+    if (!code)
+        segment_reader_read_ahead(payload->reader);
+    return code;
 }
 
 /* The index says where; only what the segment itself confirms is believed. */

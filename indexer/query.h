@@ -6,7 +6,8 @@
  *
  *     payload(seq)  the event's payload as JSON text; NULL when there is no such event (any more);
  *                   an SQL error naming segment and offset when its block is damaged
- *                   or missing
+ *                   or missing. A connection that has read an event may go on to give it
+ *                   when retention has deleted it meanwhile
  *
  * The connection never writes and never checkpoints: that is the follower's alone. Needs no daemon.
  */

@@ -73,6 +73,11 @@ enum error_code segment_reader_seek(struct segment_reader *reader, uint64_t sequ
     return OK;
 }
 
+void segment_reader_read_ahead(struct segment_reader *reader)
+{
+    reader->walk.view.reads_ahead = true;
+}
+
 void segment_reader_hint_times(struct segment_reader *reader, int64_t since_ns, int64_t until_ns)
 {
     reader->walk.since_ns = since_ns;

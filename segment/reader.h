@@ -33,6 +33,11 @@ void segment_reader_close(struct segment_reader *reader);
 enum error_code segment_reader_seek(struct segment_reader *reader, uint64_t sequence,
                                     struct error *error);
 /*
+ * For who will read much in order: when that comes about, a thread opens the blocks that come next
+ * (segment/ahead.h). A process that forks must not use or close such a reader in the child.
+ */
+void segment_reader_read_ahead(struct segment_reader *reader);
+/*
  * From here on, blocks without any event in [since_ns, until_ns] may be skipped unread. A hint, for
  * speed: the caller still compares each event's time, for producers' times come in any order.
  * INT64_MIN and INT64_MAX: no limit.

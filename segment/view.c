@@ -72,8 +72,9 @@ void segment_view_release(struct segment_view *view)
 
 void segment_view_forget(struct segment_view *view)
 {
-    if (view->ahead)
+    if (view->looks_ahead)
         segment_ahead_end(view->ahead);
+    view->looks_ahead = false;
     view->window.size = 0;
 }
 
@@ -121,25 +122,6 @@ static size_t window_size(struct segment_view *view, uint64_t offset, size_t siz
     return wanted > size ? wanted : size;
 }
 
-/* Whoever has come so far in order will go on: let the helper look at the window's blocks. */
-static void look_ahead(struct segment_view *view)
-{
-    if (view->window.size < AHEAD_BYTES_MIN)
-        return;
-    if (!view->ahead && !view->ahead_refused)
-        view->ahead_refused = segment_ahead_create(&view->ahead, NULL) != OK;
-    if (!view->ahead)
-        return;
-    struct segment_ahead_stretch stretch = {
-        .seed = view->segment.seed,
-        .segment_bytes = view->segment_bytes,
-        .offset = view->window_offset,
-        .bytes = view->window.data,
-        .size = view->window.size,
-    };
-    segment_ahead_begin(view->ahead, &stretch);
-}
-
 enum error_code segment_view_bytes(struct segment_view *view, uint64_t offset, size_t size,
                                    const uint8_t **bytes_out, struct error *error)
 {
@@ -154,7 +136,6 @@ enum error_code segment_view_bytes(struct segment_view *view, uint64_t offset, s
         if (code)
             return code;
         release_behind(view, offset);
-        look_ahead(view);
     }
     *bytes_out = view->window.data + (offset - view->window_offset);
     return OK;
@@ -193,6 +174,31 @@ enum error_code segment_view_header(struct segment_view *view, uint64_t offset,
                    error);
 }
 
+/*
+ * Whoever has come so far in order will go on: let the helper open the blocks of the window from
+ * this one on.
+ */
+static bool look_ahead(struct segment_view *view, uint64_t offset)
+{
+    if (view->looks_ahead || !view->reads_ahead || view->window.size < AHEAD_BYTES_MIN)
+        return view->looks_ahead;
+    if (!view->ahead && segment_ahead_create(&view->ahead, NULL))
+        view->reads_ahead = false;
+    if (!view->ahead)
+        return false;
+    uint64_t passed = offset - view->window_offset;
+    struct segment_ahead_stretch stretch = {
+        .seed = view->segment.seed,
+        .segment_bytes = view->segment_bytes,
+        .offset = offset,
+        .bytes = view->window.data + passed,
+        .size = view->window.size - (size_t)passed,
+    };
+    segment_ahead_begin(view->ahead, &stretch);
+    view->looks_ahead = true;
+    return true;
+}
+
 enum error_code segment_view_body(struct segment_view *view,
                                   const struct segment_format_block_header *header,
                                   const uint8_t **raw_out, struct error *error)
@@ -202,7 +208,7 @@ enum error_code segment_view_body(struct segment_view *view,
         segment_view_bytes(view, header->offset, header->size_bytes, &block, error);
     if (code)
         return code;
-    if (view->ahead && segment_ahead_pays(header)) {
+    if (segment_ahead_pays(header) && look_ahead(view, header->offset)) {
         *raw_out = segment_ahead_take(view->ahead, header);
         if (*raw_out)
             return OK;

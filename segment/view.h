@@ -30,8 +30,9 @@ struct segment_view {
     size_t window_wanted;
     struct buffer scratch;
     uint64_t released;
-    struct segment_ahead *ahead; /* while much is read in order */
-    bool ahead_refused;          /* there can be none here */
+    bool reads_ahead;            /* its owner has asked for a helper when much is read in order */
+    struct segment_ahead *ahead; /* … and this is it, when it could be had */
+    bool looks_ahead;            /* it is at work on the window */
 };
 
 /*

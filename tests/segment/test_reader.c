@@ -1161,6 +1161,7 @@ Test(reader, gives_much_in_large_blocks_the_same_as_little)
 {
     make_many();
     struct segment_reader *reader = logs_read(path());
+    segment_reader_read_ahead(reader);
     expect_many(reader, 1, MANY);
     logs_expect_end(reader);
     /* Somewhere else while a helper is at work. */
@@ -1184,6 +1185,7 @@ Test(reader, tells_damage_far_within_large_blocks_once_and_gives_all_other_event
     scratch_write(segment, at, &byte, 1);
 
     struct segment_reader *reader = logs_read(path());
+    segment_reader_read_ahead(reader);
     uint64_t last = header->sequence_first + header->event_count - 1;
     expect_many(reader, 1, header->sequence_first - 1);
     logs_expect_damage(reader, "checksum mismatch");

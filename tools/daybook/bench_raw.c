@@ -128,7 +128,7 @@ static enum error_code measure_round_trips(const struct bench *bench, int socket
 
 enum error_code bench_raw_socket(const struct bench *bench, struct error *error)
 {
-    static const struct bench_figure p50 = {.suite = "publish",
+    static const struct bench_figure p50 = {.suite = "socket",
                                             .name = "socket_round_trip_p50",
                                             .subject =
                                                 "raw limit: 200 bytes over a socket and back",

@@ -35,6 +35,8 @@ static enum error_code scan(const struct bench *bench, const struct bench_figure
     int64_t start_ns = clock_monotonic_ns();
     enum error_code code = segment_reader_open(path, &reader, error);
     if (!code)
+        segment_reader_read_ahead(reader);
+    if (!code)
         code = read_all(reader, &events, &bytes, error);
     segment_reader_close(reader);
     double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;

@@ -64,19 +64,20 @@ static enum error_code measure(const struct bench *bench, const struct bench_dae
 {
     struct daybook *client = NULL;
     double bytes = 0, before = 0, after = 0;
-    int64_t duration_ns = bench->slice_ns * bench->rounds;
+    int64_t start_ns = clock_monotonic_ns();
     enum error_code code = bench_daemon_connect(daemon, "bench-one", &client, error);
     if (!code)
         code = bench_daemon_processor(daemon, &before, error);
     if (!code)
-        code = publish_steadily(bench, client, duration_ns, error);
+        code = publish_steadily(bench, client, bench->slice_ns * bench->rounds, error);
+    double seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
     if (!code)
         code = bench_daemon_processor(daemon, &after, error);
     if (!code)
         code = bench_daemon_memory(daemon, &bytes, error);
     daybook_close(client);
     return code ? code
-                : report(bench, bytes, (after - before) / ((double)duration_ns / 1e9), error);
+                : report(bench, bytes, (after - before) / seconds, error);
 }
 
 enum error_code bench_steady_run(const struct bench *bench, struct error *error)

@@ -23,6 +23,7 @@ enum error_code history_open(const char *verb, const char *path, struct history 
         free(history);
         return code;
     }
+    segment_reader_read_ahead(history->reader);
     *history_out = history;
     return OK;
 }

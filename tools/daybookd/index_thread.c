@@ -129,12 +129,15 @@ static struct indexer_follower *open_follower(struct index_thread *thread)
     return follower;
 }
 
-/* Nobody waits for rows of deleted segments to go, and whoever publishes for the same disk. */
+/*
+ * Nobody waits for rows of deleted segments to go, and whoever publishes for the same disk. Whoever
+ * asks waits for new rows, so they come first.
+ */
 static void rest_behind(struct index_thread *thread, const struct indexer_step *step,
                         int64_t began_ns)
 {
     int64_t took_ms = (clock_monotonic_ns() - began_ns) / 1000000;
-    if (step->retired == 0 || step->caught_up)
+    if (step->retired == 0 || step->caught_up || step->last_sequence < step->watermark)
         return;
     pause_for(thread, took_ms * REST_PARTS < REST_MAX_MS ? (unsigned)took_ms * REST_PARTS
                                                          : REST_MAX_MS);

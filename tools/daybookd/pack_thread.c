@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/units.h"
@@ -17,10 +19,12 @@
 enum {
     RETRY_LOOKS = 60, /* between two tries after trouble that may pass */
     LEFT_MAX = 256,
+    PACK_NICE = 19,
     REST_PARTS = 4, /* beside a log in use, so many times as long as it works */
 };
-#define WORK_NS (INT64_C(5) * 1000000) /* … and works for so long at a time */
-#define LOOK_NS (INT64_C(1) * 1000000000)
+#define WORK_NS     (INT64_C(5) * 1000000) /* … and works for so long at a time */
+#define REST_MAX_NS (INT64_C(200) * 1000000)
+#define LOOK_NS     (INT64_C(1) * 1000000000)
 
 /* A file that cannot be packed, as long as it is the same. */
 struct left {
@@ -74,8 +78,9 @@ static void give_way(struct pack_thread *thread)
     int64_t now = clock_monotonic_ns(), worked = now - thread->resumed_ns;
     if (worked < WORK_NS)
         return;
+    int64_t rest = REST_PARTS * worked;
     if (segment_log_durable(thread->log) != thread->durable)
-        sleep_until(thread, now + REST_PARTS * worked);
+        sleep_until(thread, now + (rest < REST_MAX_NS ? rest : REST_MAX_NS));
     resume(thread);
 }
 
@@ -163,17 +168,12 @@ static void look(struct pack_thread *thread)
     pack(thread);
 }
 
-/* A segment that is packed later costs space, a processor that is missing now costs everybody. */
-static void schedule(pthread_t thread, int policy)
-{
-    struct sched_param none = {0};
-    pthread_setschedparam(thread, policy, &none);
-}
-
 static void *run(void *context)
 {
     struct pack_thread *thread = context;
-    schedule(pthread_self(), SCHED_IDLE);
+    /* Of this thread only, on Linux. Whoever wakes comes first, and gets 70 times as much. */
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
+    setpriority(PRIO_PROCESS, (id_t)gettid(), PACK_NICE);
     while (!atomic_load(&thread->stopping)) {
         look(thread);
         sleep_until(thread, clock_monotonic_ns() + LOOK_NS);
@@ -215,8 +215,6 @@ void pack_thread_stop(struct pack_thread *thread)
     atomic_store(&thread->stopping, true);
     pthread_cond_broadcast(&thread->stopped);
     pthread_mutex_unlock(&thread->mutex);
-    /* Who stops waits for its block, so now it is somebody's business. */
-    schedule(thread->thread, SCHED_OTHER);
     pthread_join(thread->thread, NULL);
     pthread_cond_destroy(&thread->stopped);
     pthread_mutex_destroy(&thread->mutex);
