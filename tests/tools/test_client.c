@@ -554,23 +554,21 @@ Test(client, who_prefers_doubles_to_losses_may_say_so)
 }
 
 /*
- * Four frames of one event, which do not wait for company, then one of six: two were there, one is
+ * A frame of one event, which does not wait for company, then one of six: two were there, one is
  * refused, two are stored, the last finds the disk full.
  */
 static void answer_of_everything(struct script *script)
 {
     struct buffer refusals = {0};
     int fd = welcome_one(script);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 2; i++)
         read_frame(fd, &script->first);
-    for (uint64_t i = 1; i <= 4; i++)
-        send_ack(fd,
-                 (struct wire_ack){.id = i, .stored = 1, .sequence_first = i, .sequence_last = i},
-                 NULL);
+    send_ack(fd, (struct wire_ack){.id = 1, .stored = 1, .sequence_first = 1, .sequence_last = 1},
+             NULL);
     wire_write_refusal(&refusals, 2, "invalid", "because", NULL);
     wire_write_refusal(&refusals, 5, "no_space", "", NULL);
     send_ack(fd,
-             (struct wire_ack){.id = 5,
+             (struct wire_ack){.id = 2,
                                .stored = 2,
                                .sequence_first = 8,
                                .sequence_last = 9,
@@ -603,9 +601,6 @@ Test(client, an_ack_tells_each_event_its_own_fate)
 {
     static const struct fate EXPECTED[] = {
         {DAYBOOK_OK, false, 1, ""},
-        {DAYBOOK_OK, false, 2, ""},
-        {DAYBOOK_OK, false, 3, ""},
-        {DAYBOOK_OK, false, 4, ""},
         {DAYBOOK_OK, true, 0, ""},
         {DAYBOOK_OK, true, 0, ""},
         {DAYBOOK_REFUSED, false, 0, "because"},
@@ -617,11 +612,11 @@ Test(client, an_ack_tells_each_event_its_own_fate)
     start_script(&script, answer_of_everything);
     struct daybook *daybook = connect_to_script(
         (struct daybook_options){.producer = "p", .on_result = note_fate, .batch_events = 6});
-    for (uint64_t n = 1; n <= 10; n++)
+    for (uint64_t n = 1; n <= 7; n++)
         cr_assert_eq(send_number(daybook, n), DAYBOOK_OK, "%s", error.text);
     cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
-    cr_assert_eq(fate_count, 10);
-    for (int i = 0; i < 10; i++) {
+    cr_assert_eq(fate_count, 7);
+    for (int i = 0; i < 7; i++) {
         cr_assert_eq(fates[i].code, EXPECTED[i].code, "event %d", i);
         cr_assert_eq(fates[i].duplicate, EXPECTED[i].duplicate, "event %d", i);
         cr_assert_eq(fates[i].sequence, EXPECTED[i].sequence, "event %d", i);

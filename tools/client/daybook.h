@@ -161,7 +161,7 @@ DAYBOOK_API enum daybook_code daybook_publish_json(struct daybook *daybook, cons
  * Take one event for sending; its result comes later. DAYBOOK_OK: it was taken; everything else: it
  * was not, and the error says why (DAYBOOK_INVALID: this event is no good. DAYBOOK_UNKNOWN: the
  * connection was lost and events before this one got that result; send this one again).
- * While little is in flight it leaves at once; otherwise it may wait in the library for company
+ * While nothing is in flight it leaves at once; otherwise it may wait in the library for company
  * until its frame is full, acknowledgements have come in, or poll or flush is called: so call one
  * of them before doing something else for long. Waits while the window is full.
  */

@@ -7,8 +7,7 @@
 #define MS_NS INT64_C(1000000)
 
 enum {
-    FRAMES_AT_ONCE = 4,      /* while fewer are in flight an event does not wait for company */
-    LOOK_AFTER_NS = 1000000, /* … and otherwise the socket is looked at this often */
+    LOOK_AFTER_NS = 1000000, /* the socket is looked at this often while an event waits */
     WAIT_MS = 1000,
 };
 
@@ -218,7 +217,8 @@ static bool frame_is_full(const struct daybook *daybook)
 }
 
 /*
- * Let the event go now, or keep it for company. A connection found lost here is the next call's
+ * Let the event go now when nothing is in flight, or else keep it for company (as in RFC 896): a few
+ * that leave alone cost a commit each, for which all behind them wait. A connection found lost here is the next call's
  * business: this event was taken.
  */
 static void dispatch(struct daybook *daybook)
@@ -227,10 +227,10 @@ static void dispatch(struct daybook *daybook)
     if (daybook->link.fd < 0)
         return;
     bool look = clock_monotonic_ns() - daybook->pumped_ns > LOOK_AFTER_NS;
-    if (!frame_is_full(daybook) && outbox->complete >= FRAMES_AT_ONCE && look &&
+    if (!frame_is_full(daybook) && outbox->complete > 0 && look &&
         handle_pump(daybook, 0, NULL))
         return;
-    if (!frame_is_full(daybook) && outbox->complete >= FRAMES_AT_ONCE)
+    if (!frame_is_full(daybook) && outbox->complete > 0)
         return;
     if (!complete_frame(daybook, NULL))
         handle_pump(daybook, 0, NULL);
