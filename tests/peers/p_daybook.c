@@ -323,6 +323,7 @@ static uint64_t scan(void *v)
     enum error_code code;
     (void)v;
     check(segment_reader_open(directory, &reader, &error));
+    segment_reader_read_ahead(reader);
     while ((code = segment_reader_next(reader, &event, &error)) == OK) {
         size_t size;
         const char *text = unwrap(event.payload, event.payload_bytes, &size);
