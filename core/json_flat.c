@@ -5,8 +5,8 @@
 #include "core/json_number.h"
 
 /*
- * Of one byte of msgpack come eight of text at most (a float32, whose 5 bytes may become 26 and a
- * comma, is the worst that is not refused), and so room is reserved once.
+ * Of one byte of msgpack come less than five of text (an empty key and false are two, and nine with
+ * their marks; of the five of a float32 come some twenty), so room is reserved once.
  */
 enum { SIZE_MAX_FLAT = 64 << 10, GROWTH = 8, ENDS = 2 * JSON_NUMBER_TEXT_SIZE };
 
