@@ -368,8 +368,11 @@ static enum error_code resume_last(struct opening_work *work, struct segment_wri
     return code;
 }
 
+/*
+ * As small as the first of a young log, whatever came before: somebody waits for us, and a file of
+ * zeros takes the disk's time. The next ones, which nobody waits for, double again.
+ */
 static enum error_code start_segment(struct opening_work *work, uint64_t sequence_first,
-                                     uint64_t used_bytes,
                                      const struct segment_format_predecessor *predecessor,
                                      struct error *error)
 {
@@ -387,7 +390,7 @@ static enum error_code start_segment(struct opening_work *work, uint64_t sequenc
         .gap = work->gap_count > 0 ? &work->gaps[0] : NULL,
         .gap_next = work->gap_count > 1 ? &work->gaps[1] : NULL,
     };
-    uint64_t size = segment_committer_next_size(used_bytes, work->options->segment_bytes);
+    uint64_t size = segment_committer_next_size(0, work->options->segment_bytes);
     uint64_t size_min = segment_writer_size_min(&start, 0, 0);
     int fd;
 
@@ -482,8 +485,7 @@ static enum error_code go_on(struct opening_work *work, struct error *error)
             code = seal_last(work, &predecessor, error);
     }
     if (!code)
-        code = start_segment(work, predecessor.sequence_last + 1, predecessor.end_offset,
-                             &predecessor, error);
+        code = start_segment(work, predecessor.sequence_last + 1, &predecessor, error);
     return code;
 }
 
@@ -555,7 +557,7 @@ static enum error_code create_new(struct opening_work *work, struct error *error
     out->sequence_next = 1;
     work->report->created = true;
     work->report->verdict = RECOVERY_CLEAN;
-    return start_segment(work, 1, 0, &none, error);
+    return start_segment(work, 1, &none, error);
 }
 
 static enum error_code run(struct opening_work *work, const char *path, struct error *error)

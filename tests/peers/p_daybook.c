@@ -91,6 +91,7 @@ static void *conn(void)
     struct daybook_options options = {
         .directory = directory,
         .ack = durable ? DAYBOOK_ACK_DURABLE : DAYBOOK_ACK_WRITTEN,
+        .gather = true,
         .on_result = note_result,
         .context = c,
     };

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -387,6 +389,38 @@ Test(recovery, knows_the_producers_numbers_again)
     cr_assert_eq(append_of("q", 11, "eleven"), 5);
     close_log();
     expect_events("one", "ten", "two", "three", "eleven", NULL);
+}
+
+/* 3 MB that LZ4 cannot shrink, so that a segment of 1 MiB is full and one of 2 MiB in use. */
+static void three_megabytes(void)
+{
+    static char payload[20000] = {(char)0xc5, (20000 - 3) >> 8, (char)((20000 - 3) & 255)};
+    struct event event = {.topic = "t",
+                          .topic_bytes = 1,
+                          .payload = payload,
+                          .payload_bytes = sizeof payload,
+                          .time_ns = EVENT_TIME_NONE};
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+
+    for (size_t i = 3; i < sizeof payload; i++)
+        payload[i] = (char)rand();
+    for (int i = 0; i < 150; i++) {
+        cr_assert_eq(segment_log_append(log, &event, &outcome, &sequence, &error), OK);
+        commit();
+    }
+}
+
+/* Who starts a daemon again waits until the file is there, however large the others are. */
+Test(recovery, goes_on_in_a_small_segment)
+{
+    segment_bytes = 64 << 20;
+    killed_after(three_megabytes);
+    open_log();
+    struct stat status;
+    cr_assert_eq(stat(scratch_path("log/segments/%020d.seg", 151), &status), 0);
+    cr_assert_eq(status.st_size, 1 << 20);
+    close_log();
 }
 
 static void nothing(void)

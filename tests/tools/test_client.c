@@ -626,6 +626,32 @@ Test(client, an_ack_tells_each_event_its_own_fate)
     end_script(&script);
 }
 
+/* One frame of three, and nothing else. */
+static void take_three_together(struct script *script)
+{
+    int fd = welcome_one(script);
+    read_frame(fd, &script->first);
+    send_ack(fd, (struct wire_ack){.id = 1, .stored = 3, .sequence_first = 1, .sequence_last = 3},
+             NULL);
+    char rest;
+    cr_assert_eq(recv(fd, &rest, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, who_gathers_sends_nothing_before_flush)
+{
+    struct script script = {0};
+    start_script(&script, take_three_together);
+    struct daybook *daybook = connect_to_script(telling((struct daybook_options){.gather = true}));
+    for (uint64_t n = 1; n <= 3; n++)
+        cr_assert_eq(send_number(daybook, n), DAYBOOK_OK, "%s", error.text);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
+    cr_assert_eq(told.count, 3);
+    cr_assert_eq(told.sequence_last, 3);
+    daybook_close(daybook);
+    end_script(&script);
+}
+
 static void make_no_sense(struct script *script)
 {
     int fd = welcome_one(script);

@@ -117,6 +117,12 @@ struct daybook_options {
     size_t window_bytes;         /* 4 MiB: not yet acknowledged; daybook_send waits beyond it */
     bool resend_anonymous;       /* without a producer: rather twice than not at all */
     /*
+     * daybook_send keeps events until their frame is full, or poll or flush is called, even when
+     * nothing is in flight: for who sends a few at a time and then calls one of them, as they are
+     * committed together then. Otherwise the first leaves at once, and has a commit to itself.
+     */
+    bool gather;
+    /*
      * Called for each event sent by daybook_send, and each that daybook_publish gave up waiting
      * for, in order, from inside send, poll, flush, publish and close. Must not call back into this
      * handle. May be NULL: then daybook_flush tells the first bad result, and daybook_count the
@@ -161,9 +167,9 @@ DAYBOOK_API enum daybook_code daybook_publish_json(struct daybook *daybook, cons
  * Take one event for sending; its result comes later. DAYBOOK_OK: it was taken; everything else: it
  * was not, and the error says why (DAYBOOK_INVALID: this event is no good. DAYBOOK_UNKNOWN: the
  * connection was lost and events before this one got that result; send this one again).
- * While nothing is in flight it leaves at once; otherwise it may wait in the library for company
- * until its frame is full, acknowledgements have come in, or poll or flush is called: so call one
- * of them before doing something else for long. Waits while the window is full.
+ * While nothing is in flight it leaves at once (but see `gather`); otherwise it may wait in the
+ * library for company until its frame is full, acknowledgements have come in, or poll or flush is
+ * called: so call one of them before doing something else for long. Waits while the window is full.
  */
 DAYBOOK_API enum daybook_code daybook_send(struct daybook *daybook,
                                            const struct daybook_event *event,

@@ -217,20 +217,20 @@ static bool frame_is_full(const struct daybook *daybook)
 }
 
 /*
- * Let the event go now when nothing is in flight, or else keep it for company (as in RFC 896): a few
- * that leave alone cost a commit each, for which all behind them wait. A connection found lost here is the next call's
- * business: this event was taken.
+ * Let the event go now when nothing is in flight, or else keep it for company (as in RFC 896): a
+ * few that leave alone cost a commit each, for which all behind them wait. A connection found lost
+ * here is the next call's business: this event was taken.
  */
 static void dispatch(struct daybook *daybook)
 {
     struct outbox *outbox = &daybook->outbox;
+    bool full = frame_is_full(daybook);
     if (daybook->link.fd < 0)
         return;
     bool look = clock_monotonic_ns() - daybook->pumped_ns > LOOK_AFTER_NS;
-    if (!frame_is_full(daybook) && outbox->complete > 0 && look &&
-        handle_pump(daybook, 0, NULL))
+    if (!full && outbox->complete > 0 && look && handle_pump(daybook, 0, NULL))
         return;
-    if (!frame_is_full(daybook) && outbox->complete > 0)
+    if (!full && (outbox->complete > 0 || daybook->options.gather))
         return;
     if (!complete_frame(daybook, NULL))
         handle_pump(daybook, 0, NULL);

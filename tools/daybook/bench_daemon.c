@@ -134,11 +134,19 @@ enum error_code bench_daemon_start_on(const struct bench *bench, const char *dir
 enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
                                      struct daybook **client_out, struct error *error)
 {
+    return bench_daemon_connect_with(daemon, (struct daybook_options){.producer = producer},
+                                     client_out, error);
+}
+
+enum error_code bench_daemon_connect_with(const struct bench_daemon *daemon,
+                                          struct daybook_options options,
+                                          struct daybook **client_out, struct error *error)
+{
     char socket[PATH_MAX + 16];
     struct daybook_error client_error;
     snprintf(socket, sizeof socket, "%s/daybook.sock", daemon->directory);
-    struct daybook_options options = {
-        .socket = socket, .producer = producer, .client = "daybook-bench"};
+    options.socket = socket;
+    options.client = "daybook-bench";
     if (daybook_connect(&options, client_out, &client_error))
         return bench_daemon_client_error(&client_error, error);
     return OK;

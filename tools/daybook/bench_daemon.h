@@ -21,6 +21,10 @@ enum error_code bench_daemon_start_on(const struct bench *bench, const char *dir
 /* Connect as a producer of this name; the caller closes. */
 enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
                                      struct daybook **client_out, struct error *error);
+/* The same with these options, but for the socket's. */
+enum error_code bench_daemon_connect_with(const struct bench_daemon *daemon,
+                                          struct daybook_options options,
+                                          struct daybook **client_out, struct error *error);
 /* The pool's `index`th event, to be published. Borrowed. */
 struct daybook_event bench_daemon_event(const struct bench *bench, uint64_t index, int64_t time_ns);
 /*

@@ -15,5 +15,17 @@ enum error_code bench_raw_commit(const struct bench *bench, const struct bench_r
                                  struct error *error);
 /* 200 bytes to another process and back over a Unix stream socket, again and again. */
 enum error_code bench_raw_socket(const struct bench *bench, struct error *error);
+/*
+ * Both: to another process, which writes 280 bytes, fdatasyncs, and sends the 200 back. That is the
+ * least that a durable server can do. It takes longer than its parts one by one, as both processes
+ * sleep while the disk works and have to be woken.
+ */
+enum error_code bench_raw_server(const struct bench *bench, struct error *error);
+/*
+ * Write and fdatasync 100 times a second: *share_out is of one processor, for this thread and what
+ * the kernel does on it.
+ */
+enum error_code bench_raw_steady(const struct bench *bench, double *share_out,
+                                 struct error *error);
 
 #endif

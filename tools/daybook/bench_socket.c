@@ -293,6 +293,11 @@ static enum error_code compare(const struct bench *bench, struct error *error)
          "one_in_flight_p50",
          "raw_commit_p50",
          "socket_round_trip_p50"},
+        {{.name = "one_in_flight_to_raw_server",
+          .subject = "one in flight p50 / (there, write, fdatasync, and back)"},
+         "one_in_flight_p50",
+         "raw_server_p50",
+         NULL},
         {{.name = "one_in_flight_to_sqlite", .subject = "one in flight p50 / SQLite p50"},
          "one_in_flight_p50",
          "sqlite_one_p50",
@@ -354,6 +359,8 @@ enum error_code bench_socket_run(const struct bench *bench, struct error *error)
         code = bench_raw_commit(bench, &raw, error);
         if (!code)
             code = bench_raw_socket(bench, error);
+        if (!code)
+            code = bench_raw_server(bench, error);
         if (!code)
             code = measure_daybook(bench, error);
         if (!code)

@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "tools/daybook/bench_daemon.h"
+#include "tools/daybook/bench_raw.h"
 
 enum { EVENTS_PER_COMMIT = 10 };
 #define COMMIT_NS (INT64_C(10) * 1000000)
@@ -65,7 +66,8 @@ static enum error_code measure(const struct bench *bench, const struct bench_dae
     struct daybook *client = NULL;
     double bytes = 0, before = 0, after = 0;
     int64_t start_ns = clock_monotonic_ns();
-    enum error_code code = bench_daemon_connect(daemon, "bench-one", &client, error);
+    const struct daybook_options options = {.producer = "bench-one", .gather = true};
+    enum error_code code = bench_daemon_connect_with(daemon, options, &client, error);
     if (!code)
         code = bench_daemon_processor(daemon, &before, error);
     if (!code)
@@ -80,10 +82,25 @@ static enum error_code measure(const struct bench *bench, const struct bench_dae
                 : report(bench, bytes, (after - before) / seconds, error);
 }
 
+static enum error_code measure_raw(const struct bench *bench, struct error *error)
+{
+    static const struct bench_figure processor = {
+        .suite = suite,
+        .name = "raw_processor_at_100_commits_per_second",
+        .subject = "raw limit: write, fdatasync, 100 times a second",
+        .measure = "mean",
+        .unit = BENCH_PERCENT};
+    double share = 0;
+    enum error_code code = bench_raw_steady(bench, &share, error);
+    return code ? code : bench_report_add(bench->report, &processor, 100 * share, error);
+}
+
 enum error_code bench_steady_run(const struct bench *bench, struct error *error)
 {
     struct bench_daemon *daemon = NULL;
-    enum error_code code = bench_daemon_start(bench, &daemon, error);
+    enum error_code code = measure_raw(bench, error);
+    if (!code)
+        code = bench_daemon_start(bench, &daemon, error);
     if (code)
         return code;
     code = measure(bench, daemon, error);

@@ -52,9 +52,7 @@ static void admit(struct server *server, int fd, const struct ucred *peer)
     notices_line(&server->notices, REPORT_INFO,
                  "connection %" PRIu64 ": from pid %d, uid %u, gid %u", connection->number,
                  (int)peer->pid, (unsigned)peer->uid, (unsigned)peer->gid);
-    /* Edge-triggered: a connection that waits for room costs nothing while its data waits too. */
-    if (server_watch(server, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, connection->place,
-                     &error)) {
+    if (server_watch(server, fd, SERVER_CLIENT_EVENTS, connection->place, &error)) {
         notices_line(&server->notices, REPORT_WARNING, "connection %" PRIu64 ": %s",
                      connection->number, error.text);
         server_forget(server, connection);

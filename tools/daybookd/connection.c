@@ -91,6 +91,14 @@ void connection_answer(struct connection *connection, enum error_code encoded, u
         server_await_log(connection->server, connection);
 }
 
+static void await_room(struct connection *connection, bool wanted)
+{
+    if (connection->awaits_room == wanted)
+        return;
+    connection->awaits_room = wanted;
+    server_watch_room(connection->server, connection, wanted);
+}
+
 static void flush_answers(struct connection *connection)
 {
     struct answers *answers = &connection->answers;
@@ -113,6 +121,7 @@ static void flush_answers(struct connection *connection)
         connection->blocked_since_ns = 0;
     else if (moved || connection->blocked_since_ns == 0)
         connection->blocked_since_ns = server_now_ns(connection->server);
+    await_room(connection, blocked);
 }
 
 static enum error_code write_last_line(struct connection *connection, const char *text)

@@ -76,13 +76,14 @@ struct connection {
     enum away away;
     struct examiner_job examination; /* while it is away */
 
-    bool readable; /* the socket may have more for us */
-    bool hung_up;  /* its end has been announced: read on until it comes */
-    bool starved;  /* what is in `input` is not a whole frame or line */
-    bool ended;    /* the client sends no more */
-    bool closing;  /* nothing is read any more; closes when all answers have left */
-    bool stalled;  /* waits for room in the log, or for memory */
-    bool deaf;     /* the client reads no more; answers are dropped */
+    bool readable;    /* the socket may have more for us */
+    bool hung_up;     /* its end has been announced: read on until it comes */
+    bool starved;     /* what is in `input` is not a whole frame or line */
+    bool ended;       /* the client sends no more */
+    bool closing;     /* nothing is read any more; closes when all answers have left */
+    bool stalled;     /* waits for room in the log, or for memory */
+    bool deaf;        /* the client reads no more; answers are dropped */
+    bool awaits_room; /* epoll tells when the client has read answers */
 
     int64_t opened_ns;
     int64_t active_ns;        /* when bytes came last */

@@ -118,6 +118,15 @@ void server_await_log(struct server *server, struct connection *connection)
         list_append(&server->waiting, &connection->in_waiting);
 }
 
+void server_watch_room(struct server *server, const struct connection *connection, bool wanted)
+{
+    struct epoll_event event = {.events = SERVER_CLIENT_EVENTS | (wanted ? EPOLLOUT : 0),
+                                .data.u64 = connection->place};
+    int failed = epoll_ctl(server->epoll_fd, EPOLL_CTL_MOD, connection->fd, &event);
+    assert(!failed);
+    (void)failed;
+}
+
 static struct connection *find_producer(const struct server *server, const char *name,
                                         size_t name_bytes, const struct connection *except)
 {

@@ -94,6 +94,8 @@ void server_count_written(struct server *server, int more);
 void server_make_ready(struct server *server, struct connection *connection);
 void server_stall(struct server *server, struct connection *connection);
 void server_await_log(struct server *server, struct connection *connection);
+/* Give it a turn when its socket takes more answers; no longer. */
+void server_watch_room(struct server *server, const struct connection *connection, bool wanted);
 
 /* Append the map of the status answer. */
 struct buffer;

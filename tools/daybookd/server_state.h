@@ -65,6 +65,13 @@ struct server {
     struct error failure; /* of the log; code OK: none */
 };
 
+/*
+ * What of a client's socket is told. Edge-triggered: a connection that waits for room costs nothing
+ * while its data waits too. EPOLLOUT comes to it only while answers wait for the client
+ * (server_watch_room): or each answer that is read would wake a network thread.
+ */
+#define SERVER_CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
+
 enum error_code server_watch(struct server *server, int fd, uint32_t events, uint64_t source,
                              struct error *error);
 /* Close the connection and free it. */
