@@ -129,6 +129,21 @@ enum error_code bench_raw_steady(const struct bench *bench, double *share_out, s
     return close_file(bench, &fd, code, error);
 }
 
+enum error_code bench_raw_unlink(const struct bench *bench, uint64_t bytes, double *seconds_out,
+                                 struct error *error)
+{
+    int fd = -1;
+    enum error_code code =
+        file_create_zeroed(bench->directory_fd, file_name, bytes, &fd, error);
+    if (code)
+        return code;
+    file_close(&fd);
+    int64_t start_ns = clock_monotonic_ns();
+    code = file_unlink(bench->directory_fd, file_name, error);
+    *seconds_out = (double)(clock_monotonic_ns() - start_ns) / 1e9;
+    return code;
+}
+
 /* Move exactly MESSAGE_BYTES; false when the other side is gone. */
 static bool receive_message(int socket, uint8_t message[MESSAGE_BYTES])
 {

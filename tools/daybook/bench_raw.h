@@ -21,6 +21,9 @@ enum error_code bench_raw_socket(const struct bench *bench, struct error *error)
  * sleep while the disk works and have to be woken.
  */
 enum error_code bench_raw_server(const struct bench *bench, struct error *error);
+/* How long the file system takes to delete a file of so many bytes, all of them written. */
+enum error_code bench_raw_unlink(const struct bench *bench, uint64_t bytes, double *seconds_out,
+                                 struct error *error);
 /*
  * Write and fdatasync 100 times a second: *share_out is of one processor, for this thread and what
  * the kernel does on it.

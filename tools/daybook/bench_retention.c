@@ -7,6 +7,7 @@
 #include "indexer/witness.h"
 #include "tools/daybook/bench_daemon.h"
 #include "tools/daybook/bench_history.h"
+#include "tools/daybook/bench_raw.h"
 #include "tools/daybook/bench_samples.h"
 
 enum { INDEX_WAIT_MS = 60000 };
@@ -78,6 +79,23 @@ static enum error_code sum_bytes(const char *path, uint64_t *bytes_out, struct e
     enum error_code code = indexer_retention_run(path, &options, NULL, NULL, &totals, error);
     *bytes_out = code ? 0 : totals.bytes_left;
     return code;
+}
+
+static enum error_code measure_raw(const struct bench *bench, struct error *error)
+{
+    static const struct bench_figure raw = {.suite = suite,
+                                            .name = "raw_unlink",
+                                            .subject = "raw limit: one file as large, deleted",
+                                            .measure = "time",
+                                            .unit = BENCH_SECONDS};
+    uint64_t bytes = 0;
+    double seconds = 0;
+    char path[PATH_MAX];
+    bench_history_path(bench, path);
+    enum error_code code = sum_bytes(path, &bytes, error);
+    if (!code)
+        code = bench_raw_unlink(bench, bytes / 5, &seconds, error);
+    return code ? code : bench_report_add(bench->report, &raw, seconds, error);
 }
 
 static enum error_code delete_a_fifth(const struct bench *bench, struct error *error)
@@ -170,7 +188,9 @@ static enum error_code run_round(const struct bench *bench, const struct bench_d
                                  struct error *error)
 {
     double before = 0, meanwhile = 0;
-    enum error_code code = publish_beside(bench, daemon, wait_a_slice, &before, error);
+    enum error_code code = measure_raw(bench, error);
+    if (!code)
+        code = publish_beside(bench, daemon, wait_a_slice, &before, error);
     if (!code)
         code = publish_beside(bench, daemon, delete_a_fifth, &meanwhile, error);
     return code ? code : report_p99(bench, before, meanwhile, error);
