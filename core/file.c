@@ -212,6 +212,11 @@ void file_drop_cache(int fd, uint64_t offset, uint64_t size)
     file_calls()->drop_cache(fd, (off_t)offset, (off_t)size);
 }
 
+void file_read_soon(int fd, uint64_t offset, uint64_t size)
+{
+    file_calls()->read_soon(fd, (off_t)offset, (off_t)size);
+}
+
 /* Leave `data`, synced, in the new file `name`; leave no file on failure. */
 static enum error_code write_new_file(int directory_fd, const char *name, const void *data,
                                       size_t size, struct error *error)

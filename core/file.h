@@ -132,6 +132,8 @@ enum error_code file_zero(int fd, const char *name, uint64_t offset, uint64_t si
                           struct error *error);
 /* Forget cached pages of the range, so that the next read comes from the disk. Best effort. */
 void file_drop_cache(int fd, uint64_t offset, uint64_t size);
+/* Begin to read the range into the cache; does not wait. Best effort. */
+void file_read_soon(int fd, uint64_t offset, uint64_t size);
 
 /*
  * Replace `name` by `data` so that after a crash it is either whole old or whole new: temporary

@@ -31,6 +31,11 @@ static int kernel_drop_cache(int fd, off_t offset, off_t size)
     return posix_fadvise(fd, offset, size, POSIX_FADV_DONTNEED);
 }
 
+static int kernel_read_soon(int fd, off_t offset, off_t size)
+{
+    return posix_fadvise(fd, offset, size, POSIX_FADV_WILLNEED);
+}
+
 static int kernel_rename(int directory_fd, const char *from, const char *to)
 {
     return renameat(directory_fd, from, directory_fd, to);
@@ -127,6 +132,7 @@ const struct file_calls file_calls_kernel = {
     .allocate = kernel_allocate,
     .truncate = ftruncate,
     .drop_cache = kernel_drop_cache,
+    .read_soon = kernel_read_soon,
     .rename = kernel_rename,
     .unlink = kernel_unlink,
     .make_directory = mkdirat,

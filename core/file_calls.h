@@ -36,6 +36,7 @@ struct file_calls {
     int (*allocate)(int fd, off_t size);                 /* fallocate(2) of [0, size) */
     int (*truncate)(int fd, off_t size);                 /* ftruncate(2) */
     int (*drop_cache)(int fd, off_t offset, off_t size); /* posix_fadvise(2), DONTNEED */
+    int (*read_soon)(int fd, off_t offset, off_t size);  /* posix_fadvise(2), WILLNEED */
     int (*rename)(int directory_fd, const char *from, const char *to);      /* renameat(2) */
     int (*unlink)(int directory_fd, const char *name);                      /* unlinkat(2) */
     int (*make_directory)(int directory_fd, const char *name, mode_t mode); /* mkdirat(2) */

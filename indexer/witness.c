@@ -37,8 +37,10 @@ static enum error_code check_same_log(const char *path, const struct indexer_sch
     enum error_code code = file_open_directory_to_read(path, &log_fd, error);
     if (!code)
         code = file_open_directory_to_read_at(log_fd, "segments", &segments_fd, error);
-    if (!code)
+    if (!code) {
+        segment_set_read_soon(segments_fd);
         code = segment_set_load(log_fd, segments_fd, &set, error);
+    }
     uint8_t log_id[FORMAT_LOG_ID_BYTES];
     if (!code && !segment_set_identify(&set, log_fd, log_id, NULL))
         *same_out = !memcmp(log_id, state->log_id, sizeof log_id);

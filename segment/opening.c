@@ -111,6 +111,7 @@ static enum error_code load_set(struct opening_work *work, struct error *error)
         code = refuse(segment_intent_check(work->out.log_fd, error), error);
     if (code)
         return code;
+    segment_set_read_soon(work->out.segments_fd);
     code = segment_set_load(work->out.log_fd, work->out.segments_fd, &work->set, error);
     if (!code)
         code = refuse(segment_set_check(&work->set, error), error);
@@ -369,6 +370,21 @@ static enum error_code resume_last(struct opening_work *work, struct segment_wri
 }
 
 /*
+ * A file that an earlier process had made ready may take the file system long to delete, so it only
+ * loses its name here, and the preparer deletes it. Unless there is no room without that.
+ */
+static enum error_code make_file(int segments_fd, uint64_t size, int *fd_out, struct error *error)
+{
+    enum error_code code =
+        file_rename(segments_fd, PREPARER_FILE_NAME, PREPARER_DISCARDED_NAME, error);
+    if (code == OK || code == ERROR_NOT_FOUND)
+        code = file_create_zeroed(segments_fd, PREPARER_FILE_NAME, size, fd_out, error);
+    if (code == ERROR_NO_SPACE && !file_unlink(segments_fd, PREPARER_DISCARDED_NAME, NULL))
+        code = file_create_zeroed(segments_fd, PREPARER_FILE_NAME, size, fd_out, error);
+    return code;
+}
+
+/*
  * As small as the first of a young log, whatever came before: somebody waits for us, and a file of
  * zeros takes the disk's time. The next ones, which nobody waits for, double again.
  */
@@ -397,9 +413,7 @@ static enum error_code start_segment(struct opening_work *work, uint64_t sequenc
     memcpy(start.header.log_id, out->log_id, FORMAT_LOG_ID_BYTES);
     if (size < size_min)
         size = size_min;
-    enum error_code code = file_unlink(out->segments_fd, PREPARER_FILE_NAME, error);
-    if (code == OK || code == ERROR_NOT_FOUND)
-        code = file_create_zeroed(out->segments_fd, PREPARER_FILE_NAME, size, &fd, error);
+    enum error_code code = make_file(out->segments_fd, size, &fd, error);
     if (code)
         return error_prefix(error, "start a new segment");
     return segment_writer_create(&start, fd, size, PREPARER_FILE_NAME, &out->writer, error);

@@ -132,6 +132,8 @@ static void *work(void *context)
     struct segment_preparer *p = context;
 
     pthread_setname_np(pthread_self(), "preparer");
+    /* There is none, as a rule; and what stays for now is deleted by the next process. */
+    file_unlink(p->start.segments_fd, PREPARER_DISCARDED_NAME, NULL);
     pthread_mutex_lock(&p->mutex);
     while (!p->stopping) {
         int64_t now = clock_monotonic_ns();

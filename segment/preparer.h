@@ -16,6 +16,8 @@
 #include "core/error.h"
 
 #define PREPARER_FILE_NAME "prepared.tmp"
+/* What an earlier process had made ready, until our thread has deleted it. */
+#define PREPARER_DISCARDED_NAME "discarded.tmp"
 
 struct segment_preparer;
 

@@ -68,6 +68,28 @@ static enum error_code list_names(int segments_fd, struct segment_set *set, stru
     return code;
 }
 
+static void read_ends_soon(int segments_fd, const char *name)
+{
+    uint64_t size;
+    int fd = -1;
+    if (file_open(segments_fd, name, FILE_READ, &fd, NULL))
+        return;
+    if (!file_size(fd, name, &size, NULL) && size > FORMAT_TRAILER_BYTES) {
+        file_read_soon(fd, 0, FORMAT_SEGMENT_HEADER_BYTES);
+        file_read_soon(fd, size - FORMAT_TRAILER_BYTES, FORMAT_TRAILER_BYTES);
+    }
+    file_close(&fd);
+}
+
+void segment_set_read_soon(int segments_fd)
+{
+    struct segment_set set = {0};
+    if (!list_names(segments_fd, &set, NULL))
+        for (size_t i = 0; i < set.count; i++)
+            read_ends_soon(segments_fd, set.segments[i].name);
+    segment_set_free(&set);
+}
+
 static void read_trailer(int fd, struct segment_set_segment *segment, struct error *error)
 {
     uint8_t bytes[FORMAT_TRAILER_BYTES];

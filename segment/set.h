@@ -65,6 +65,11 @@ enum error_code segment_set_check_end(const struct segment_set_segment *before, 
                                       const struct segment_set_segment *segment,
                                       struct error *error);
 /*
+ * Have the disk read the ends of all segments at the same time, for segment_set_load soon after: of
+ * a long log that is not in the cache it would wait for each of them by turns. Best effort.
+ */
+void segment_set_read_soon(int segments_fd);
+/*
  * The identity of the log, by most of the segments with a valid header (as many of two logs: the
  * newest), else by the watermark page in `log_fd`. ERROR_DAMAGED: nothing tells it. ERROR_VERSION:
  * a newer Daybook has written here.

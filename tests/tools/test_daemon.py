@@ -594,6 +594,23 @@ def _(directory):
         assert sent < 4 * MIB, "the daemon took %d bytes from a client that reads nothing" % sent
 
 
+@promise("a client that reads its answers late gets every one of them")
+def _(directory):
+    with running(directory) as daemon:
+        late, honest = daemon.connect(), daemon.connect()
+        ping = framed.frame(["ping", 1])
+        late.socket.setblocking(False)
+        sent = 0
+        for i in range(100):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    sent += late.socket.send((ping * 1000)[sent % len(ping):])
+            assert publish(honest, i, [["t", None, i]])[2] == 1
+        late.socket.settimeout(30)
+        for _i in range(sent // len(ping)):
+            assert late.receive()[:2] == ["pong", 1]
+
+
 @promise("when the log is full of pending events producers wait, and nothing is dropped")
 def _(directory):
     with running(directory, "--pending-memory", "2M") as daemon:

@@ -391,6 +391,12 @@ static int simulated_truncate(int fd, off_t size)
     return answer;
 }
 
+/* Everything is in memory. */
+static int simulated_read_soon(int fd, off_t offset, off_t size)
+{
+    return is_ours(fd) ? 0 : file_calls_kernel.read_soon(fd, offset, size);
+}
+
 static int simulated_drop_cache(int fd, off_t offset, off_t size)
 {
     if (!is_ours(fd))
@@ -583,6 +589,7 @@ static const struct file_calls calls = {
     .allocate = simulated_allocate,
     .truncate = simulated_truncate,
     .drop_cache = simulated_drop_cache,
+    .read_soon = simulated_read_soon,
     .rename = simulated_rename,
     .unlink = simulated_unlink,
     .make_directory = simulated_make_directory,

@@ -371,6 +371,12 @@ static int faulty_truncate(int fd, off_t size)
     return fails(FAULTS_TRUNCATE, fd, NULL, false) ? -1 : injector.inner->truncate(fd, size);
 }
 
+/* Its failure is nobody's business: the read itself tells. */
+static int faulty_read_soon(int fd, off_t offset, off_t size)
+{
+    return injector.inner->read_soon(fd, offset, size);
+}
+
 static int faulty_drop_cache(int fd, off_t offset, off_t size)
 {
     if (fails(FAULTS_DROP_CACHE, fd, NULL, false))
@@ -441,6 +447,7 @@ static const struct file_calls faulty_calls = {
     .allocate = faulty_allocate,
     .truncate = faulty_truncate,
     .drop_cache = faulty_drop_cache,
+    .read_soon = faulty_read_soon,
     .rename = faulty_rename,
     .unlink = faulty_unlink,
     .make_directory = faulty_make_directory,
