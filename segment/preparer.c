@@ -38,13 +38,23 @@ static enum error_code remove_leftover(int segments_fd, struct error *error)
     return code == ERROR_NOT_FOUND ? OK : code;
 }
 
+/* True when there was one. */
+static bool remove_discarded(int segments_fd)
+{
+    return !file_unlink(segments_fd, PREPARER_DISCARDED_NAME, NULL);
+}
+
 static enum error_code make_file(const struct segment_preparer *p, uint64_t size_bytes, int *fd_out,
                                  struct error *error)
 {
-    enum error_code code = remove_leftover(p->start.segments_fd, error);
-    return code ? code
-                : file_create_zeroed(p->start.segments_fd, PREPARER_FILE_NAME, size_bytes, fd_out,
-                                     error);
+    int segments_fd = p->start.segments_fd;
+    enum error_code code = remove_leftover(segments_fd, error);
+
+    if (!code)
+        code = file_create_zeroed(segments_fd, PREPARER_FILE_NAME, size_bytes, fd_out, error);
+    if (code == ERROR_NO_SPACE && remove_discarded(segments_fd))
+        code = file_create_zeroed(segments_fd, PREPARER_FILE_NAME, size_bytes, fd_out, error);
+    return code;
 }
 
 /* With the mutex held: what came of making a file. True when that is news. */
@@ -89,6 +99,8 @@ static void look_after_ballast(struct segment_preparer *p)
     uint64_t size = p->size_bytes;
 
     pthread_mutex_unlock(&p->mutex);
+    /* Not at once: the disk has acks to wait for just after the start. */
+    remove_discarded(p->start.segments_fd);
     segment_ballast_keep(p->start.log_fd, size, NULL);
     pthread_mutex_lock(&p->mutex);
     p->ballast_ns = clock_monotonic_ns() + BALLAST_AGAIN_NS;
@@ -132,8 +144,6 @@ static void *work(void *context)
     struct segment_preparer *p = context;
 
     pthread_setname_np(pthread_self(), "preparer");
-    /* There is none, as a rule; and what stays for now is deleted by the next process. */
-    file_unlink(p->start.segments_fd, PREPARER_DISCARDED_NAME, NULL);
     pthread_mutex_lock(&p->mutex);
     while (!p->stopping) {
         int64_t now = clock_monotonic_ns();
@@ -145,6 +155,7 @@ static void *work(void *context)
             sleep_until_due(p);
     }
     pthread_mutex_unlock(&p->mutex);
+    remove_discarded(p->start.segments_fd);
     return NULL;
 }
 

@@ -423,6 +423,18 @@ Test(recovery, goes_on_in_a_small_segment)
     close_log();
 }
 
+Test(recovery, leaves_no_file_that_the_killed_writer_had_ready)
+{
+    killed_after(by_producers);
+    FILE *ready = fopen(scratch_path("log/segments/prepared.tmp"), "w");
+    cr_assert_not_null(ready); /* the next one may not have been finished */
+    fclose(ready);
+    open_log();
+    close_log();
+    cr_assert_neq(access(scratch_path("log/segments/discarded.tmp"), F_OK), 0);
+    cr_assert_neq(access(scratch_path("log/segments/prepared.tmp"), F_OK), 0);
+}
+
 static void nothing(void)
 {
 }
