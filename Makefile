@@ -36,7 +36,7 @@ ifneq ($(filter-out $(PLAIN_GOALS),$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/config.mk
 endif
 
-CORE_LIBS    := $(ISAL_LIBS) $(MSGPACK_LIBS) $(YAJL_LIBS) -lm
+CORE_LIBS    := $(ISAL_LIBS) $(MSGPACK_LIBS) $(YAJL_LIBS) $(PCRE2_LIBS) -lm
 SEGMENT_LIBS := $(LZ4_LIBS) -lpthread $(CORE_LIBS)
 INDEXER_LIBS := $(SQLITE_LIBS) $(SEGMENT_LIBS)
 
@@ -125,7 +125,8 @@ $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 
 # The installed library shows the symbols of daybook.h and nothing else, in both forms.
-library_obj := $(call obj,$(core_src) $(segment_src) $(client_src))
+# Clients check no schemas.
+library_obj := $(call obj,$(filter-out core/schema%,$(core_src)) $(segment_src) $(client_src))
 $(BUILD)/libdaybook.so: $(library_obj) tools/client/libdaybook.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,-soname,libdaybook.so.$(SOVERSION) \
 	    -Wl,--version-script=tools/client/libdaybook.map -Wl,--as-needed $(if $(findstring sanitize,$(CFLAGS)),,-Wl,-z,defs) \

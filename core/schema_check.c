@@ -1,0 +1,619 @@
+/* Checking a value against a compiled schema. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/json.h"
+#include "core/schema_equal.h"
+#include "core/schema_node.h"
+#include "core/utf8.h"
+
+/*
+ * A step is a look at a value by a node. An honest event needs a few for each value; so many that
+ * alternatives within alternatives cannot make one event cost seconds.
+ */
+enum { STEPS_PER_BYTE = 16, STEPS_MIN = 16384 };
+
+/* Where in the payload we are: how the pointer of a fault is found, and only then. */
+struct place {
+    const struct place *above; /* NULL: the payload itself */
+    const char *key;           /* of an object; NULL: `index` of an array */
+    uint32_t key_bytes;
+    uint32_t index;
+};
+
+struct check {
+    struct schema *schema;
+    struct schema_fault *fault; /* NULL: nobody wants to know, or it is not one yet */
+    uint64_t steps_left;
+    bool gave_up; /* and so the value is at fault, whatever a `not` makes of it */
+};
+
+/* ---- Telling ---- */
+
+struct text {
+    char *at, *end; /* one byte behind `end` is for the NUL */
+};
+
+static void put(struct text *text, const char *bytes, size_t size)
+{
+    size_t room = (size_t)(text->end - text->at);
+    size = size < room ? size : room;
+    memcpy(text->at, bytes, size);
+    text->at += size;
+    *text->at = 0;
+}
+
+/* As RFC 6901 writes a key; control characters, which would upset a terminal, as '?'. */
+static void put_key(struct text *text, const char *key, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        char c = (unsigned char)key[i] < 0x20 || key[i] == 0x7f ? '?' : key[i];
+        if (c == '~' || c == '/')
+            put(text, c == '~' ? "~0" : "~1", 2);
+        else
+            put(text, &c, 1);
+    }
+}
+
+static void put_place(struct text *text, const struct place *place)
+{
+    char number[16];
+    if (!place)
+        return;
+    put_place(text, place->above);
+    put(text, "/", 1);
+    if (place->key)
+        put_key(text, place->key, place->key_bytes);
+    else
+        put(text, number, (size_t)snprintf(number, sizeof number, "%u", place->index));
+}
+
+/* Cut between characters, not within one. */
+static void cut(char *text)
+{
+    size_t size = strlen(text);
+    size_t valid = utf8_valid_bytes(text, size);
+    text[valid] = 0;
+}
+
+/* Returns false, for `return fault(…)`. */
+static bool fault(struct check *check, const struct schema_node *node, const char *keyword,
+                  const struct place *place, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+static bool fault(struct check *check, const struct schema_node *node, const char *keyword,
+                  const struct place *place, const char *format, ...)
+{
+    struct schema_fault *out = check->fault;
+    if (!out)
+        return false;
+    struct text pointer = {out->pointer, out->pointer + sizeof out->pointer - 1};
+    *pointer.at = 0;
+    put_place(&pointer, place);
+    cut(out->pointer);
+    snprintf(out->rule, sizeof out->rule, "%s%s%s", node->where, *keyword ? "/" : "", keyword);
+    cut(out->rule);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(out->text, sizeof out->text, format, arguments);
+    va_end(arguments);
+    cut(out->text);
+    return false;
+}
+
+/* A value as JSON, cut where it gets long. Valid until the next call. */
+static const char *show(struct check *check, struct msgpack_cursor value)
+{
+    enum { SHOWN = 48 };
+    static const char dots[] = "…";
+    struct buffer *buffer = &check->schema->scratch;
+    if (!check->fault)
+        return "";
+    struct msgpack_cursor end = value;
+    buffer->size = 0;
+    if (msgpack_skip(&end, NULL) ||
+        json_from_msgpack(value.at, (size_t)(end.at - value.at), JSON_COMPACT, buffer, NULL) ||
+        buffer_append(buffer, "", 1, NULL))
+        return "it";
+    if (buffer->size > SHOWN + sizeof dots) {
+        size_t whole = utf8_valid_bytes(buffer->data, SHOWN);
+        memcpy(buffer->data + whole, dots, sizeof dots);
+    }
+    return (const char *)buffer->data;
+}
+
+static const char *show_number(const struct schema_number *number, char text[32])
+{
+    if (number->kind == MSGPACK_KIND_FLOAT)
+        snprintf(text, 32, "%.15g", number->real);
+    else
+        snprintf(text, 32, "%s%llu", number->kind == MSGPACK_KIND_INT ? "-" : "",
+                 (unsigned long long)number->magnitude);
+    return text;
+}
+
+/* ---- Rules ---- */
+
+static bool check_value(struct check *check, const struct schema_node *node,
+                        struct msgpack_cursor *cursor, const struct place *place);
+
+static unsigned types_of(const struct msgpack_value *value, struct schema_number *number)
+{
+    switch (value->kind) {
+    case MSGPACK_KIND_NIL:
+        return SCHEMA_NULL;
+    case MSGPACK_KIND_BOOL:
+        return SCHEMA_BOOLEAN;
+    case MSGPACK_KIND_STR:
+        return SCHEMA_STRING;
+    case MSGPACK_KIND_ARRAY:
+        return SCHEMA_ARRAY;
+    case MSGPACK_KIND_MAP:
+        return SCHEMA_OBJECT;
+    case MSGPACK_KIND_UINT:
+    case MSGPACK_KIND_INT:
+    case MSGPACK_KIND_FLOAT:
+        if (!schema_number_from(value, number))
+            return 0;
+        return SCHEMA_NUMBER | (schema_number_is_integer(number) ? SCHEMA_INTEGER : 0);
+    default:
+        return 0;
+    }
+}
+
+static const char *name_types(unsigned types, char text[80])
+{
+    static const char *const names[] = {"null",   "boolean", "object", "array",
+                                        "number", "integer", "string"};
+    char *at = text;
+    *at = 0;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (types & 1U << i)
+            at += sprintf(at, "%s%s", at > text ? " or " : "", names[i]);
+    return text;
+}
+
+static bool check_constants(struct check *check, const struct schema_node *node,
+                            struct msgpack_cursor value, const struct place *place)
+{
+    bool found = node->constant_count == 0 && !node->constants;
+    for (uint32_t i = 0; i < node->constant_count && !found; i++)
+        found = schema_equal(value, node->constants[i], &check->steps_left);
+    if (!found)
+        return fault(check, node, node->is_const ? "const" : "enum", place,
+                     node->is_const ? "%s is not the one value that is allowed"
+                                    : "%s is not one of the values that are allowed",
+                     show(check, value));
+    if (node->second_constant && !schema_equal(value, *node->second_constant, &check->steps_left))
+        return fault(check, node, "const", place, "%s is not the one value that is allowed",
+                     show(check, value));
+    return true;
+}
+
+static bool breaks(unsigned rule, const struct schema_number *number,
+                   const struct schema_number *bound)
+{
+    if (rule == SCHEMA_MULTIPLE)
+        return !schema_number_is_multiple(number, bound);
+    int order = schema_number_compare(number, bound);
+    switch (rule) {
+    case SCHEMA_MINIMUM:
+        return order < 0;
+    case SCHEMA_MAXIMUM:
+        return order > 0;
+    case SCHEMA_EXCLUSIVE_MINIMUM:
+        return order <= 0;
+    default:
+        return order >= 0;
+    }
+}
+
+static bool check_number(struct check *check, const struct schema_node *node,
+                         const struct schema_number *number, struct msgpack_cursor value,
+                         const struct place *place)
+{
+    const struct {
+        unsigned rule;
+        const struct schema_number *bound;
+        const char *keyword, *text;
+    } rules[] = {
+        {SCHEMA_MINIMUM, &node->minimum, "minimum", "less than the minimum"},
+        {SCHEMA_MAXIMUM, &node->maximum, "maximum", "greater than the maximum"},
+        {SCHEMA_EXCLUSIVE_MINIMUM, &node->exclusive_minimum, "exclusiveMinimum",
+         "not greater than"},
+        {SCHEMA_EXCLUSIVE_MAXIMUM, &node->exclusive_maximum, "exclusiveMaximum", "not less than"},
+        {SCHEMA_MULTIPLE, &node->multiple, "multipleOf", "no multiple of"},
+    };
+    char bound[32];
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (node->number_rules & rules[i].rule && breaks(rules[i].rule, number, rules[i].bound))
+            return fault(check, node, rules[i].keyword, place, "%s is %s %s", show(check, value),
+                         rules[i].text, show_number(rules[i].bound, bound));
+    return true;
+}
+
+static uint64_t count_characters(const char *text, size_t bytes)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < bytes; i++)
+        count += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return count;
+}
+
+static bool give_up(struct check *check, const struct schema_node *node, const char *keyword,
+                    const struct place *place, const char *why)
+{
+    check->gave_up = true;
+    return fault(check, node, keyword, place, "%s", why);
+}
+
+static bool check_string(struct check *check, const struct schema_node *node, const char *text,
+                         size_t bytes, const struct place *place)
+{
+    /* Of so few or many bytes that the characters need not be counted. */
+    if (bytes < node->length_min || bytes > node->length_max) {
+        uint64_t length = count_characters(text, bytes);
+        if (length < node->length_min)
+            return fault(check, node, "minLength", place, "%llu characters are too few",
+                         (unsigned long long)length);
+        if (length > node->length_max)
+            return fault(check, node, "maxLength", place, "%llu characters are too many",
+                         (unsigned long long)length);
+    } else if (bytes / 4 < node->length_min &&
+               count_characters(text, bytes) < node->length_min) {
+        return fault(check, node, "minLength", place, "%llu characters are too few",
+                     (unsigned long long)count_characters(text, bytes));
+    }
+    if (node->format && !schema_format_check(node->format, text, bytes))
+        return fault(check, node, "format", place, "the text is no %s",
+                     schema_format_name(node->format));
+    if (!node->pattern)
+        return true;
+    switch (schema_pattern_match(node->pattern, text, bytes)) {
+    case SCHEMA_MATCH_YES:
+        return true;
+    case SCHEMA_MATCH_NO:
+        return fault(check, node, "pattern", place, "the text does not match the pattern");
+    default:
+        return give_up(check, node, "pattern", place,
+                       "it would take too long to match the pattern with this text");
+    }
+}
+
+/* ---- Arrays ---- */
+
+struct item {
+    uint64_t hash;
+    struct msgpack_cursor value;
+    uint32_t index;
+};
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Two equal ones: *first and *second become their indexes. */
+static bool find_equal(struct check *check, const struct item *items, uint32_t count,
+                       uint32_t *first, uint32_t *second)
+{
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t j = i + 1; j < count && items[j].hash == items[i].hash; j++)
+            if (schema_equal(items[i].value, items[j].value, &check->steps_left)) {
+                *first = items[i].index;
+                *second = items[j].index;
+                return true;
+            }
+    return false;
+}
+
+static bool check_unique(struct check *check, const struct schema_node *node,
+                         struct msgpack_cursor cursor, uint32_t count, const struct place *place)
+{
+    uint32_t first, second;
+    if (count < 2)
+        return true;
+    struct item *items = malloc(count * sizeof *items);
+    if (!items)
+        return give_up(check, node, "uniqueItems", place, "there is no memory for the check");
+    for (uint32_t i = 0; i < count; i++) {
+        items[i] = (struct item){.value = cursor, .index = i};
+        items[i].hash = schema_equal_hash(cursor, &check->steps_left);
+        msgpack_skip(&cursor, NULL);
+    }
+    qsort(items, count, sizeof *items, by_hash);
+    bool found = find_equal(check, items, count, &first, &second);
+    free(items);
+    return !found || fault(check, node, "uniqueItems", place, "the items %u and %u are equal",
+                           first, second);
+}
+
+/* Whether it keeps to the node, without a word, and without moving. */
+static bool is_valid(struct check *check, const struct schema_node *node,
+                     struct msgpack_cursor cursor, const struct place *place)
+{
+    struct schema_fault *fault_out = check->fault;
+    check->fault = NULL;
+    bool valid = check_value(check, node, &cursor, place);
+    check->fault = fault_out;
+    return valid;
+}
+
+static const struct schema_node *node_of_item(const struct schema_node *node, uint32_t i)
+{
+    return i < node->prefix.count ? node->prefix.list[i] : node->items;
+}
+
+static bool check_array(struct check *check, const struct schema_node *node,
+                        struct msgpack_cursor *cursor, uint32_t count, const struct place *place)
+{
+    struct msgpack_cursor first = *cursor;
+    bool contained = !node->contains;
+    if (count < node->items_min)
+        return fault(check, node, "minItems", place, "%u items are too few", count);
+    if (count > node->items_max)
+        return fault(check, node, "maxItems", place, "%u items are too many", count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct place here = {.above = place, .index = i};
+        const struct schema_node *of_item = node_of_item(node, i);
+        if (!contained)
+            contained = is_valid(check, node->contains, *cursor, &here);
+        if (check->gave_up ||
+            (of_item ? !check_value(check, of_item, cursor, &here) : msgpack_skip(cursor, NULL)))
+            return false;
+    }
+    if (!contained)
+        return fault(check, node, "contains", place, "no item is as one must be");
+    return !node->unique || check_unique(check, node, first, count, place);
+}
+
+/* ---- Objects ---- */
+
+/* Which of the known names have come. */
+struct seen {
+    uint64_t words[SCHEMA_NAMES_MAX / 64];
+    uint16_t required;
+};
+
+static bool check_missing(struct check *check, const struct schema_node *node,
+                          const struct seen *seen, const struct place *place)
+{
+    if (seen->required == node->names.required_count)
+        return true;
+    for (uint16_t i = 0; i < node->names.count; i++) {
+        const struct schema_name *name = &node->names.list[i];
+        if (name->required && !(seen->words[i / 64] >> i % 64 & 1))
+            return fault(check, node, "required", place, "\"%.*s\" is missing",
+                         (int)(name->size < 80 ? name->size : 80), name->bytes);
+    }
+    return true;
+}
+
+/* By every pattern that matches the key; *matched_out: one has. The cursor stays where it is. */
+static bool check_patterns(struct check *check, const struct schema_node *node,
+                           struct msgpack_cursor cursor, const struct place *place,
+                           const struct place *object, bool *matched_out)
+{
+    for (uint32_t i = 0; i < node->pattern_rule_count; i++) {
+        const struct schema_pattern_rule *rule = &node->pattern_rules[i];
+        struct msgpack_cursor value = cursor;
+        enum schema_match match =
+            schema_pattern_match(rule->pattern, place->key, place->key_bytes);
+        if (match == SCHEMA_MATCH_GAVE_UP)
+            return give_up(check, node, "patternProperties", object,
+                           "it would take too long to match a pattern with one of the keys");
+        if (match == SCHEMA_MATCH_NO)
+            continue;
+        *matched_out = true;
+        if (!check_value(check, rule->node, &value, place))
+            return false;
+    }
+    return true;
+}
+
+static bool check_name(struct check *check, const struct schema_node *node,
+                       struct msgpack_cursor key, const struct place *object)
+{
+    return check_value(check, node->property_names, &key, object);
+}
+
+/* The value of one key, at the cursor, which moves behind it. */
+static bool check_property(struct check *check, const struct schema_node *node, uint16_t index,
+                           struct msgpack_cursor *cursor, const struct place *here)
+{
+    const struct schema_node *known =
+        index == SCHEMA_NONE ? NULL : node->names.list[index].node;
+    bool matched = known != NULL;
+    if (node->pattern_rule_count > 0 &&
+        !check_patterns(check, node, *cursor, here, here->above, &matched))
+        return false;
+    if (known)
+        return check_value(check, known, cursor, here);
+    if (matched || !node->additional)
+        return msgpack_skip(cursor, NULL) == OK;
+    if (node->additional->never)
+        return fault(check, node, "additionalProperties", here, "there may be no such key");
+    return check_value(check, node->additional, cursor, here);
+}
+
+static bool note_name(struct check *check, const struct schema_node *node, uint16_t index,
+                      struct seen *seen, const struct place *here)
+{
+    uint64_t bit = UINT64_C(1) << index % 64;
+    if (seen->words[index / 64] & bit)
+        return fault(check, node, "properties", here, "the key occurs twice");
+    seen->words[index / 64] |= bit;
+    seen->required = (uint16_t)(seen->required + node->names.list[index].required);
+    return true;
+}
+
+static bool check_object(struct check *check, const struct schema_node *node,
+                         struct msgpack_cursor *cursor, uint32_t count, const struct place *place)
+{
+    struct seen seen;
+    uint16_t guess = 0;
+    memset(seen.words, 0, ((size_t)node->names.count + 63) / 64 * sizeof *seen.words);
+    seen.required = 0;
+    if (count < node->properties_min)
+        return fault(check, node, "minProperties", place, "%u keys are too few", count);
+    if (count > node->properties_max)
+        return fault(check, node, "maxProperties", place, "%u keys are too many", count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct msgpack_cursor key_at = *cursor;
+        struct msgpack_value key;
+        if (msgpack_read(cursor, &key, NULL) || key.kind != MSGPACK_KIND_STR)
+            return fault(check, node, "", place, "one of the keys is no string");
+        struct place here = {.above = place, .key = key.bytes, .key_bytes = key.count};
+        if (node->property_names && !check_name(check, node, key_at, &here))
+            return false;
+        uint16_t index = schema_names_find(&node->names, key.bytes, key.count, guess);
+        if (index != SCHEMA_NONE) {
+            guess = (uint16_t)(index + 1);
+            if (!note_name(check, node, index, &seen, &here))
+                return false;
+        }
+        if (!check_property(check, node, index, cursor, &here))
+            return false;
+    }
+    return check_missing(check, node, &seen, place);
+}
+
+/* ---- Schemas of the same value ---- */
+
+static bool check_any(struct check *check, const struct schema_node *node,
+                      struct msgpack_cursor value, const struct place *place)
+{
+    for (uint32_t i = 0; i < node->any_of.count; i++)
+        if (is_valid(check, node->any_of.list[i], value, place))
+            return true;
+    return node->any_of.count == 0 ||
+           fault(check, node, "anyOf", place, "it is as none of the %u alternatives says",
+                 node->any_of.count);
+}
+
+static bool check_one(struct check *check, const struct schema_node *node,
+                      struct msgpack_cursor value, const struct place *place)
+{
+    uint32_t valid = 0, first = 0;
+    for (uint32_t i = 0; i < node->one_of.count; i++) {
+        if (!is_valid(check, node->one_of.list[i], value, place))
+            continue;
+        if (valid++ > 0)
+            return fault(check, node, "oneOf", place,
+                         "it is as the alternatives %u and %u say, where only one may", first, i);
+        first = i;
+    }
+    return valid == 1 || node->one_of.count == 0 ||
+           fault(check, node, "oneOf", place, "it is as none of the %u alternatives says",
+                 node->one_of.count);
+}
+
+static bool check_by(struct check *check, const struct schema_node *node,
+                     struct msgpack_cursor value, const struct place *place)
+{
+    return !node || check_value(check, node, &value, place);
+}
+
+static bool check_if(struct check *check, const struct schema_node *node,
+                     struct msgpack_cursor value, const struct place *place)
+{
+    if (!node->if_)
+        return true;
+    bool holds = is_valid(check, node->if_, value, place);
+    return check_by(check, holds ? node->then : node->else_, value, place);
+}
+
+static bool check_more(struct check *check, const struct schema_node *node,
+                       struct msgpack_cursor value, const struct place *place)
+{
+    if (!check_by(check, node->ref, value, place))
+        return false;
+    for (uint32_t i = 0; i < node->all_of.count; i++)
+        if (!check_by(check, node->all_of.list[i], value, place))
+            return false;
+    if (node->not_ && is_valid(check, node->not_, value, place))
+        return fault(check, node, "not", place, "it is as it must not be");
+    return check_any(check, node, value, place) && check_one(check, node, value, place) &&
+           check_if(check, node, value, place);
+}
+
+/* ---- One value ---- */
+
+/* What is inside, or behind, the head that has been read; the cursor moves to the value's end. */
+static bool check_inside(struct check *check, const struct schema_node *node,
+                         const struct msgpack_value *value, struct msgpack_cursor start,
+                         struct msgpack_cursor *cursor, const struct place *place)
+{
+    switch (value->kind) {
+    case MSGPACK_KIND_STR:
+        return !node->has_string_rules ||
+               check_string(check, node, value->bytes, value->count, place);
+    case MSGPACK_KIND_ARRAY:
+        if (node->has_array_rules)
+            return check_array(check, node, cursor, value->count, place);
+        break;
+    case MSGPACK_KIND_MAP:
+        if (node->has_object_rules)
+            return check_object(check, node, cursor, value->count, place);
+        break;
+    default:
+        return true;
+    }
+    *cursor = start;
+    return msgpack_skip(cursor, NULL) == OK;
+}
+
+static bool check_value(struct check *check, const struct schema_node *node,
+                        struct msgpack_cursor *cursor, const struct place *place)
+{
+    struct msgpack_cursor start = *cursor;
+    struct msgpack_value value;
+    struct schema_number number;
+    char names[80];
+    if (check->steps_left == 0)
+        return give_up(check, node, "", place, "the check takes too long");
+    check->steps_left--;
+    if (node->never)
+        return fault(check, node, "", place, "nothing is allowed here");
+    if (msgpack_read(cursor, &value, NULL))
+        return fault(check, node, "", place, "the bytes are no msgpack");
+    unsigned types = types_of(&value, &number);
+    if (node->types && !(types & node->types))
+        return fault(check, node, "type", place, "%s is not of the type %s", show(check, start),
+                     name_types(node->types, names));
+    if (node->constants && !check_constants(check, node, start, place))
+        return false;
+    if (types & SCHEMA_NUMBER && node->number_rules &&
+        !check_number(check, node, &number, start, place))
+        return false;
+    if (!check_inside(check, node, &value, start, cursor, place))
+        return false;
+    return !node->has_more || check_more(check, node, start, place);
+}
+
+bool schema_check(struct schema *schema, const void *payload, size_t payload_bytes,
+                  struct schema_fault *fault_out)
+{
+    struct schema_fault found;
+    struct msgpack_cursor cursor = {payload, (const uint8_t *)payload + payload_bytes};
+    struct check check = {
+        .schema = schema,
+        .fault = &found,
+        .steps_left = STEPS_MIN + STEPS_PER_BYTE * (uint64_t)payload_bytes,
+    };
+    found.text[0] = 0;
+    bool valid = check_value(&check, schema->root, &cursor, NULL);
+    /* A `not`, or an alternative, may have hidden that we gave up. */
+    if (valid && !check.gave_up && check.steps_left > 0)
+        return true;
+    if (!found.text[0] || check.steps_left == 0)
+        fault(&check, schema->root, "", NULL, "the check takes too long");
+    if (fault_out)
+        *fault_out = found;
+    return false;
+}

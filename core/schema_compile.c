@@ -1,0 +1,400 @@
+/* From a schema's text to its nodes: the walk over the document, references, and the bounds. */
+#include "core/schema_compile.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/json.h"
+
+enum { CHUNK_BYTES = 16384 };
+
+struct schema_chunk {
+    struct schema_chunk *next;
+    size_t used, size;
+    _Alignas(16) uint8_t bytes[];
+};
+
+void *schema_allocate(struct schema *schema, size_t bytes)
+{
+    struct schema_chunk *chunk = schema->chunks;
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (!chunk || chunk->size - chunk->used < bytes) {
+        size_t size = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
+        chunk = calloc(1, sizeof *chunk + size);
+        if (!chunk)
+            return NULL;
+        chunk->size = size;
+        chunk->next = schema->chunks;
+        schema->chunks = chunk;
+    }
+    chunk->used += bytes;
+    return chunk->bytes + chunk->used - bytes;
+}
+
+void schema_free(struct schema *schema)
+{
+    if (!schema)
+        return;
+    while (schema->chunks) {
+        struct schema_chunk *next = schema->chunks->next;
+        free(schema->chunks);
+        schema->chunks = next;
+    }
+    schema_pattern_free(schema->patterns);
+    buffer_release(&schema->document);
+    buffer_release(&schema->scratch);
+    free(schema);
+}
+
+/* ---- Where we are ---- */
+
+enum error_code schema_compile_fail(struct schema_compiler *compiler, const char *format, ...)
+{
+    char text[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    return error_set(compiler->error, ERROR_INVALID, "%.*s: %s",
+                     (int)(compiler->path.size < 300 ? compiler->path.size : 300),
+                     (const char *)compiler->path.data, text);
+}
+
+enum error_code schema_compile_no_memory(struct schema_compiler *compiler)
+{
+    return error_set(compiler->error, ERROR_MEMORY, "no memory for a schema");
+}
+
+enum error_code schema_compile_enter(struct schema_compiler *compiler, const char *name,
+                                     size_t name_bytes)
+{
+    enum error_code code = buffer_append(&compiler->path, "/", 1, compiler->error);
+    for (size_t i = 0; i < name_bytes && !code; i++) {
+        const char *escaped = name[i] == '~' ? "~0" : name[i] == '/' ? "~1" : NULL;
+        code = escaped ? buffer_append(&compiler->path, escaped, 2, compiler->error)
+                       : buffer_append(&compiler->path, name + i, 1, compiler->error);
+    }
+    return code;
+}
+
+void schema_compile_leave(struct schema_compiler *compiler, size_t path_bytes)
+{
+    compiler->path.size = path_bytes;
+}
+
+static const char *copy_path(struct schema_compiler *compiler)
+{
+    char *copy = schema_allocate(compiler->schema, compiler->path.size + 1);
+    if (copy)
+        memcpy(copy, compiler->path.data, compiler->path.size);
+    return copy;
+}
+
+/* ---- Nodes ---- */
+
+static enum error_code new_node(struct schema_compiler *compiler, struct schema_node **slot,
+                                struct schema_node **node_out)
+{
+    struct schema_node *node = schema_allocate(compiler->schema, sizeof *node);
+    if (!node || !(node->where = copy_path(compiler)))
+        return schema_compile_no_memory(compiler);
+    node->length_max = node->items_max = node->properties_max = UINT64_MAX;
+    node->next = compiler->nodes;
+    compiler->nodes = node;
+    *slot = *node_out = node;
+    return OK;
+}
+
+static enum error_code take_keywords(struct schema_compiler *compiler, struct schema_node *node,
+                                     struct msgpack_cursor cursor, uint32_t count)
+{
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct msgpack_value key;
+        if (msgpack_read(&cursor, &key, NULL) || key.kind != MSGPACK_KIND_STR)
+            return schema_compile_fail(compiler, "a keyword is no string");
+        size_t path_bytes = compiler->path.size;
+        enum error_code code = schema_compile_enter(compiler, key.bytes, key.count);
+        if (!code)
+            code = schema_keyword_take(compiler, node, &key, cursor, &seen);
+        if (code)
+            return code;
+        schema_compile_leave(compiler, path_bytes);
+        msgpack_skip(&cursor, NULL);
+    }
+    return OK;
+}
+
+enum error_code schema_compile_node(struct schema_compiler *compiler, struct msgpack_cursor at,
+                                    const struct schema_node **node_out)
+{
+    size_t offset = (size_t)(at.at - compiler->schema->document.data);
+    struct schema_node **slot = &compiler->nodes_at[offset];
+    struct schema_node *node = NULL;
+    struct msgpack_value value;
+    *node_out = *slot;
+    if (*slot)
+        return OK;
+    if (msgpack_read(&at, &value, NULL) ||
+        (value.kind != MSGPACK_KIND_MAP && value.kind != MSGPACK_KIND_BOOL))
+        return schema_compile_fail(compiler, "a schema is an object, true or false");
+    enum error_code code = new_node(compiler, slot, &node);
+    if (code)
+        return code;
+    *node_out = node;
+    if (value.kind == MSGPACK_KIND_BOOL) {
+        node->never = !value.boolean;
+        return OK;
+    }
+    code = take_keywords(compiler, node, at, value.count);
+    return code ? code : schema_keyword_finish(compiler, node);
+}
+
+/* ---- References ---- */
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The next token of a pointer, behind its slash, without what URIs and pointers escape. */
+static bool next_token(const char **at, const char *end, struct buffer *token)
+{
+    token->size = 0;
+    for (; *at < end && **at != '/'; ++*at) {
+        char c = **at;
+        if (c == '%') {
+            if (end - *at < 3 || hex_digit((*at)[1]) < 0 || hex_digit((*at)[2]) < 0)
+                return false;
+            c = (char)(hex_digit((*at)[1]) << 4 | hex_digit((*at)[2]));
+            *at += 2;
+        }
+        if (buffer_append(token, &c, 1, NULL))
+            return false;
+    }
+    size_t to = 0;
+    for (size_t from = 0; from < token->size; from++, to++) {
+        uint8_t c = token->data[from];
+        if (c == '~') {
+            if (++from == token->size || (token->data[from] != '0' && token->data[from] != '1'))
+                return false;
+            c = token->data[from] == '0' ? '~' : '/';
+        }
+        token->data[to] = c;
+    }
+    token->size = to;
+    return true;
+}
+
+static bool step_into_map(struct msgpack_cursor *at, uint32_t count, const struct buffer *token)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct msgpack_value key;
+        if (msgpack_read(at, &key, NULL))
+            return false;
+        if (key.kind == MSGPACK_KIND_STR && key.count == token->size &&
+            (key.count == 0 || memcmp(key.bytes, token->data, key.count) == 0))
+            return true;
+        msgpack_skip(at, NULL);
+    }
+    return false;
+}
+
+static bool step_into_array(struct msgpack_cursor *at, uint32_t count, const struct buffer *token)
+{
+    uint64_t index = 0;
+    if (token->size == 0 || token->size > 9 || (token->size > 1 && token->data[0] == '0'))
+        return false;
+    for (size_t i = 0; i < token->size; i++) {
+        if (token->data[i] < '0' || token->data[i] > '9')
+            return false;
+        index = index * 10 + (uint64_t)(token->data[i] - '0');
+    }
+    for (uint64_t i = 0; i < index && index < count; i++)
+        msgpack_skip(at, NULL);
+    return index < count;
+}
+
+/* From the document's root along the pointer; the compiler's path goes along. */
+static enum error_code follow(struct schema_compiler *compiler, const char *pointer,
+                              size_t pointer_bytes, struct msgpack_cursor *at,
+                              struct buffer *token)
+{
+    const char *next = pointer, *end = pointer + pointer_bytes;
+    enum error_code code = OK;
+    while (next < end && !code) {
+        struct msgpack_value value;
+        next++; /* the slash */
+        if (!next_token(&next, end, token) || msgpack_read(at, &value, NULL))
+            return ERROR_NOT_FOUND;
+        bool found = false;
+        if (value.kind == MSGPACK_KIND_MAP)
+            found = step_into_map(at, value.count, token);
+        else if (value.kind == MSGPACK_KIND_ARRAY)
+            found = step_into_array(at, value.count, token);
+        if (!found)
+            return ERROR_NOT_FOUND;
+        code = schema_compile_enter(compiler, (const char *)token->data, token->size);
+    }
+    return code;
+}
+
+static enum error_code resolve(struct schema_compiler *compiler, const struct schema_ref *ref)
+{
+    struct msgpack_cursor at = {compiler->schema->document.data,
+                                compiler->schema->document.data + compiler->schema->document.size};
+    struct buffer token = {0};
+    compiler->path.size = 1; /* "#" */
+    enum error_code code = follow(compiler, ref->pointer, ref->pointer_bytes, &at, &token);
+    buffer_release(&token);
+    if (code == ERROR_NOT_FOUND)
+        return error_set(compiler->error, ERROR_INVALID,
+                         "%.200s/$ref: nothing is at \"#%.*s\" in this schema", ref->node->where,
+                         (int)(ref->pointer_bytes < 200 ? ref->pointer_bytes : 200), ref->pointer);
+    return code ? code : schema_compile_node(compiler, at, &ref->node->ref);
+}
+
+/* What is compiled on the way may bring more of them. Not by recursion: they can be many. */
+static enum error_code resolve_all(struct schema_compiler *compiler)
+{
+    enum error_code code = OK;
+    while (compiler->refs && !code) {
+        struct schema_ref *ref = compiler->refs;
+        compiler->refs = ref->next;
+        code = resolve(compiler, ref);
+    }
+    return code;
+}
+
+/* ---- Bounds ---- */
+
+static enum error_code measure(struct schema_compiler *compiler, const struct schema_node *node,
+                               unsigned depth, uint16_t *longest);
+
+static enum error_code measure_all(struct schema_compiler *compiler,
+                                   const struct schema_nodes *nodes, unsigned depth,
+                                   uint16_t *longest)
+{
+    enum error_code code = OK;
+    for (uint32_t i = 0; i < nodes->count && !code; i++)
+        code = measure(compiler, nodes->list[i], depth, longest);
+    return code;
+}
+
+static enum error_code measure_below(struct schema_compiler *compiler,
+                                     const struct schema_node *node, unsigned depth,
+                                     uint16_t *longest)
+{
+    const struct schema_node *const single[] = {node->ref, node->not_, node->if_, node->then,
+                                                node->else_};
+    enum error_code code = OK;
+    for (size_t i = 0; i < sizeof single / sizeof *single && !code; i++)
+        if (single[i])
+            code = measure(compiler, single[i], depth, longest);
+    if (!code)
+        code = measure_all(compiler, &node->all_of, depth, longest);
+    if (!code)
+        code = measure_all(compiler, &node->any_of, depth, longest);
+    return code ? code : measure_all(compiler, &node->one_of, depth, longest);
+}
+
+/*
+ * How many nodes in a row look at one value, which is how deep a check recurses without getting
+ * further in the payload; *longest grows to it.
+ */
+static enum error_code measure(struct schema_compiler *compiler, const struct schema_node *node,
+                               unsigned depth, uint16_t *longest)
+{
+    struct schema_node *own = (struct schema_node *)(uintptr_t)node; /* it is being made */
+    if (node->on_chain)
+        return error_set(compiler->error, ERROR_INVALID,
+                         "%.300s: it refers to itself for the same value, without end",
+                         node->where);
+    if (node->chain == 0) {
+        uint16_t below = 0;
+        if (depth >= SCHEMA_CHAIN_MAX)
+            return error_set(compiler->error, ERROR_INVALID,
+                             "%.300s: more than %d schemas in a row look at the same value",
+                             node->where, SCHEMA_CHAIN_MAX);
+        own->on_chain = true;
+        enum error_code code = measure_below(compiler, node, depth + 1, &below);
+        own->on_chain = false;
+        if (code)
+            return code;
+        own->chain = (uint16_t)(below + 1);
+    }
+    if (node->chain > SCHEMA_CHAIN_MAX - depth)
+        return error_set(compiler->error, ERROR_INVALID,
+                         "%.300s: more than %d schemas in a row look at the same value",
+                         node->where, SCHEMA_CHAIN_MAX);
+    if (node->chain > *longest)
+        *longest = node->chain;
+    return OK;
+}
+
+static enum error_code measure_nodes(struct schema_compiler *compiler)
+{
+    enum error_code code = OK;
+    uint16_t longest = 0;
+    for (struct schema_node *node = compiler->nodes; node && !code; node = node->next)
+        code = measure(compiler, node, 0, &longest);
+    return code;
+}
+
+/* ---- All of it ---- */
+
+static enum error_code read_document(struct schema *schema, const char *json, size_t json_bytes,
+                                     struct error *error)
+{
+    struct json_reader *reader = NULL;
+    if (json_bytes > SCHEMA_TEXT_BYTES_MAX)
+        return error_set(error, ERROR_INVALID, "a schema has at most %d bytes, this one has %zu",
+                         SCHEMA_TEXT_BYTES_MAX, json_bytes);
+    enum error_code code = json_reader_create(&reader, error);
+    if (!code)
+        code = json_to_msgpack(reader, json, json_bytes, SCHEMA_DEPTH_MAX, &schema->document,
+                               error);
+    json_reader_free(reader);
+    return code;
+}
+
+static enum error_code compile(struct schema_compiler *compiler)
+{
+    struct schema *schema = compiler->schema;
+    struct msgpack_cursor at = {schema->document.data,
+                                schema->document.data + schema->document.size};
+    compiler->nodes_at = calloc(schema->document.size, sizeof *compiler->nodes_at);
+    if (!compiler->nodes_at)
+        return schema_compile_no_memory(compiler);
+    enum error_code code = buffer_append(&compiler->path, "#", 1, compiler->error);
+    if (!code)
+        code = schema_compile_node(compiler, at, &schema->root);
+    if (!code)
+        code = resolve_all(compiler);
+    return code ? code : measure_nodes(compiler);
+}
+
+enum error_code schema_compile(const char *json, size_t json_bytes, struct schema **schema_out,
+                               struct error *error)
+{
+    struct schema_compiler compiler = {.error = error};
+    struct schema *schema = calloc(1, sizeof *schema);
+    if (!schema)
+        return error_set(error, ERROR_MEMORY, "no memory for a schema");
+    compiler.schema = schema;
+    enum error_code code = read_document(schema, json, json_bytes, error);
+    if (!code)
+        code = compile(&compiler);
+    free(compiler.nodes_at);
+    buffer_release(&compiler.path);
+    if (code) {
+        schema_free(schema);
+        return code;
+    }
+    *schema_out = schema;
+    return OK;
+}

@@ -1,0 +1,762 @@
+/* What each keyword of a schema means, as a table. */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/schema_compile.h"
+
+typedef enum error_code take_keyword(struct schema_compiler *compiler, struct schema_node *node,
+                                     struct msgpack_cursor value);
+
+/* ---- Values of keywords ---- */
+
+static enum error_code read_number(struct schema_compiler *compiler, struct msgpack_cursor value,
+                                   struct schema_number *number_out)
+{
+    struct msgpack_value read;
+    if (msgpack_read(&value, &read, NULL) || !schema_number_from(&read, number_out))
+        return schema_compile_fail(compiler, "it must be a number");
+    return OK;
+}
+
+static enum error_code read_count(struct schema_compiler *compiler, struct msgpack_cursor value,
+                                  uint64_t *count_out)
+{
+    struct msgpack_value read;
+    struct schema_number number;
+    if (msgpack_read(&value, &read, NULL) || !schema_number_from(&read, &number) ||
+        number.kind != MSGPACK_KIND_UINT)
+        return schema_compile_fail(compiler, "it must be an integer from 0 on");
+    *count_out = number.magnitude;
+    return OK;
+}
+
+static enum error_code read_text(struct schema_compiler *compiler, struct msgpack_cursor value,
+                                 struct msgpack_value *text_out)
+{
+    if (msgpack_read(&value, text_out, NULL) || text_out->kind != MSGPACK_KIND_STR)
+        return schema_compile_fail(compiler, "it must be a string");
+    return OK;
+}
+
+/* The head of an array or map; the cursor moves to what is inside. */
+static enum error_code read_container(struct schema_compiler *compiler,
+                                      struct msgpack_cursor *cursor, enum msgpack_kind kind,
+                                      uint32_t *count_out)
+{
+    struct msgpack_value read;
+    if (msgpack_read(cursor, &read, NULL) || read.kind != kind)
+        return schema_compile_fail(compiler, kind == MSGPACK_KIND_MAP ? "it must be an object"
+                                                                      : "it must be an array");
+    *count_out = read.count;
+    return OK;
+}
+
+static bool text_is(const struct msgpack_value *text, const char *word)
+{
+    return text->count == strlen(word) && memcmp(text->bytes, word, text->count) == 0;
+}
+
+/* ---- Any value ---- */
+
+static enum error_code add_type(struct schema_compiler *compiler, struct schema_node *node,
+                                struct msgpack_cursor value)
+{
+    static const char *const names[] = {"null",   "boolean", "object", "array",
+                                        "number", "integer", "string"};
+    struct msgpack_value text;
+    enum error_code code = read_text(compiler, value, &text);
+    if (code)
+        return code;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!text_is(&text, names[i]))
+            continue;
+        if (node->types & 1U << i)
+            return schema_compile_fail(compiler, "\"%s\" is there twice", names[i]);
+        node->types |= 1U << i;
+        return OK;
+    }
+    return schema_compile_fail(compiler, "there is no type \"%.*s\"",
+                               (int)(text.count < 80 ? text.count : 80), (const char *)text.bytes);
+}
+
+static enum error_code take_type(struct schema_compiler *compiler, struct schema_node *node,
+                                 struct msgpack_cursor value)
+{
+    struct msgpack_cursor at = value;
+    struct msgpack_value read;
+    if (msgpack_read(&at, &read, NULL) || read.kind != MSGPACK_KIND_ARRAY)
+        return add_type(compiler, node, value);
+    if (read.count == 0)
+        return schema_compile_fail(compiler, "an empty list allows nothing");
+    enum error_code code = OK;
+    for (uint32_t i = 0; i < read.count && !code; i++) {
+        code = add_type(compiler, node, at);
+        msgpack_skip(&at, NULL);
+    }
+    return code;
+}
+
+static enum error_code keep_constants(struct schema_compiler *compiler, struct schema_node *node,
+                                      struct msgpack_cursor at, uint32_t count)
+{
+    struct msgpack_cursor *list = schema_allocate(compiler->schema, count * sizeof *list);
+    if (!list)
+        return schema_compile_no_memory(compiler);
+    for (uint32_t i = 0; i < count; i++) {
+        list[i] = at;
+        msgpack_skip(&at, NULL);
+        list[i].end = at.at;
+    }
+    node->constants = list;
+    node->constant_count = count;
+    return OK;
+}
+
+static enum error_code take_enum(struct schema_compiler *compiler, struct schema_node *node,
+                                 struct msgpack_cursor value)
+{
+    uint32_t count = 0;
+    enum error_code code = read_container(compiler, &value, MSGPACK_KIND_ARRAY, &count);
+    if (code)
+        return code;
+    if (count == 0)
+        return schema_compile_fail(compiler, "an empty list allows nothing");
+    /* A const that came first. */
+    node->second_constant = node->is_const ? node->constants : NULL;
+    node->is_const = false;
+    return keep_constants(compiler, node, value, count);
+}
+
+static enum error_code take_const(struct schema_compiler *compiler, struct schema_node *node,
+                                  struct msgpack_cursor value)
+{
+    const struct msgpack_cursor *of_enum = node->constants;
+    uint32_t count = node->constant_count;
+    enum error_code code = keep_constants(compiler, node, value, 1);
+    if (code)
+        return code;
+    node->is_const = of_enum == NULL;
+    if (of_enum) {
+        node->second_constant = node->constants;
+        node->constants = of_enum;
+        node->constant_count = count;
+    }
+    return OK;
+}
+
+/* ---- Numbers ---- */
+
+static enum error_code take_bound(struct schema_compiler *compiler, struct schema_node *node,
+                                  struct msgpack_cursor value, unsigned rule,
+                                  struct schema_number *bound_out)
+{
+    node->number_rules |= rule;
+    return read_number(compiler, value, bound_out);
+}
+
+static enum error_code take_minimum(struct schema_compiler *compiler, struct schema_node *node,
+                                    struct msgpack_cursor value)
+{
+    return take_bound(compiler, node, value, SCHEMA_MINIMUM, &node->minimum);
+}
+
+static enum error_code take_maximum(struct schema_compiler *compiler, struct schema_node *node,
+                                    struct msgpack_cursor value)
+{
+    return take_bound(compiler, node, value, SCHEMA_MAXIMUM, &node->maximum);
+}
+
+static enum error_code take_exclusive_minimum(struct schema_compiler *compiler,
+                                              struct schema_node *node,
+                                              struct msgpack_cursor value)
+{
+    return take_bound(compiler, node, value, SCHEMA_EXCLUSIVE_MINIMUM, &node->exclusive_minimum);
+}
+
+static enum error_code take_exclusive_maximum(struct schema_compiler *compiler,
+                                              struct schema_node *node,
+                                              struct msgpack_cursor value)
+{
+    return take_bound(compiler, node, value, SCHEMA_EXCLUSIVE_MAXIMUM, &node->exclusive_maximum);
+}
+
+static enum error_code take_multiple(struct schema_compiler *compiler, struct schema_node *node,
+                                     struct msgpack_cursor value)
+{
+    static const struct schema_number zero = {.kind = MSGPACK_KIND_UINT};
+    enum error_code code = take_bound(compiler, node, value, SCHEMA_MULTIPLE, &node->multiple);
+    if (!code && schema_number_compare(&node->multiple, &zero) <= 0)
+        return schema_compile_fail(compiler, "it must be greater than 0");
+    return code;
+}
+
+/* ---- Strings ---- */
+
+static enum error_code take_length_min(struct schema_compiler *compiler, struct schema_node *node,
+                                       struct msgpack_cursor value)
+{
+    node->has_string_rules = true;
+    return read_count(compiler, value, &node->length_min);
+}
+
+static enum error_code take_length_max(struct schema_compiler *compiler, struct schema_node *node,
+                                       struct msgpack_cursor value)
+{
+    node->has_string_rules = true;
+    return read_count(compiler, value, &node->length_max);
+}
+
+static enum error_code compile_pattern(struct schema_compiler *compiler, const void *text,
+                                       size_t text_bytes, struct schema_pattern **pattern_out)
+{
+    struct error why;
+    enum error_code code = schema_pattern_compile(text, text_bytes, pattern_out, &why);
+    if (code == ERROR_INVALID)
+        return schema_compile_fail(compiler, "%s", why.text);
+    if (code)
+        return schema_compile_no_memory(compiler);
+    schema_pattern_link(*pattern_out, &compiler->schema->patterns);
+    return OK;
+}
+
+static enum error_code take_pattern(struct schema_compiler *compiler, struct schema_node *node,
+                                    struct msgpack_cursor value)
+{
+    struct msgpack_value text;
+    enum error_code code = read_text(compiler, value, &text);
+    node->has_string_rules = true;
+    return code ? code : compile_pattern(compiler, text.bytes, text.count, &node->pattern);
+}
+
+static enum error_code take_format(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    struct msgpack_value text;
+    enum error_code code = read_text(compiler, value, &text);
+    if (code)
+        return code;
+    node->has_string_rules = true;
+    node->format = schema_format_find(text.bytes, text.count);
+    if (node->format == SCHEMA_FORMAT_NONE)
+        return schema_compile_fail(
+            compiler, "the format \"%.*s\" is not checked here; date-time, uuid, ipv4, ipv6 are",
+            (int)(text.count < 80 ? text.count : 80), (const char *)text.bytes);
+    return OK;
+}
+
+/* ---- Lists and maps of schemas ---- */
+
+static enum error_code take_list(struct schema_compiler *compiler, struct msgpack_cursor value,
+                                 struct schema_nodes *nodes)
+{
+    uint32_t count = 0;
+    enum error_code code = read_container(compiler, &value, MSGPACK_KIND_ARRAY, &count);
+    if (!code && count == 0)
+        code = schema_compile_fail(compiler, "an empty list of schemas says nothing");
+    if (code)
+        return code;
+    nodes->list = schema_allocate(compiler->schema, count * sizeof *nodes->list);
+    if (!nodes->list)
+        return schema_compile_no_memory(compiler);
+    for (uint32_t i = 0; i < count && !code; i++) {
+        char index[16];
+        size_t path_bytes = compiler->path.size;
+        code = schema_compile_enter(compiler, index,
+                                    (size_t)snprintf(index, sizeof index, "%u", i));
+        if (!code)
+            code = schema_compile_node(compiler, value, &nodes->list[i]);
+        if (!code)
+            schema_compile_leave(compiler, path_bytes);
+        msgpack_skip(&value, NULL);
+        nodes->count = i + 1;
+    }
+    return code;
+}
+
+/* What to do with each pair of a map of schemas. */
+typedef enum error_code take_pair(struct schema_compiler *compiler, struct schema_node *node,
+                                  const struct msgpack_value *key,
+                                  const struct schema_node *schema);
+
+static bool has_key_before(struct msgpack_cursor pairs, uint32_t index,
+                           const struct msgpack_value *key)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        struct msgpack_value other;
+        if (msgpack_read(&pairs, &other, NULL) ||
+            (other.kind == MSGPACK_KIND_STR && other.count == key->count &&
+             (key->count == 0 || memcmp(other.bytes, key->bytes, key->count) == 0)))
+            return true;
+        msgpack_skip(&pairs, NULL);
+    }
+    return false;
+}
+
+static enum error_code take_map(struct schema_compiler *compiler, struct schema_node *node,
+                                struct msgpack_cursor value, take_pair *take)
+{
+    uint32_t count = 0;
+    enum error_code code = read_container(compiler, &value, MSGPACK_KIND_MAP, &count);
+    if (!code && count > SCHEMA_NAMES_MAX)
+        code = schema_compile_fail(compiler, "%u names are too many, %d are allowed", count,
+                                   SCHEMA_NAMES_MAX);
+    struct msgpack_cursor first = value;
+    for (uint32_t i = 0; i < count && !code; i++) {
+        struct msgpack_value key;
+        const struct schema_node *schema;
+        size_t path_bytes = compiler->path.size;
+        if (msgpack_read(&value, &key, NULL) || key.kind != MSGPACK_KIND_STR)
+            return schema_compile_fail(compiler, "a name is no string");
+        code = schema_compile_enter(compiler, key.bytes, key.count);
+        if (!code && has_key_before(first, i, &key))
+            code = schema_compile_fail(compiler, "the name is there twice");
+        if (!code)
+            code = schema_compile_node(compiler, value, &schema);
+        if (!code)
+            code = take(compiler, node, &key, schema);
+        if (!code)
+            schema_compile_leave(compiler, path_bytes);
+        msgpack_skip(&value, NULL);
+    }
+    return code;
+}
+
+/* ---- Arrays ---- */
+
+static enum error_code take_prefix(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    node->has_array_rules = true;
+    return take_list(compiler, value, &node->prefix);
+}
+
+static enum error_code take_items(struct schema_compiler *compiler, struct schema_node *node,
+                                  struct msgpack_cursor value)
+{
+    node->has_array_rules = true;
+    return schema_compile_node(compiler, value, &node->items);
+}
+
+static enum error_code take_contains(struct schema_compiler *compiler, struct schema_node *node,
+                                     struct msgpack_cursor value)
+{
+    node->has_array_rules = true;
+    return schema_compile_node(compiler, value, &node->contains);
+}
+
+static enum error_code take_items_min(struct schema_compiler *compiler, struct schema_node *node,
+                                      struct msgpack_cursor value)
+{
+    node->has_array_rules = true;
+    return read_count(compiler, value, &node->items_min);
+}
+
+static enum error_code take_items_max(struct schema_compiler *compiler, struct schema_node *node,
+                                      struct msgpack_cursor value)
+{
+    node->has_array_rules = true;
+    return read_count(compiler, value, &node->items_max);
+}
+
+static enum error_code take_unique(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    struct msgpack_value read;
+    if (msgpack_read(&value, &read, NULL) || read.kind != MSGPACK_KIND_BOOL)
+        return schema_compile_fail(compiler, "it must be true or false");
+    node->has_array_rules = true;
+    node->unique = read.boolean;
+    return OK;
+}
+
+/* ---- Objects ---- */
+
+static enum error_code grow_names(struct schema_compiler *compiler, struct schema_names *names)
+{
+    /* A power of two, or none: there is room. */
+    if (names->count & (names->count - 1) || names->count == 1)
+        return OK;
+    struct schema_name *list = schema_allocate(
+        compiler->schema, (names->count ? 2 * (size_t)names->count : 2) * sizeof *list);
+    if (!list)
+        return schema_compile_no_memory(compiler);
+    if (names->count > 0)
+        memcpy(list, names->list, names->count * sizeof *list);
+    names->list = list;
+    return OK;
+}
+
+/* The entry of a name, made unless it is there. */
+static enum error_code enter_name(struct schema_compiler *compiler, struct schema_names *names,
+                                  const struct msgpack_value *key, struct schema_name **name_out)
+{
+    for (uint16_t i = 0; i < names->count; i++) {
+        struct schema_name *name = &names->list[i];
+        if (name->size == key->count &&
+            (name->size == 0 || memcmp(name->bytes, key->bytes, name->size) == 0)) {
+            *name_out = name;
+            return OK;
+        }
+    }
+    if (names->count == SCHEMA_NAMES_MAX)
+        return schema_compile_fail(compiler, "more than %d names are too many", SCHEMA_NAMES_MAX);
+    enum error_code code = grow_names(compiler, names);
+    if (code)
+        return code;
+    struct schema_name *name = &names->list[names->count++];
+    *name = (struct schema_name){.bytes = key->bytes, .size = key->count};
+    *name_out = name;
+    return OK;
+}
+
+static enum error_code add_property(struct schema_compiler *compiler, struct schema_node *node,
+                                    const struct msgpack_value *key,
+                                    const struct schema_node *schema)
+{
+    struct schema_name *name;
+    enum error_code code = enter_name(compiler, &node->names, key, &name);
+    if (!code)
+        name->node = schema;
+    return code;
+}
+
+static enum error_code take_properties(struct schema_compiler *compiler, struct schema_node *node,
+                                       struct msgpack_cursor value)
+{
+    node->has_object_rules = true;
+    return take_map(compiler, node, value, add_property);
+}
+
+static enum error_code take_required(struct schema_compiler *compiler, struct schema_node *node,
+                                     struct msgpack_cursor value)
+{
+    uint32_t count = 0;
+    enum error_code code = read_container(compiler, &value, MSGPACK_KIND_ARRAY, &count);
+    node->has_object_rules = true;
+    for (uint32_t i = 0; i < count && !code; i++) {
+        struct msgpack_value key;
+        struct schema_name *name;
+        code = read_text(compiler, value, &key);
+        if (!code)
+            code = enter_name(compiler, &node->names, &key, &name);
+        if (!code && name->required)
+            code = schema_compile_fail(compiler, "\"%.*s\" is there twice",
+                                       (int)(key.count < 80 ? key.count : 80),
+                                       (const char *)key.bytes);
+        if (code)
+            return code;
+        name->required = true;
+        node->names.required_count++;
+        msgpack_skip(&value, NULL);
+    }
+    return code;
+}
+
+static enum error_code add_pattern_rule(struct schema_compiler *compiler, struct schema_node *node,
+                                        const struct msgpack_value *key,
+                                        const struct schema_node *schema)
+{
+    struct schema_pattern_rule *rule = &node->pattern_rules[node->pattern_rule_count];
+    enum error_code code = compile_pattern(compiler, key->bytes, key->count, &rule->pattern);
+    if (code)
+        return code;
+    rule->node = schema;
+    node->pattern_rule_count++;
+    return OK;
+}
+
+static enum error_code take_pattern_properties(struct schema_compiler *compiler,
+                                               struct schema_node *node,
+                                               struct msgpack_cursor value)
+{
+    struct msgpack_cursor at = value;
+    uint32_t count = 0;
+    enum error_code code = read_container(compiler, &at, MSGPACK_KIND_MAP, &count);
+    if (code)
+        return code;
+    node->has_object_rules = true;
+    node->pattern_rules = schema_allocate(compiler->schema, count * sizeof *node->pattern_rules);
+    if (!node->pattern_rules)
+        return schema_compile_no_memory(compiler);
+    return take_map(compiler, node, value, add_pattern_rule);
+}
+
+static enum error_code take_additional(struct schema_compiler *compiler, struct schema_node *node,
+                                       struct msgpack_cursor value)
+{
+    node->has_object_rules = true;
+    return schema_compile_node(compiler, value, &node->additional);
+}
+
+static enum error_code take_property_names(struct schema_compiler *compiler,
+                                           struct schema_node *node, struct msgpack_cursor value)
+{
+    node->has_object_rules = true;
+    return schema_compile_node(compiler, value, &node->property_names);
+}
+
+static enum error_code take_properties_min(struct schema_compiler *compiler,
+                                           struct schema_node *node, struct msgpack_cursor value)
+{
+    node->has_object_rules = true;
+    return read_count(compiler, value, &node->properties_min);
+}
+
+static enum error_code take_properties_max(struct schema_compiler *compiler,
+                                           struct schema_node *node, struct msgpack_cursor value)
+{
+    node->has_object_rules = true;
+    return read_count(compiler, value, &node->properties_max);
+}
+
+/* ---- Schemas of the same value ---- */
+
+static enum error_code take_all_of(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    node->has_more = true;
+    return take_list(compiler, value, &node->all_of);
+}
+
+static enum error_code take_any_of(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    node->has_more = true;
+    return take_list(compiler, value, &node->any_of);
+}
+
+static enum error_code take_one_of(struct schema_compiler *compiler, struct schema_node *node,
+                                   struct msgpack_cursor value)
+{
+    node->has_more = true;
+    return take_list(compiler, value, &node->one_of);
+}
+
+static enum error_code take_not(struct schema_compiler *compiler, struct schema_node *node,
+                                struct msgpack_cursor value)
+{
+    node->has_more = true;
+    return schema_compile_node(compiler, value, &node->not_);
+}
+
+static enum error_code take_if(struct schema_compiler *compiler, struct schema_node *node,
+                               struct msgpack_cursor value)
+{
+    node->has_more = true;
+    return schema_compile_node(compiler, value, &node->if_);
+}
+
+static enum error_code take_then(struct schema_compiler *compiler, struct schema_node *node,
+                                 struct msgpack_cursor value)
+{
+    return schema_compile_node(compiler, value, &node->then);
+}
+
+static enum error_code take_else(struct schema_compiler *compiler, struct schema_node *node,
+                                 struct msgpack_cursor value)
+{
+    return schema_compile_node(compiler, value, &node->else_);
+}
+
+static enum error_code take_ref(struct schema_compiler *compiler, struct schema_node *node,
+                                struct msgpack_cursor value)
+{
+    struct msgpack_value text;
+    enum error_code code = read_text(compiler, value, &text);
+    if (code)
+        return code;
+    const char *uri = text.bytes;
+    if (text.count == 0 || uri[0] != '#' || (text.count > 1 && uri[1] != '/'))
+        return schema_compile_fail(
+            compiler, "\"%.*s\" is not within this schema: only \"#\" and \"#/…\" are followed",
+            (int)(text.count < 80 ? text.count : 80), uri);
+    struct schema_ref *ref = schema_allocate(compiler->schema, sizeof *ref);
+    if (!ref)
+        return schema_compile_no_memory(compiler);
+    *ref = (struct schema_ref){node, uri + 1, text.count - 1, compiler->refs};
+    compiler->refs = ref;
+    node->has_more = true;
+    return OK;
+}
+
+/* ---- What only describes ---- */
+
+static enum error_code add_nothing(struct schema_compiler *compiler, struct schema_node *node,
+                                   const struct msgpack_value *key,
+                                   const struct schema_node *schema)
+{
+    (void)compiler, (void)node, (void)key, (void)schema;
+    return OK;
+}
+
+/* Compiled all the same: a mistake in a definition is told though nobody refers to it. */
+static enum error_code take_definitions(struct schema_compiler *compiler, struct schema_node *node,
+                                        struct msgpack_cursor value)
+{
+    return take_map(compiler, node, value, add_nothing);
+}
+
+static enum error_code take_description(struct schema_compiler *compiler, struct schema_node *node,
+                                        struct msgpack_cursor value)
+{
+    (void)compiler, (void)node, (void)value;
+    return OK;
+}
+
+static bool is_at_root(const struct schema_compiler *compiler, const char *keyword)
+{
+    return compiler->path.size == strlen("#/") + strlen(keyword);
+}
+
+static enum error_code take_dialect(struct schema_compiler *compiler, struct schema_node *node,
+                                    struct msgpack_cursor value)
+{
+    struct msgpack_value text;
+    (void)node;
+    enum error_code code = read_text(compiler, value, &text);
+    if (code)
+        return code;
+    if (!is_at_root(compiler, "$schema"))
+        return schema_compile_fail(compiler, "it belongs to the root");
+    if (!text_is(&text, "https://json-schema.org/draft/2020-12/schema") &&
+        !text_is(&text, "https://json-schema.org/draft/2020-12/schema#"))
+        return schema_compile_fail(
+            compiler,
+            "only draft 2020-12 is understood, \"https://json-schema.org/draft/2020-12/schema\"");
+    return OK;
+}
+
+static enum error_code take_id(struct schema_compiler *compiler, struct schema_node *node,
+                               struct msgpack_cursor value)
+{
+    struct msgpack_value text;
+    (void)node;
+    if (!is_at_root(compiler, "$id"))
+        return schema_compile_fail(compiler,
+                                   "an \"$id\" within a schema, which would change what \"$ref\" "
+                                   "refers to, is not understood");
+    return read_text(compiler, value, &text);
+}
+
+/* ---- The table ---- */
+
+static const struct keyword {
+    const char *name;
+    take_keyword *take;
+} keywords[] = {
+    {"$comment", take_description},
+    {"$defs", take_definitions},
+    {"$id", take_id},
+    {"$ref", take_ref},
+    {"$schema", take_dialect},
+    {"additionalProperties", take_additional},
+    {"allOf", take_all_of},
+    {"anyOf", take_any_of},
+    {"const", take_const},
+    {"contains", take_contains},
+    {"default", take_description},
+    {"deprecated", take_description},
+    {"description", take_description},
+    {"else", take_else},
+    {"enum", take_enum},
+    {"examples", take_description},
+    {"exclusiveMaximum", take_exclusive_maximum},
+    {"exclusiveMinimum", take_exclusive_minimum},
+    {"format", take_format},
+    {"if", take_if},
+    {"items", take_items},
+    {"maxItems", take_items_max},
+    {"maxLength", take_length_max},
+    {"maxProperties", take_properties_max},
+    {"maximum", take_maximum},
+    {"minItems", take_items_min},
+    {"minLength", take_length_min},
+    {"minProperties", take_properties_min},
+    {"minimum", take_minimum},
+    {"multipleOf", take_multiple},
+    {"not", take_not},
+    {"oneOf", take_one_of},
+    {"pattern", take_pattern},
+    {"patternProperties", take_pattern_properties},
+    {"prefixItems", take_prefix},
+    {"properties", take_properties},
+    {"propertyNames", take_property_names},
+    {"readOnly", take_description},
+    {"required", take_required},
+    {"then", take_then},
+    {"title", take_description},
+    {"type", take_type},
+    {"uniqueItems", take_unique},
+    {"writeOnly", take_description},
+};
+
+static_assert(sizeof keywords / sizeof *keywords <= 64, "one bit each in `seen`");
+
+enum error_code schema_keyword_take(struct schema_compiler *compiler, struct schema_node *node,
+                                    const struct msgpack_value *keyword,
+                                    struct msgpack_cursor value, uint64_t *seen)
+{
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        if (!text_is(keyword, keywords[i].name))
+            continue;
+        if (*seen >> i & 1)
+            return schema_compile_fail(compiler, "the keyword is there twice");
+        *seen |= UINT64_C(1) << i;
+        return keywords[i].take(compiler, node, value);
+    }
+    return schema_compile_fail(compiler, "this keyword is not understood, so it would not be "
+                                         "checked; remove it, or say it with others");
+}
+
+/* ---- Names, to be found fast ---- */
+
+/* FNV-1a (Fowler, Noll, Vo), as keys are short. */
+static uint32_t hash_name(const char *bytes, uint32_t size)
+{
+    uint32_t hash = 2166136261;
+    for (uint32_t i = 0; i < size; i++)
+        hash = (hash ^ (uint8_t)bytes[i]) * 16777619;
+    return hash;
+}
+
+enum error_code schema_keyword_finish(struct schema_compiler *compiler, struct schema_node *node)
+{
+    struct schema_names *names = &node->names;
+    uint32_t size = 4;
+    if (names->count == 0)
+        return OK;
+    while (size < 2 * (uint32_t)names->count)
+        size *= 2;
+    names->slots = schema_allocate(compiler->schema, size * sizeof *names->slots);
+    if (!names->slots)
+        return schema_compile_no_memory(compiler);
+    names->slot_mask = size - 1;
+    memset(names->slots, 0xff, size * sizeof *names->slots);
+    for (uint16_t i = 0; i < names->count; i++) {
+        uint32_t slot = hash_name(names->list[i].bytes, names->list[i].size);
+        while (names->slots[slot & names->slot_mask] != SCHEMA_NONE)
+            slot++;
+        names->slots[slot & names->slot_mask] = i;
+    }
+    return OK;
+}
+
+static bool name_is(const struct schema_name *name, const char *bytes, uint32_t size)
+{
+    return name->size == size && (size == 0 || memcmp(name->bytes, bytes, size) == 0);
+}
+
+uint16_t schema_names_find(const struct schema_names *names, const char *bytes, uint32_t size,
+                           uint16_t guess)
+{
+    if (names->count == 0)
+        return SCHEMA_NONE;
+    if (guess < names->count && name_is(&names->list[guess], bytes, size))
+        return guess;
+    for (uint32_t slot = hash_name(bytes, size);; slot++) {
+        uint16_t index = names->slots[slot & names->slot_mask];
+        if (index == SCHEMA_NONE || name_is(&names->list[index], bytes, size))
+            return index;
+    }
+}

@@ -1,0 +1,128 @@
+/*
+ * core/schema_node.h - what a schema is compiled to.
+ *
+ * Internal to core/schema_*.c. All nodes live in the schema's arena, and point into its document:
+ * the schema's own text as msgpack. Nothing changes after schema_compile but the scratch memory.
+ */
+#ifndef DAYBOOK_CORE_SCHEMA_NODE_H
+#define DAYBOOK_CORE_SCHEMA_NODE_H
+
+#include <stdint.h>
+
+#include "core/bytes.h"
+#include "core/msgpack.h"
+#include "core/schema.h"
+#include "core/schema_format.h"
+#include "core/schema_number.h"
+#include "core/schema_pattern.h"
+
+enum schema_type {
+    SCHEMA_NULL = 1,
+    SCHEMA_BOOLEAN = 2,
+    SCHEMA_OBJECT = 4,
+    SCHEMA_ARRAY = 8,
+    SCHEMA_NUMBER = 16,
+    SCHEMA_INTEGER = 32, /* a number without a fraction is both */
+    SCHEMA_STRING = 64,
+};
+
+enum { SCHEMA_NONE = UINT16_MAX }; /* no name */
+
+struct schema_node;
+
+struct schema_name {
+    const char *bytes;
+    uint32_t size;
+    const struct schema_node *node; /* NULL: only required */
+    bool required;
+};
+
+/* The names of one object: those of `properties`, and others of `required`. */
+struct schema_names {
+    struct schema_name *list;
+    uint16_t count;
+    uint16_t required_count;
+    uint16_t *slots; /* a hash table of indexes; its size is a power of two */
+    uint32_t slot_mask;
+};
+
+struct schema_nodes {
+    const struct schema_node **list;
+    uint32_t count;
+};
+
+struct schema_pattern_rule {
+    struct schema_pattern *pattern;
+    const struct schema_node *node;
+};
+
+/* Rules of numbers, by which of them are set. */
+enum {
+    SCHEMA_MINIMUM = 1,
+    SCHEMA_MAXIMUM = 2,
+    SCHEMA_EXCLUSIVE_MINIMUM = 4,
+    SCHEMA_EXCLUSIVE_MAXIMUM = 8,
+    SCHEMA_MULTIPLE = 16,
+};
+
+struct schema_node {
+    const char *where; /* "#/properties/price" */
+    bool never;        /* the schema `false` */
+    unsigned types;    /* of enum schema_type; 0: any */
+
+    const struct msgpack_cursor *constants; /* of enum, or the one of const */
+    uint32_t constant_count;
+    bool is_const; /* it is the rule `const` */
+    const struct msgpack_cursor *second_constant; /* const, where there is enum as well */
+
+    unsigned number_rules;
+    struct schema_number minimum, maximum, exclusive_minimum, exclusive_maximum, multiple;
+
+    bool has_string_rules;
+    uint64_t length_min, length_max; /* characters */
+    struct schema_pattern *pattern;
+    enum schema_format format;
+
+    bool has_array_rules;
+    struct schema_nodes prefix;
+    const struct schema_node *items;    /* behind the prefix */
+    const struct schema_node *contains;
+    uint64_t items_min, items_max;
+    bool unique;
+
+    bool has_object_rules;
+    struct schema_names names;
+    struct schema_pattern_rule *pattern_rules;
+    uint32_t pattern_rule_count;
+    const struct schema_node *additional;
+    const struct schema_node *property_names;
+    uint64_t properties_min, properties_max;
+
+    bool has_more; /* something of the following */
+    const struct schema_node *ref;
+    struct schema_nodes all_of, any_of, one_of;
+    const struct schema_node *not_, *if_, *then, *else_;
+
+    struct schema_node *next; /* of all, while they are compiled */
+    uint16_t chain; /* how many nodes in a row look at the same value from here; 0: not yet known */
+    bool on_chain;  /* while that is found out */
+};
+
+/* SCHEMA_NONE: it is not among them. `guess` is tried first. */
+uint16_t schema_names_find(const struct schema_names *names, const char *bytes, uint32_t size,
+                           uint16_t guess);
+
+struct schema_chunk;
+
+struct schema {
+    struct buffer document;
+    struct schema_chunk *chunks;
+    struct schema_pattern *patterns; /* all of them, to be freed */
+    const struct schema_node *root;
+    struct buffer scratch; /* for uniqueItems, and for values in a fault's text */
+};
+
+/* Zeroed memory that lives as long as the schema; NULL: there is none. */
+void *schema_allocate(struct schema *schema, size_t bytes);
+
+#endif

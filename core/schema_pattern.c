@@ -1,0 +1,100 @@
+#include "core/schema_pattern.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdlib.h>
+
+/* Some milliseconds, by both ways of matching; a pattern that backtracks little needs a few. */
+enum { MATCH_STEPS_MAX = 100000 };
+
+struct schema_pattern {
+    pcre2_code *code;
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    struct schema_pattern *next;
+};
+
+static void free_one(struct schema_pattern *pattern)
+{
+    pcre2_code_free(pattern->code);
+    pcre2_match_data_free(pattern->data);
+    pcre2_match_context_free(pattern->context);
+    free(pattern);
+}
+
+void schema_pattern_free(struct schema_pattern *pattern)
+{
+    while (pattern) {
+        struct schema_pattern *next = pattern->next;
+        free_one(pattern);
+        pattern = next;
+    }
+}
+
+void schema_pattern_link(struct schema_pattern *pattern, struct schema_pattern **list)
+{
+    pattern->next = *list;
+    *list = pattern;
+}
+
+static enum error_code compile(struct schema_pattern *pattern, const char *text, size_t text_bytes,
+                               struct error *error)
+{
+    const uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX |
+                             PCRE2_MATCH_UNSET_BACKREF | PCRE2_ALLOW_EMPTY_CLASS |
+                             PCRE2_NEVER_BACKSLASH_C;
+    pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    if (!context)
+        return error_set(error, ERROR_MEMORY, "no memory for a pattern");
+    pcre2_set_newline(context, PCRE2_NEWLINE_ANYCRLF);
+    pcre2_set_compile_extra_options(context, PCRE2_EXTRA_ALT_BSUX);
+    int failure;
+    size_t at;
+    pattern->code =
+        pcre2_compile((PCRE2_SPTR)text, text_bytes, options, &failure, &at, context);
+    pcre2_compile_context_free(context);
+    if (pattern->code)
+        return OK;
+    PCRE2_UCHAR why[120];
+    pcre2_get_error_message(failure, why, sizeof why);
+    return error_set(error, ERROR_INVALID, "the pattern is not understood at its byte %zu: %s", at,
+                     (const char *)why);
+}
+
+enum error_code schema_pattern_compile(const char *text, size_t text_bytes,
+                                       struct schema_pattern **pattern_out, struct error *error)
+{
+    struct schema_pattern *pattern = calloc(1, sizeof *pattern);
+    if (!pattern)
+        return error_set(error, ERROR_MEMORY, "no memory for a pattern");
+    enum error_code code = compile(pattern, text, text_bytes, error);
+    if (!code) {
+        pattern->data = pcre2_match_data_create(1, NULL);
+        pattern->context = pcre2_match_context_create(NULL);
+        if (!pattern->data || !pattern->context)
+            code = error_set(error, ERROR_MEMORY, "no memory for a pattern");
+    }
+    if (code) {
+        free_one(pattern);
+        return code;
+    }
+    pcre2_set_match_limit(pattern->context, MATCH_STEPS_MAX);
+    /* Where it cannot be had, as in a process that may not make code, matching is only slower. */
+    pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);
+    *pattern_out = pattern;
+    return OK;
+}
+
+enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
+                                       size_t text_bytes)
+{
+    int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0, PCRE2_NO_UTF_CHECK,
+                             pattern->data, pattern->context);
+    /* The compiled code has a small stack of its own. */
+    if (result == PCRE2_ERROR_JIT_STACKLIMIT)
+        result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0,
+                             PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, pattern->data, pattern->context);
+    if (result >= 0)
+        return SCHEMA_MATCH_YES;
+    return result == PCRE2_ERROR_NOMATCH ? SCHEMA_MATCH_NO : SCHEMA_MATCH_GAVE_UP;
+}

@@ -1,0 +1,34 @@
+/*
+ * core/schema_pattern.h - regular expressions of JSON Schema.
+ *
+ * Internal to core/schema_*.c. They are ECMA-262's, which PCRE2 reads with the options that make it
+ * agree: a pattern may match anywhere, '$' only at the end, characters are Unicode's, classes such
+ * as \d are ASCII's. How much work one match may be is bounded.
+ */
+#ifndef DAYBOOK_CORE_SCHEMA_PATTERN_H
+#define DAYBOOK_CORE_SCHEMA_PATTERN_H
+
+#include <stddef.h>
+
+#include "core/error.h"
+
+struct schema_pattern;
+
+/* ERROR_INVALID says why and at which byte of the pattern. */
+enum error_code schema_pattern_compile(const char *text, size_t text_bytes,
+                                       struct schema_pattern **pattern_out, struct error *error);
+/* Accepts NULL. Frees the list that begins here. */
+void schema_pattern_free(struct schema_pattern *pattern);
+/* Put it in front of a list. */
+void schema_pattern_link(struct schema_pattern *pattern, struct schema_pattern **list);
+
+enum schema_match {
+    SCHEMA_MATCH_NO,
+    SCHEMA_MATCH_YES,
+    SCHEMA_MATCH_GAVE_UP, /* it would take too long: neither can be said */
+};
+/* `text` is UTF-8. */
+enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
+                                       size_t text_bytes);
+
+#endif
