@@ -318,12 +318,14 @@ enum error_code msgpack_check(const void *data, size_t size, unsigned depth_max,
 enum error_code msgpack_read(struct msgpack_cursor *cursor, struct msgpack_value *value_out,
                              struct error *error)
 {
-    struct msgpack_cursor next = *cursor;
+    /* Only `at` is put back: to copy a cursor that was just stored in part stalls the processor. */
+    const uint8_t *start = cursor->at;
     struct msgpack_value value = {0};
-    const char *fault = read_head(&next, &value);
-    if (fault)
+    const char *fault = read_head(cursor, &value);
+    if (fault) {
+        cursor->at = start;
         return error_set(error, ERROR_INVALID, "not msgpack: %s", fault);
-    *cursor = next;
+    }
     *value_out = value;
     return OK;
 }

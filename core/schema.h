@@ -49,7 +49,7 @@ void schema_free(struct schema *schema);
 /* The first rule that a value breaks. Long ones are cut. */
 struct schema_fault {
     char pointer[128]; /* JSON pointer to the value within the payload; "": all of it */
-    char rule[128];    /* JSON pointer to the rule within the schema: "#/properties/price/minimum" */
+    char rule[128];    /* … to the rule within the schema: "#/properties/price/minimum" */
     char text[160];    /* "-1 is less than the minimum 0" */
 };
 

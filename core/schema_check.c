@@ -464,12 +464,13 @@ static bool check_object(struct check *check, const struct schema_node *node,
     if (count > node->properties_max)
         return fault(check, node, "maxProperties", place, "%u keys are too many", count);
     for (uint32_t i = 0; i < count; i++) {
-        struct msgpack_cursor key_at = *cursor;
+        const uint8_t *key_at = cursor->at;
         struct msgpack_value key;
         if (msgpack_read(cursor, &key, NULL) || key.kind != MSGPACK_KIND_STR)
             return fault(check, node, "", place, "one of the keys is no string");
         struct place here = {.above = place, .key = key.bytes, .key_bytes = key.count};
-        if (node->property_names && !check_name(check, node, key_at, &here))
+        if (node->property_names &&
+            !check_name(check, node, (struct msgpack_cursor){key_at, cursor->end}, &here))
             return false;
         uint16_t index = schema_names_find(&node->names, key.bytes, key.count, guess);
         if (index != SCHEMA_NONE) {
@@ -571,7 +572,8 @@ static bool check_inside(struct check *check, const struct schema_node *node,
 static bool check_value(struct check *check, const struct schema_node *node,
                         struct msgpack_cursor *cursor, const struct place *place)
 {
-    struct msgpack_cursor start = *cursor;
+    /* Not a copy of all of it (core/msgpack.c). */
+    const uint8_t *first = cursor->at;
     struct msgpack_value value;
     struct schema_number number;
     char names[80];
@@ -582,6 +584,7 @@ static bool check_value(struct check *check, const struct schema_node *node,
         return fault(check, node, "", place, "nothing is allowed here");
     if (msgpack_read(cursor, &value, NULL))
         return fault(check, node, "", place, "the bytes are no msgpack");
+    struct msgpack_cursor start = {first, cursor->end};
     unsigned types = types_of(&value, &number);
     if (node->types && !(types & node->types))
         return fault(check, node, "type", place, "%s is not of the type %s", show(check, start),
