@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/json.h"
+#include "core/msgpack_head.h"
 #include "core/schema_equal.h"
 #include "core/schema_node.h"
 #include "core/utf8.h"
@@ -466,7 +467,7 @@ static bool check_object(struct check *check, const struct schema_node *node,
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *key_at = cursor->at;
         struct msgpack_value key;
-        if (msgpack_read(cursor, &key, NULL) || key.kind != MSGPACK_KIND_STR)
+        if (msgpack_head_read(cursor, &key) || key.kind != MSGPACK_KIND_STR)
             return fault(check, node, "", place, "one of the keys is no string");
         struct place here = {.above = place, .key = key.bytes, .key_bytes = key.count};
         if (node->property_names &&
@@ -582,7 +583,7 @@ static bool check_value(struct check *check, const struct schema_node *node,
     check->steps_left--;
     if (node->never)
         return fault(check, node, "", place, "nothing is allowed here");
-    if (msgpack_read(cursor, &value, NULL))
+    if (msgpack_head_read(cursor, &value))
         return fault(check, node, "", place, "the bytes are no msgpack");
     struct msgpack_cursor start = {first, cursor->end};
     unsigned types = types_of(&value, &number);
