@@ -372,11 +372,16 @@ static enum error_code resume_last(struct opening_work *work, struct segment_wri
 /*
  * A file that an earlier process had made ready may take the file system long to delete, so it only
  * loses its name here, and the preparer deletes it. Unless there is no room without that.
+ *
+ * A crash during another start may have left it with both names: then rename(2) does nothing and
+ * says that all is well, so the name is deleted as well.
  */
 static enum error_code make_file(int segments_fd, uint64_t size, int *fd_out, struct error *error)
 {
     enum error_code code =
         file_rename(segments_fd, PREPARER_FILE_NAME, PREPARER_DISCARDED_NAME, error);
+    if (!code)
+        code = file_unlink(segments_fd, PREPARER_FILE_NAME, error);
     if (code == OK || code == ERROR_NOT_FOUND)
         code = file_create_zeroed(segments_fd, PREPARER_FILE_NAME, size, fd_out, error);
     if (code == ERROR_NO_SPACE && !file_unlink(segments_fd, PREPARER_DISCARDED_NAME, NULL))
