@@ -12,12 +12,16 @@
  *
  * Source: JSON Schema Core and Validation, draft 2020-12. Where JSON and msgpack differ:
  *   - integers and doubles are compared by their exact values; 1.0 is an integer,
- *   - multipleOf is decided on the shortest decimals that read back as the two numbers,
+ *   - multipleOf is decided on the shortest decimals that read back as the two numbers, as doubles,
  *   - NaN and the infinities, binary and extension values are of no JSON type,
- *   - an object with a key that is no string, or with a key of `properties` twice, is at fault.
+ *   - where a schema has rules for objects, one with a key that is no string, or with a known key
+ *     twice, is at fault,
+ *   - patterns are PCRE2's (schema_pattern.h), which are nearly those of ECMA-262: \s knows ASCII's
+ *     white space only, '.' takes all but line ends of ASCII, and what only PCRE has is taken, too.
  *
- * Bounds, so that neither a schema nor an event can take the program's time or stack: the ENUMs
- * below; a check takes at most steps in proportion to the event's size, and gives up loudly.
+ * Bounds: the constants below, and 64 MiB of memory for a compiled schema. A check takes at most
+ * steps in proportion to the event's size, and gives up loudly: so a large text is not matched with
+ * a pattern that begins without '^'. One match may take some milliseconds before it gives up.
  */
 #ifndef DAYBOOK_CORE_SCHEMA_H
 #define DAYBOOK_CORE_SCHEMA_H
@@ -31,7 +35,7 @@ enum {
     SCHEMA_TEXT_BYTES_MAX = 1 << 20,
     SCHEMA_DEPTH_MAX = 64,   /* JSON levels of the schema's text */
     SCHEMA_CHAIN_MAX = 64,   /* $ref, allOf … one after the other that look at the same value */
-    SCHEMA_NAMES_MAX = 1024, /* in `properties` and `required` of one object */
+    SCHEMA_NAMES_MAX = 1024, /* of one object, and in each map of schemas */
 };
 
 /* Not const to whoever checks: it keeps scratch memory. One thread at a time. */

@@ -14,7 +14,13 @@
  * A step is a look at a value by a node. An honest event needs a few for each value; so many that
  * alternatives within alternatives cannot make one event cost seconds.
  */
-enum { STEPS_PER_BYTE = 16, STEPS_MIN = 16384 };
+enum {
+    STEPS_PER_BYTE = 16,
+    STEPS_MIN = 16384,
+    SCRATCH_KEPT = 65536,
+    BYTES_PER_STEP = 64,     /* of a string that is looked through */
+    CONSTANTS_PER_STEP = 64, /* that are no arrays or objects */
+};
 
 /* Where in the payload we are: how the pointer of a fault is found, and only then. */
 struct place {
@@ -29,7 +35,13 @@ struct check {
     struct schema_fault *fault; /* NULL: nobody wants to know, or it is not one yet */
     uint64_t steps_left;
     bool gave_up; /* and so the value is at fault, whatever a `not` makes of it */
+    bool told;    /* … and the fault says so: no other may take its place */
 };
+
+static void charge(struct check *check, uint64_t steps)
+{
+    check->steps_left -= steps < check->steps_left ? steps : check->steps_left;
+}
 
 /* ---- Telling ---- */
 
@@ -46,11 +58,11 @@ static void put(struct text *text, const char *bytes, size_t size)
     *text->at = 0;
 }
 
-/* As RFC 6901 writes a key; control characters, which would upset a terminal, as '?'. */
+/* As RFC 6901 writes a key; NUL, which would end the text, as '?'. */
 static void put_key(struct text *text, const char *key, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        char c = (unsigned char)key[i] < 0x20 || key[i] == 0x7f ? '?' : key[i];
+        char c = key[i] ? key[i] : '?';
         if (c == '~' || c == '/')
             put(text, c == '~' ? "~0" : "~1", 2);
         else
@@ -71,12 +83,13 @@ static void put_place(struct text *text, const struct place *place)
         put(text, number, (size_t)snprintf(number, sizeof number, "%u", place->index));
 }
 
-/* Cut between characters, not within one. */
+/* Cut between characters, not within one; and with nothing in it that would upset a terminal. */
 static void cut(char *text)
 {
-    size_t size = strlen(text);
-    size_t valid = utf8_valid_bytes(text, size);
-    text[valid] = 0;
+    text[utf8_valid_bytes(text, strlen(text))] = 0;
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
 }
 
 /* Returns false, for `return fault(…)`. */
@@ -88,7 +101,7 @@ static bool fault(struct check *check, const struct schema_node *node, const cha
                   const struct place *place, const char *format, ...)
 {
     struct schema_fault *out = check->fault;
-    if (!out)
+    if (!out || check->told)
         return false;
     struct text pointer = {out->pointer, out->pointer + sizeof out->pointer - 1};
     *pointer.at = 0;
@@ -176,12 +189,22 @@ static const char *name_types(unsigned types, char text[80])
     return text;
 }
 
+static bool is_container(struct msgpack_cursor value)
+{
+    struct msgpack_value head;
+    return !msgpack_read(&value, &head, NULL) && head.kind >= MSGPACK_KIND_ARRAY;
+}
+
 static bool check_constants(struct check *check, const struct schema_node *node,
                             struct msgpack_cursor value, const struct place *place)
 {
-    bool found = node->constant_count == 0 && !node->constants;
-    for (uint32_t i = 0; i < node->constant_count && !found; i++)
-        found = schema_equal(value, node->constants[i], &check->steps_left);
+    bool found = false;
+    charge(check, node->constant_count / CONSTANTS_PER_STEP);
+    for (uint32_t i = 0; i < node->constant_count && !found; i++) {
+        uint64_t one = 1; /* enough for two scalars; with more in them they pay themselves */
+        found = schema_equal(value, node->constants[i],
+                             is_container(value) ? &check->steps_left : &one);
+    }
     if (!found)
         return fault(check, node, node->is_const ? "const" : "enum", place,
                      node->is_const ? "%s is not the one value that is allowed"
@@ -247,12 +270,26 @@ static bool give_up(struct check *check, const struct schema_node *node, const c
                     const struct place *place, const char *why)
 {
     check->gave_up = true;
-    return fault(check, node, keyword, place, "%s", why);
+    fault(check, node, keyword, place, "%s", why);
+    check->told |= check->fault != NULL;
+    return false;
+}
+
+/* What it may cost is paid before. */
+static enum schema_match match_text(struct check *check, struct schema_pattern *pattern,
+                                    const char *text, size_t bytes)
+{
+    uint64_t steps = schema_pattern_steps(pattern, bytes);
+    if (steps >= check->steps_left)
+        return SCHEMA_MATCH_GAVE_UP;
+    charge(check, steps);
+    return schema_pattern_match(pattern, text, bytes);
 }
 
 static bool check_string(struct check *check, const struct schema_node *node, const char *text,
                          size_t bytes, const struct place *place)
 {
+    charge(check, bytes / BYTES_PER_STEP);
     /* Of so few or many bytes that the characters need not be counted. */
     if (bytes < node->length_min || bytes > node->length_max) {
         uint64_t length = count_characters(text, bytes);
@@ -272,7 +309,7 @@ static bool check_string(struct check *check, const struct schema_node *node, co
                      schema_format_name(node->format));
     if (!node->pattern)
         return true;
-    switch (schema_pattern_match(node->pattern, text, bytes)) {
+    switch (match_text(check, node->pattern, text, bytes)) {
     case SCHEMA_MATCH_YES:
         return true;
     case SCHEMA_MATCH_NO:
@@ -281,6 +318,15 @@ static bool check_string(struct check *check, const struct schema_node *node, co
         return give_up(check, node, "pattern", place,
                        "it would take too long to match the pattern with this text");
     }
+}
+
+/* Over a value that no rule looks into. */
+static bool skip(struct check *check, const struct schema_node *node,
+                 struct msgpack_cursor *cursor, const struct place *place)
+{
+    enum error_code code = msgpack_skip_within(cursor, &check->steps_left, NULL);
+    return code == ERROR_FULL ? give_up(check, node, "", place, "the check takes too long")
+                              : code == OK;
 }
 
 /* ---- Arrays ---- */
@@ -303,8 +349,9 @@ static int by_hash(const void *a, const void *b)
 static bool find_equal(struct check *check, const struct item *items, uint32_t count,
                        uint32_t *first, uint32_t *second)
 {
-    for (uint32_t i = 0; i < count; i++)
-        for (uint32_t j = i + 1; j < count && items[j].hash == items[i].hash; j++)
+    for (uint32_t i = 0; i < count && check->steps_left > 0; i++)
+        for (uint32_t j = i + 1;
+             j < count && items[j].hash == items[i].hash && check->steps_left > 0; j++)
             if (schema_equal(items[i].value, items[j].value, &check->steps_left)) {
                 *first = items[i].index;
                 *second = items[j].index;
@@ -322,14 +369,19 @@ static bool check_unique(struct check *check, const struct schema_node *node,
     struct item *items = malloc(count * sizeof *items);
     if (!items)
         return give_up(check, node, "uniqueItems", place, "there is no memory for the check");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && check->steps_left > 0; i++) {
         items[i] = (struct item){.value = cursor, .index = i};
         items[i].hash = schema_equal_hash(cursor, &check->steps_left);
         msgpack_skip(&cursor, NULL);
     }
-    qsort(items, count, sizeof *items, by_hash);
-    bool found = find_equal(check, items, count, &first, &second);
+    bool found = false;
+    if (check->steps_left > 0) {
+        qsort(items, count, sizeof *items, by_hash);
+        found = find_equal(check, items, count, &first, &second);
+    }
     free(items);
+    if (check->steps_left == 0)
+        return give_up(check, node, "uniqueItems", place, "the check takes too long");
     return !found || fault(check, node, "uniqueItems", place, "the items %u and %u are equal",
                            first, second);
 }
@@ -365,7 +417,8 @@ static bool check_array(struct check *check, const struct schema_node *node,
         if (!contained)
             contained = is_valid(check, node->contains, *cursor, &here);
         if (check->gave_up ||
-            (of_item ? !check_value(check, of_item, cursor, &here) : msgpack_skip(cursor, NULL)))
+            !(of_item ? check_value(check, of_item, cursor, &here)
+                      : skip(check, node, cursor, &here)))
             return false;
     }
     if (!contained)
@@ -390,7 +443,8 @@ static bool check_missing(struct check *check, const struct schema_node *node,
         const struct schema_name *name = &node->names.list[i];
         if (name->required && !(seen->words[i / 64] >> i % 64 & 1))
             return fault(check, node, "required", place, "\"%.*s\" is missing",
-                         (int)(name->size < 80 ? name->size : 80), name->bytes);
+                         (int)utf8_valid_bytes(name->bytes, name->size < 80 ? name->size : 80),
+                         name->bytes);
     }
     return true;
 }
@@ -404,7 +458,7 @@ static bool check_patterns(struct check *check, const struct schema_node *node,
         const struct schema_pattern_rule *rule = &node->pattern_rules[i];
         struct msgpack_cursor value = cursor;
         enum schema_match match =
-            schema_pattern_match(rule->pattern, place->key, place->key_bytes);
+            match_text(check, rule->pattern, place->key, place->key_bytes);
         if (match == SCHEMA_MATCH_GAVE_UP)
             return give_up(check, node, "patternProperties", object,
                            "it would take too long to match a pattern with one of the keys");
@@ -436,7 +490,7 @@ static bool check_property(struct check *check, const struct schema_node *node, 
     if (known)
         return check_value(check, known, cursor, here);
     if (matched || !node->additional)
-        return msgpack_skip(cursor, NULL) == OK;
+        return skip(check, node, cursor, here);
     if (node->additional->never)
         return fault(check, node, "additionalProperties", here, "there may be no such key");
     return check_value(check, node->additional, cursor, here);
@@ -567,7 +621,7 @@ static bool check_inside(struct check *check, const struct schema_node *node,
         return true;
     }
     *cursor = start;
-    return msgpack_skip(cursor, NULL) == OK;
+    return skip(check, node, cursor, place);
 }
 
 static bool check_value(struct check *check, const struct schema_node *node,
@@ -578,6 +632,8 @@ static bool check_value(struct check *check, const struct schema_node *node,
     struct msgpack_value value;
     struct schema_number number;
     char names[80];
+    if (check->gave_up)
+        return false;
     if (check->steps_left == 0)
         return give_up(check, node, "", place, "the check takes too long");
     check->steps_left--;
@@ -615,9 +671,11 @@ bool schema_check(struct schema *schema, const void *payload, size_t payload_byt
     /* A `not`, or an alternative, may have hidden that we gave up. */
     if (valid && !check.gave_up && check.steps_left > 0)
         return true;
-    if (!found.text[0] || check.steps_left == 0)
+    if (!found.text[0] || check.gave_up || check.steps_left == 0)
         fault(&check, schema->root, "", NULL, "the check takes too long");
     if (fault_out)
         *fault_out = found;
+    if (schema->scratch.capacity > SCRATCH_KEPT)
+        buffer_release(&schema->scratch);
     return false;
 }

@@ -7,7 +7,10 @@
 
 #include "core/json.h"
 
-enum { CHUNK_BYTES = 16384 };
+enum {
+    CHUNK_BYTES = 16384,
+    ALLOCATED_MAX = 64 << 20, /* a schema of ordinary form takes some ten times its text */
+};
 
 struct schema_chunk {
     struct schema_chunk *next;
@@ -19,6 +22,9 @@ void *schema_allocate(struct schema *schema, size_t bytes)
 {
     struct schema_chunk *chunk = schema->chunks;
     bytes = (bytes + 15) & ~(size_t)15;
+    if (bytes > ALLOCATED_MAX - schema->allocated)
+        return NULL;
+    schema->allocated += bytes;
     if (!chunk || chunk->size - chunk->used < bytes) {
         size_t size = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
         chunk = calloc(1, sizeof *chunk + size);
@@ -63,7 +69,9 @@ enum error_code schema_compile_fail(struct schema_compiler *compiler, const char
 
 enum error_code schema_compile_no_memory(struct schema_compiler *compiler)
 {
-    return error_set(compiler->error, ERROR_MEMORY, "no memory for a schema");
+    return error_set(compiler->error, ERROR_MEMORY,
+                     "no memory for a schema (of %d MiB, which one may take)",
+                     ALLOCATED_MAX >> 20);
 }
 
 enum error_code schema_compile_enter(struct schema_compiler *compiler, const char *name,

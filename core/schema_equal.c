@@ -24,17 +24,22 @@ static bool equal_arrays(struct msgpack_cursor *a, struct msgpack_cursor *b, uin
     return true;
 }
 
+static bool skip(struct msgpack_cursor *cursor, uint64_t *steps_left)
+{
+    return !msgpack_skip_within(cursor, steps_left, NULL);
+}
+
 /* Has one of the pairs at `pairs` this key and this value? */
 static bool has_pair(struct msgpack_cursor pairs, uint32_t count, struct msgpack_cursor key,
                      struct msgpack_cursor value, uint64_t *steps_left)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct msgpack_cursor wanted = key, found = pairs;
-        if (msgpack_skip(&pairs, NULL))
+        if (!skip(&pairs, steps_left))
             return false;
         bool same = equal(&wanted, &found, steps_left);
         struct msgpack_cursor other = pairs;
-        if (msgpack_skip(&pairs, NULL))
+        if (!skip(&pairs, steps_left))
             return false;
         if (same && equal(&value, &other, steps_left))
             return true;
@@ -44,21 +49,27 @@ static bool has_pair(struct msgpack_cursor pairs, uint32_t count, struct msgpack
     return false;
 }
 
-static bool equal_maps(struct msgpack_cursor *a, struct msgpack_cursor *b, uint32_t count,
-                       uint64_t *steps_left)
+/* Each pair of `a` is in `b`; *a moves behind them. */
+static bool has_pairs(struct msgpack_cursor *a, struct msgpack_cursor b, uint32_t count,
+                      uint64_t *steps_left)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct msgpack_cursor key = *a;
-        if (msgpack_skip(a, NULL))
+        if (!skip(a, steps_left))
             return false;
         struct msgpack_cursor value = *a;
-        if (msgpack_skip(a, NULL) || !has_pair(*b, count, key, value, steps_left))
+        if (!skip(a, steps_left) || !has_pair(b, count, key, value, steps_left))
             return false;
     }
-    for (uint64_t i = 0; i < 2 * (uint64_t)count; i++)
-        if (msgpack_skip(b, NULL))
-            return false;
     return true;
+}
+
+/* Both ways: a key that is there twice must not stand for one that is missing. */
+static bool equal_maps(struct msgpack_cursor *a, struct msgpack_cursor *b, uint32_t count,
+                       uint64_t *steps_left)
+{
+    struct msgpack_cursor pairs_of_a = *a;
+    return has_pairs(a, *b, count, steps_left) && has_pairs(b, pairs_of_a, count, steps_left);
 }
 
 static bool equal_bytes(const struct msgpack_value *a, const struct msgpack_value *b)

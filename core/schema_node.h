@@ -119,10 +119,11 @@ struct schema {
     struct schema_chunk *chunks;
     struct schema_pattern *patterns; /* all of them, to be freed */
     const struct schema_node *root;
-    struct buffer scratch; /* for uniqueItems, and for values in a fault's text */
+    struct buffer scratch; /* for values in a fault's text */
+    size_t allocated;
 };
 
-/* Zeroed memory that lives as long as the schema; NULL: there is none. */
+/* Zeroed memory that lives as long as the schema. NULL: there is none, or it has too much. */
 void *schema_allocate(struct schema *schema, size_t bytes);
 
 #endif

@@ -2,15 +2,25 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-/* Some milliseconds, by both ways of matching; a pattern that backtracks little needs a few. */
-enum { MATCH_STEPS_MAX = 100000 };
+/*
+ * A pattern that backtracks little needs a few. Of one that is not anchored PCRE2 counts anew for
+ * each place where it tries, so the limit is divided among them.
+ */
+enum {
+    MATCH_STEPS_MAX = 100000,
+    MATCH_STEPS_MIN = 1000,
+    MATCH_HEAP_KIB = 4096,
+    MATCH_COST = 64, /* steps of a check, for a match of a short text */
+};
 
 struct schema_pattern {
     pcre2_code *code;
     pcre2_match_data *data;
     pcre2_match_context *context;
+    bool anchored;
     struct schema_pattern *next;
 };
 
@@ -78,16 +88,28 @@ enum error_code schema_pattern_compile(const char *text, size_t text_bytes,
         free_one(pattern);
         return code;
     }
-    pcre2_set_match_limit(pattern->context, MATCH_STEPS_MAX);
+    pcre2_set_heap_limit(pattern->context, MATCH_HEAP_KIB);
+    uint32_t options = 0;
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_ALLOPTIONS, &options);
+    pattern->anchored = options & PCRE2_ANCHORED;
     /* Where it cannot be had, as in a process that may not make code, matching is only slower. */
     pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE);
     *pattern_out = pattern;
     return OK;
 }
 
+uint64_t schema_pattern_steps(const struct schema_pattern *pattern, size_t text_bytes)
+{
+    uint64_t bytes = text_bytes;
+    return MATCH_COST + bytes / 16 * (pattern->anchored ? 1 : bytes / 64 + 1);
+}
+
 enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
                                        size_t text_bytes)
 {
+    size_t limit = MATCH_STEPS_MAX / (pattern->anchored ? 1 : text_bytes + 1);
+    pcre2_set_match_limit(pattern->context,
+                          (uint32_t)(limit < MATCH_STEPS_MIN ? MATCH_STEPS_MIN : limit));
     int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0, PCRE2_NO_UTF_CHECK,
                              pattern->data, pattern->context);
     /* The compiled code has a small stack of its own. */

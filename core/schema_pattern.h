@@ -9,6 +9,7 @@
 #define DAYBOOK_CORE_SCHEMA_PATTERN_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/error.h"
 
@@ -27,6 +28,11 @@ enum schema_match {
     SCHEMA_MATCH_YES,
     SCHEMA_MATCH_GAVE_UP, /* it would take too long: neither can be said */
 };
+/*
+ * What a match may cost in steps of a check, some ten nanoseconds each: in proportion to the text
+ * for a pattern that begins with '^', else to its square, as a match is tried at each place.
+ */
+uint64_t schema_pattern_steps(const struct schema_pattern *pattern, size_t text_bytes);
 /* `text` is UTF-8. */
 enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
                                        size_t text_bytes);

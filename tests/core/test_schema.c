@@ -72,6 +72,9 @@ static const struct rule rules[] = {
     {"{\"enum\":[[false]]}", {"[false]"}, {"[0]", "[null]", "false"}},
     {"{\"const\":{\"a\":1,\"b\":2}}", {"{\"a\":1,\"b\":2}", "{\"b\":2.0,\"a\":1}"},
      {"{\"a\":1}", "{\"a\":2,\"b\":1}", "[1,2]"}},
+    {"{\"const\":{\"role\":\"user\",\"admin\":false}}",
+     {"{\"admin\":false,\"role\":\"user\"}"},
+     {"{\"role\":\"user\",\"role\":\"user\"}"}},
     {"{\"const\":9007199254740993}", {"9007199254740993"}, {"9007199254740992",
      "9007199254740992.0"}},
     {"{\"const\":\"a\\u0000b\"}", {"\"a\\u0000b\""}, {"\"a\"", "\"a\\u0000c\""}},
@@ -359,11 +362,20 @@ Test(schema, has_bounds_that_neither_schema_nor_event_can_pass)
     cr_assert_eq(schema_compile((char *)text.data, text.size, &schema, &error), ERROR_INVALID);
     /* One after the other. */
     text.size = 0;
-    repeat(&text, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{", 1);
-    for (int i = 0; i < 20000; i++)
-        buffer_printf(&text, NULL, "\"d%d\":{\"$ref\":\"#/$defs/d%d\"},", i, i + 1);
-    repeat(&text, "\"d20000\":true}}", 1);
-    cr_assert_eq(schema_compile((char *)text.data, text.size, &schema, &error), ERROR_INVALID);
+    for (int length = SCHEMA_CHAIN_MAX - 2; length < 200; length += length < 64 ? 1 : 100) {
+        text.size = 0;
+        repeat(&text, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{", 1);
+        for (int i = 0; i < length; i++)
+            buffer_printf(&text, NULL, "\"d%d\":{\"$ref\":\"#/$defs/d%d\"},", i, i + 1);
+        buffer_printf(&text, NULL, "\"d%d\":true}}", length);
+        enum error_code code =
+            schema_compile((char *)text.data, text.size, &schema, &error);
+        cr_assert_eq(code, length + 2 <= SCHEMA_CHAIN_MAX ? OK : ERROR_INVALID, "%d", length);
+        if (code)
+            cr_assert(strstr(error.text, "in a row"), "%s", error.text);
+        else
+            schema_free(schema);
+    }
     /* Longer than a schema may be. */
     text.size = 0;
     repeat(&text, " ", SCHEMA_TEXT_BYTES_MAX);
@@ -389,8 +401,8 @@ Test(schema, gives_up_on_patterns_and_alternatives_that_take_too_long, .timeout 
     cr_assert(!keeps_to(schema, (char *)json.data, &fault));
     schema_free(schema);
     /* Each level twice: 2^30 looks at the innermost value. */
-    schema = compiled("{\"$defs\":{\"t\":{\"anyOf\":[{\"items\":{\"$ref\":\"#/$defs/t\"},"
-                      "\"maxItems\":0},{\"items\":{\"$ref\":\"#/$defs/t\"},\"type\":\"array\"},"
+    schema = compiled("{\"$defs\":{\"t\":{\"anyOf\":[{\"type\":\"array\",\"maxItems\":0},"
+                      "{\"items\":{\"$ref\":\"#/$defs/t\"},\"type\":\"array\"},"
                       "{\"items\":{\"$ref\":\"#/$defs/t\"},\"type\":\"array\"}]}},"
                       "\"$ref\":\"#/$defs/t\"}");
     json.size = 0;
@@ -398,7 +410,50 @@ Test(schema, gives_up_on_patterns_and_alternatives_that_take_too_long, .timeout 
     repeat(&json, "1", 1);
     repeat(&json, "]", 31);
     buffer_append(&json, "", 1, NULL);
-    keeps_to(schema, (char *)json.data, &fault);
+    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
+    schema_free(schema);
+    buffer_release(&json);
+}
+
+/* As many as an event may have, of what is equal to nothing and has one hash. */
+Test(schema, gives_up_on_items_that_cannot_be_told_apart_by_their_hash, .timeout = 30)
+{
+    struct schema_fault fault;
+    struct buffer payload = {0};
+    const uint32_t count = (EVENT_PAYLOAD_BYTES_MAX - 5) / 5;
+    const uint8_t head[] = {0xdd, (uint8_t)(count >> 24), (uint8_t)(count >> 16),
+                            (uint8_t)(count >> 8), (uint8_t)count};
+    buffer_append(&payload, head, sizeof head, NULL);
+    for (uint32_t i = 0; i < count; i++)
+        buffer_append(&payload, "\xca\x7f\xc0\0\0", 5, NULL);
+    struct schema *schema = compiled("{\"uniqueItems\":true}");
+    cr_assert(!schema_check(schema, payload.data, payload.size, &fault));
+    cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
+    schema_free(schema);
+    buffer_release(&payload);
+}
+
+/* Each text takes the matcher to its limit; the alternative would take all of them in. */
+Test(schema, gives_up_at_the_first_text_that_takes_too_long, .timeout = 30)
+{
+    struct schema_fault fault;
+    struct buffer json = {0};
+    repeat(&json, "[0", 1);
+    repeat(&json, ",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"", 20000);
+    buffer_append(&json, "]", 2, NULL);
+    struct schema *schema =
+        compiled("{\"items\":{\"anyOf\":[{\"pattern\":\"^(a+)+$\"},true]}}");
+    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    schema_free(schema);
+    /* Not anchored: the square of the length, however little each try backtracks. */
+    json.size = 0;
+    repeat(&json, "\"", 1);
+    repeat(&json, "1", 1000000);
+    buffer_append(&json, "x\"", 3, NULL);
+    schema = compiled("{\"pattern\":\"[0-9]+$\"}");
+    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
     buffer_release(&json);
 }

@@ -5,7 +5,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -626,6 +628,8 @@ Test(client, an_ack_tells_each_event_its_own_fate)
     end_script(&script);
 }
 
+static atomic_uint frames_read;
+
 /* One frame of three, and nothing else. */
 static void take_three_together(struct script *script)
 {
@@ -648,6 +652,43 @@ Test(client, who_gathers_sends_nothing_before_flush)
     cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
     cr_assert_eq(told.count, 3);
     cr_assert_eq(told.sequence_last, 3);
+    daybook_close(daybook);
+    end_script(&script);
+}
+
+/* A frame of one event each; the third is flushed. Between them nothing is asked of the client. */
+static void take_frames_of_one(struct script *script)
+{
+    int fd = welcome_one(script);
+    for (uint64_t id = 1; id <= 3; id++) {
+        read_frame(fd, &script->first);
+        atomic_fetch_add(&frames_read, 1);
+        send_ack(fd,
+                 (struct wire_ack){
+                     .id = id, .stored = 1, .sequence_first = id, .sequence_last = id},
+                 NULL);
+    }
+    char rest;
+    cr_assert_eq(recv(fd, &rest, 1, 0), 0);
+    close(fd);
+}
+
+/* The frame that an event does not fit into is complete, and goes, whenever the last look was. */
+Test(client, who_gathers_sends_a_frame_when_it_is_full, .timeout = 60)
+{
+    struct script script = {0};
+    start_script(&script, take_frames_of_one);
+    struct daybook *daybook =
+        connect_to_script(telling((struct daybook_options){.gather = true, .batch_bytes = 60}));
+    cr_assert_eq(send_number(daybook, 1), DAYBOOK_OK, "%s", error.text);
+    while (atomic_load(&frames_read) < 1)
+        cr_assert_eq(daybook_poll(daybook, 0, &error), DAYBOOK_OK, "%s", error.text);
+    for (uint64_t n = 2; n <= 3; n++)
+        cr_assert_eq(send_number(daybook, n), DAYBOOK_OK, "%s", error.text);
+    while (atomic_load(&frames_read) < 2)
+        sched_yield();
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
+    cr_assert_eq(told.count, 3);
     daybook_close(daybook);
     end_script(&script);
 }

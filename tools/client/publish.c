@@ -227,7 +227,8 @@ static void dispatch(struct daybook *daybook)
     bool full = frame_is_full(daybook);
     if (daybook->link.fd < 0)
         return;
-    bool look = clock_monotonic_ns() - daybook->pumped_ns > LOOK_AFTER_NS;
+    /* A frame that this event did not fit into is complete, and has to go. */
+    bool look = outbox->unsent || clock_monotonic_ns() - daybook->pumped_ns > LOOK_AFTER_NS;
     if (!full && outbox->complete > 0 && look && handle_pump(daybook, 0, NULL))
         return;
     if (!full && (outbox->complete > 0 || daybook->options.gather))
