@@ -34,6 +34,7 @@ struct check {
     struct schema *schema;
     struct schema_fault *fault; /* NULL: nobody wants to know, or it is not one yet */
     uint64_t steps_left;
+    uint32_t matches; /* of patterns, so far */
     bool gave_up; /* and so the value is at fault, whatever a `not` makes of it */
     bool told;    /* … and the fault says so: no other may take its place */
 };
@@ -283,7 +284,7 @@ static enum schema_match match_text(struct check *check, struct schema_pattern *
     if (steps >= check->steps_left)
         return SCHEMA_MATCH_GAVE_UP;
     charge(check, steps);
-    return schema_pattern_match(pattern, text, bytes);
+    return schema_pattern_match(pattern, text, bytes, ++check->matches);
 }
 
 static bool check_string(struct check *check, const struct schema_node *node, const char *text,

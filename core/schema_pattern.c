@@ -11,7 +11,7 @@
  */
 enum {
     MATCH_STEPS_MAX = 100000,
-    MATCH_STEPS_MIN = 1000,
+    MATCH_STEPS_MIN = 250,
     MATCH_HEAP_KIB = 4096,
     MATCH_COST = 64, /* steps of a check, for a match of a short text */
 };
@@ -105,9 +105,9 @@ uint64_t schema_pattern_steps(const struct schema_pattern *pattern, size_t text_
 }
 
 enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
-                                       size_t text_bytes)
+                                       size_t text_bytes, uint32_t nth)
 {
-    size_t limit = MATCH_STEPS_MAX / (pattern->anchored ? 1 : text_bytes + 1);
+    size_t limit = MATCH_STEPS_MAX / nth / (pattern->anchored ? 1 : text_bytes + 1);
     pcre2_set_match_limit(pattern->context,
                           (uint32_t)(limit < MATCH_STEPS_MIN ? MATCH_STEPS_MIN : limit));
     int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0, PCRE2_NO_UTF_CHECK,

@@ -33,8 +33,11 @@ enum schema_match {
  * for a pattern that begins with '^', else to its square, as a match is tried at each place.
  */
 uint64_t schema_pattern_steps(const struct schema_pattern *pattern, size_t text_bytes);
-/* `text` is UTF-8. */
+/*
+ * `text` is UTF-8. It is the `nth` match of a check, from 1: the first may backtrack most, so that
+ * thousands of texts that each just do not take too long cannot take long together.
+ */
 enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
-                                       size_t text_bytes);
+                                       size_t text_bytes, uint32_t nth);
 
 #endif
