@@ -60,6 +60,15 @@ static inline uint64_t bytes_align(uint64_t value, uint64_t alignment)
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
+/* The value of a hexadecimal digit of either case; -1: it is none. */
+static inline int bytes_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* True when all `size` bytes are zero. */
 bool bytes_are_zero(const void *data, size_t size);
 

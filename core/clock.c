@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/bytes.h"
+
 #define NS_PER_SECOND INT64_C(1000000000)
 
 static int64_t now_ns(clockid_t clock)
@@ -43,15 +45,6 @@ void clock_sleep_until_ns(int64_t deadline_ns)
         continue;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return -1;
-}
-
 static void machine_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
 {
     memset(boot_id_out, 0, CLOCK_BOOT_ID_SIZE);
@@ -65,7 +58,7 @@ static void machine_boot_id(uint8_t boot_id_out[CLOCK_BOOT_ID_SIZE])
     /* 32 hexadecimal digits with dashes between groups of them. */
     int digits = 0;
     for (ssize_t i = 0; i < length && digits < 2 * CLOCK_BOOT_ID_SIZE; i++) {
-        int digit = hex_digit(text[i]);
+        int digit = bytes_hex_digit(text[i]);
         if (digit < 0)
             continue;
         uint8_t *byte = &boot_id_out[digits / 2];

@@ -437,17 +437,6 @@ static enum error_code parse_patched(struct json_reader *reader, enum error_code
     return parse(reader, (const char *)reader->patched.data, reader->patched.size);
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* The value of an escape such as \u00e9 at `at`, or -1 when there is none. */
 static int unicode_escape(const char *at, const char *end)
 {
@@ -455,7 +444,7 @@ static int unicode_escape(const char *at, const char *end)
         return -1;
     int value = 0;
     for (int i = 2; i < 6; i++) {
-        int digit = hex_value(at[i]);
+        int digit = bytes_hex_digit(at[i]);
         if (digit < 0)
             return -1;
         value = value << 4 | digit;

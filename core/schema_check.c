@@ -287,24 +287,27 @@ static enum schema_match match_text(struct check *check, struct schema_pattern *
     return schema_pattern_match(pattern, text, bytes, ++check->matches);
 }
 
+static bool check_length(struct check *check, const struct schema_node *node, const char *text,
+                         size_t bytes, const struct place *place)
+{
+    /* A character has one to four bytes: as a rule they need not be counted. */
+    if (bytes / 4 >= node->length_min && bytes <= node->length_max)
+        return true;
+    uint64_t length = count_characters(text, bytes);
+    if (length < node->length_min)
+        return fault(check, node, "minLength", place, "%llu characters are too few",
+                     (unsigned long long)length);
+    return length <= node->length_max ||
+           fault(check, node, "maxLength", place, "%llu characters are too many",
+                 (unsigned long long)length);
+}
+
 static bool check_string(struct check *check, const struct schema_node *node, const char *text,
                          size_t bytes, const struct place *place)
 {
     charge(check, bytes / BYTES_PER_STEP);
-    /* Of so few or many bytes that the characters need not be counted. */
-    if (bytes < node->length_min || bytes > node->length_max) {
-        uint64_t length = count_characters(text, bytes);
-        if (length < node->length_min)
-            return fault(check, node, "minLength", place, "%llu characters are too few",
-                         (unsigned long long)length);
-        if (length > node->length_max)
-            return fault(check, node, "maxLength", place, "%llu characters are too many",
-                         (unsigned long long)length);
-    } else if (bytes / 4 < node->length_min &&
-               count_characters(text, bytes) < node->length_min) {
-        return fault(check, node, "minLength", place, "%llu characters are too few",
-                     (unsigned long long)count_characters(text, bytes));
-    }
+    if (!check_length(check, node, text, bytes, place))
+        return false;
     if (node->format && !schema_format_check(node->format, text, bytes))
         return fault(check, node, "format", place, "the text is no %s",
                      schema_format_name(node->format));

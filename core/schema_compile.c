@@ -161,14 +161,6 @@ enum error_code schema_compile_node(struct schema_compiler *compiler, struct msg
 
 /* ---- References ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The next token of a pointer, behind its slash, without what URIs and pointers escape. */
 static bool next_token(const char **at, const char *end, struct buffer *token)
 {
@@ -176,9 +168,11 @@ static bool next_token(const char **at, const char *end, struct buffer *token)
     for (; *at < end && **at != '/'; ++*at) {
         char c = **at;
         if (c == '%') {
-            if (end - *at < 3 || hex_digit((*at)[1]) < 0 || hex_digit((*at)[2]) < 0)
+            int high = end - *at < 3 ? -1 : bytes_hex_digit((*at)[1]);
+            int low = high < 0 ? -1 : bytes_hex_digit((*at)[2]);
+            if (low < 0)
                 return false;
-            c = (char)(hex_digit((*at)[1]) << 4 | hex_digit((*at)[2]));
+            c = (char)(high << 4 | low);
             *at += 2;
         }
         if (buffer_append(token, &c, 1, NULL))

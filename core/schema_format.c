@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "core/bytes.h"
 #include "core/decimal.h"
 
 static const char *const names[] = {
@@ -92,18 +93,13 @@ static bool is_date_time(const char *at, const char *end)
     return second < 60 || (hour * 60 + minute - zone + 2 * DAY) % DAY == DAY - 1;
 }
 
-static bool is_hex(char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
 static bool is_uuid(const char *text, size_t bytes)
 {
     if (bytes != 36)
         return false;
     for (size_t i = 0; i < bytes; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : !is_hex(text[i]))
+        if (dash ? text[i] != '-' : bytes_hex_digit(text[i]) < 0)
             return false;
     }
     return true;
