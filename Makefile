@@ -125,8 +125,8 @@ $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 
 # The installed library shows the symbols of daybook.h and nothing else, in both forms.
-# Clients check no schemas.
-library_obj := $(call obj,$(filter-out core/schema%,$(core_src)) $(segment_src) $(client_src))
+# Clients check no schemas and look for no fields.
+library_obj := $(call obj,$(filter-out core/schema% core/msgpack_path%,$(core_src)) $(segment_src) $(client_src))
 $(BUILD)/libdaybook.so: $(library_obj) tools/client/libdaybook.map
 	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,-soname,libdaybook.so.$(SOVERSION) \
 	    -Wl,--version-script=tools/client/libdaybook.map -Wl,--as-needed $(if $(findstring sanitize,$(CFLAGS)),,-Wl,-z,defs) \
