@@ -111,6 +111,10 @@ static enum error_code describe_busy(int log_fd, enum segment_lock_role role, st
         return error_set(error, ERROR_BUSY,
                          "another process packs the segments of this log; try again when it is "
                          "done");
+    case LOCK_SCHEMAS:
+        return error_set(error, ERROR_BUSY,
+                         "another process is changing the schemas of this log; try again when it "
+                         "is done");
     case LOCK_INDEXER:
         return error_set(error, ERROR_BUSY,
                          "another process fills the index of this log; it does so for everybody");

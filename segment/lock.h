@@ -15,6 +15,7 @@ enum segment_lock_role {
     LOCK_RETENTION = 1, /* deletes segments */
     LOCK_INDEXER = 2,   /* writes events.db */
     LOCK_PACKER = 3,    /* packs segments */
+    LOCK_SCHEMAS = 4,   /* changes the schemas of topics */
 };
 
 /*
