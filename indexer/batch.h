@@ -8,7 +8,7 @@
 #ifndef DAYBOOK_INDEXER_BATCH_H
 #define DAYBOOK_INDEXER_BATCH_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 #include <stddef.h>
 #include <stdint.h>
 

@@ -80,6 +80,19 @@ enum error_code indexer_database_prepare(sqlite3 *database, const char *sql,
     return OK;
 }
 
+enum error_code indexer_database_prepare_in(sqlite3 *database, const char *schema,
+                                            const char *format, sqlite3_stmt **statement_out,
+                                            struct error *error)
+{
+    char *quoted = sqlite3_mprintf("\"%w\"", schema);
+    char *sql = quoted ? sqlite3_mprintf(format, quoted) : NULL;
+    enum error_code code = sql ? indexer_database_prepare(database, sql, statement_out, error)
+                               : error_set(error, ERROR_MEMORY, "no memory for a statement");
+    sqlite3_free(quoted);
+    sqlite3_free(sql);
+    return code;
+}
+
 enum error_code indexer_database_run(sqlite3_stmt *statement, struct error *error)
 {
     int result;

@@ -14,7 +14,7 @@
 #ifndef DAYBOOK_INDEXER_QUERY_H
 #define DAYBOOK_INDEXER_QUERY_H
 
-#include "core/error.h"
+#include "indexer/lookup.h"
 
 struct sqlite3;
 
@@ -26,16 +26,8 @@ struct sqlite3;
 enum error_code indexer_query_open(const char *path, struct sqlite3 **database_out,
                                    struct error *error);
 
-/*
- * The same for a program that goes on behind damage: payload(seq) is NULL then instead of an error,
- * and `damaged` is told why, once for each block.
- */
-struct indexer_query_watcher {
-    void (*damaged)(void *context, const char *text);
-    void *context;
-};
-enum error_code indexer_query_open_watched(const char *path,
-                                           const struct indexer_query_watcher *watcher,
+/* The same for a program that goes on behind damage: what cannot be read is NULL then. */
+enum error_code indexer_query_open_watched(const char *path, const struct indexer_watcher *watcher,
                                            struct sqlite3 **database_out, struct error *error);
 
 #endif

@@ -9,7 +9,7 @@
 #ifndef DAYBOOK_INDEXER_RELOCATE_H
 #define DAYBOOK_INDEXER_RELOCATE_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 #include <stdbool.h>
 
 #include "core/error.h"

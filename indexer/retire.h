@@ -8,7 +8,7 @@
 #ifndef DAYBOOK_INDEXER_RETIRE_H
 #define DAYBOOK_INDEXER_RETIRE_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 #include <stdbool.h>
 #include <stdint.h>
 

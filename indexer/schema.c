@@ -163,12 +163,13 @@ enum error_code indexer_schema_create(sqlite3 *database, const struct indexer_sc
 }
 
 /* SQLite keeps each definition as it was written: where one differs, so may everything else. */
-static enum error_code check_definitions(sqlite3 *database, const char *const *definitions,
-                                         size_t count, struct error *error)
+static enum error_code check_definitions(sqlite3 *database, const char *schema,
+                                         const char *const *definitions, size_t count,
+                                         struct error *error)
 {
     sqlite3_stmt *find = NULL;
-    enum error_code code = indexer_database_prepare(
-        database, "SELECT 1 FROM sqlite_schema WHERE sql = ?1", &find, error);
+    enum error_code code = indexer_database_prepare_in(
+        database, schema, "SELECT 1 FROM %s.sqlite_schema WHERE sql = ?1", &find, error);
     for (size_t i = 0; !code && i < count; i++) {
         sqlite3_bind_text(find, 1, definitions[i], -1, SQLITE_STATIC);
         int result = sqlite3_step(find);
@@ -182,16 +183,32 @@ static enum error_code check_definitions(sqlite3 *database, const char *const *d
     return code;
 }
 
-enum error_code indexer_schema_check(sqlite3 *database, struct error *error)
+static enum error_code read_number(sqlite3 *database, const char *schema, const char *format,
+                                   int64_t *number_out, struct error *error)
+{
+    sqlite3_stmt *select = NULL;
+    enum error_code code = indexer_database_prepare_in(database, schema, format, &select, error);
+    if (code)
+        return code;
+    int result = sqlite3_step(select);
+    if (result == SQLITE_ROW)
+        *number_out = sqlite3_column_int64(select, 0);
+    else
+        code = indexer_database_error(database, result, error);
+    sqlite3_finalize(select);
+    return code;
+}
+
+enum error_code indexer_schema_check(sqlite3 *database, const char *schema, struct error *error)
 {
     int64_t application, version, objects;
     enum error_code code =
-        indexer_database_number(database, "PRAGMA application_id", 0, &application, error);
+        read_number(database, schema, "PRAGMA %s.application_id", &application, error);
     if (!code)
-        code = indexer_database_number(database, "PRAGMA user_version", 0, &version, error);
+        code = read_number(database, schema, "PRAGMA %s.user_version", &version, error);
     if (!code)
-        code = indexer_database_number(database, "SELECT count(*) FROM sqlite_schema", 0, &objects,
-                                       error);
+        code = read_number(database, schema, "SELECT count(*) FROM %s.sqlite_schema", &objects,
+                           error);
     if (code)
         return code;
 
@@ -203,9 +220,9 @@ enum error_code indexer_schema_check(sqlite3 *database, struct error *error)
         return error_set(error, ERROR_VERSION,
                          "its schema has version %lld, this program knows version %d",
                          (long long)version, INDEXER_SCHEMA_VERSION);
-    code = check_definitions(database, tables, sizeof tables / sizeof tables[0], error);
+    code = check_definitions(database, schema, tables, sizeof tables / sizeof tables[0], error);
     if (!code)
-        code = check_definitions(database, views, sizeof views / sizeof views[0], error);
+        code = check_definitions(database, schema, views, sizeof views / sizeof views[0], error);
     return code;
 }
 

@@ -16,7 +16,7 @@
 #ifndef DAYBOOK_INDEXER_SCHEMA_H
 #define DAYBOOK_INDEXER_SCHEMA_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,10 +44,11 @@ enum error_code indexer_schema_create(sqlite3 *database, const struct indexer_sc
                                       struct error *error);
 
 /*
- * Is this our schema, of this version? ERROR_NOT_FOUND: the database is empty. ERROR_FOREIGN: of
+ * Is this our schema, of this version? `schema` is the database's name on the connection: "main",
+ * or that of an ATTACH. ERROR_NOT_FOUND: the database is empty. ERROR_FOREIGN: of
  * another program. ERROR_VERSION: ours, of another version. ERROR_DAMAGED: no database, or damaged.
  */
-enum error_code indexer_schema_check(sqlite3 *database, struct error *error);
+enum error_code indexer_schema_check(sqlite3 *database, const char *schema, struct error *error);
 
 enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_schema_state *state_out,
                                           struct error *error);

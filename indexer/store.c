@@ -118,7 +118,7 @@ static enum error_code open_trusted(const struct indexer_store_place *place,
     enum error_code code = open_database(place, &database, error);
     if (code)
         return code;
-    code = indexer_schema_check(database, error);
+    code = indexer_schema_check(database, "main", error);
     if (code == ERROR_NOT_FOUND) {
         code = indexer_schema_create(database, fresh, error);
         if (!code)

@@ -8,7 +8,7 @@
 #ifndef DAYBOOK_INDEXER_TOPICS_H
 #define DAYBOOK_INDEXER_TOPICS_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 
 #include "core/event.h"
 

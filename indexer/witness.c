@@ -5,8 +5,8 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "indexer/connection.h"
 #include "indexer/database.h"
-#include "indexer/query.h"
 #include "indexer/schema.h"
 #include "segment/bound.h"
 #include "segment/set.h"
@@ -19,7 +19,7 @@ static enum error_code read_state(const char *path, struct indexer_schema_state 
                                   struct error *error)
 {
     sqlite3 *database = NULL;
-    enum error_code code = indexer_query_open(path, &database, error);
+    enum error_code code = indexer_connection_open(path, &database, error);
     if (code)
         return code;
     code = indexer_schema_load_state(database, state_out, error);
@@ -59,7 +59,7 @@ static enum error_code read_supported(const char *path, struct indexer_schema_st
 {
     sqlite3 *database = NULL;
     int64_t supported = 0;
-    enum error_code code = indexer_query_open(path, &database, error);
+    enum error_code code = indexer_connection_open(path, &database, error);
     if (code)
         return code;
     code = indexer_schema_load_state(database, state_out, error);

@@ -7,7 +7,7 @@
 #ifndef DAYBOOK_INDEXER_WRITER_H
 #define DAYBOOK_INDEXER_WRITER_H
 
-#include <sqlite3.h>
+#include "indexer/sqlite.h"
 
 #include "segment/reader.h"
 

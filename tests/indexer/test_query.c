@@ -136,7 +136,7 @@ Test(query, takes_a_segment_that_retention_has_not_deleted_for_damage)
     sqlite3_stmt *select = NULL;
     cr_assert_eq(sqlite3_prepare_v2(database, "SELECT payload(1)", -1, &select, NULL), SQLITE_OK);
 
-    cr_assert_eq(sqlite3_step(select), SQLITE_ERROR);
+    cr_assert_eq(sqlite3_step(select), SQLITE_CORRUPT);
 
     cr_assert_not_null(strstr(sqlite3_errmsg(database), "is missing"), "%s",
                        sqlite3_errmsg(database));
@@ -160,7 +160,7 @@ Test(query, goes_on_behind_damage_for_who_watches)
                                " (SELECT offset FROM events WHERE seq = 100)");
     scene_flip("segments/00000000000000000001.seg", (uint64_t)offset + 200);
     uint64_t count = 0;
-    struct indexer_query_watcher watcher = {count_damage, &count};
+    struct indexer_watcher watcher = {count_damage, &count};
     sqlite3 *database = NULL;
     struct error error;
     cr_assert_eq(indexer_query_open_watched(scene_directory(), &watcher, &database, &error), OK,
@@ -183,7 +183,7 @@ Test(query, names_the_place_of_a_damaged_block_instead_of_its_content)
     sqlite3_stmt *select = NULL;
     cr_assert_eq(sqlite3_prepare_v2(database, "SELECT payload(100)", -1, &select, NULL), SQLITE_OK);
 
-    cr_assert_eq(sqlite3_step(select), SQLITE_ERROR);
+    cr_assert_eq(sqlite3_step(select), SQLITE_CORRUPT);
 
     char place[64];
     snprintf(place, sizeof place, "%lld", (long long)offset);

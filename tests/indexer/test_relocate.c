@@ -223,7 +223,7 @@ Test(relocate, of_a_damaged_segment_leaves_nothing_unsaid)
     sqlite3 *database = open_query();
     sqlite3_stmt *select = NULL;
     cr_assert_eq(sqlite3_prepare_v2(database, "SELECT payload(1)", -1, &select, NULL), SQLITE_OK);
-    cr_assert_eq(sqlite3_step(select), SQLITE_ERROR, "it is said that there is no payload");
+    cr_assert_eq(sqlite3_step(select), SQLITE_CORRUPT, "it is said that there is no payload");
     sqlite3_finalize(select);
     sqlite3_close(database);
 }

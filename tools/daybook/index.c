@@ -148,7 +148,7 @@ enum error_code index_open(const char *verb, const char *directory, sqlite3 **da
     enum error_code code = freshen(trouble_out, directory, error);
     if (code)
         return code;
-    struct indexer_query_watcher watcher = {note_damage, trouble_out};
+    struct indexer_watcher watcher = {note_damage, trouble_out};
     code = indexer_query_open_watched(directory, &watcher, database_out, &reason);
     if (code) /* never ERROR_NOT_FOUND, which is the log's */
         return error_set(error, code == ERROR_NOT_FOUND ? ERROR_INVALID : code, "%s", reason.text);

@@ -1,25 +1,15 @@
-#include "indexer/payload.h"
+#include "indexer/lookup.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/json.h"
+#include "indexer/connection.h"
 #include "indexer/database.h"
 #include "segment/block.h"
 #include "segment/reader.h"
 
 /* Up to a quarter of a MiB each, as a rule. */
 enum { OPEN_BLOCKS = 8 };
-
-/* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
-enum { SUBTYPE_JSON = 'J' };
-
-/* SQLite wants to be told of subtypes since 3.45, and may refuse them otherwise. */
-#ifdef SQLITE_RESULT_SUBTYPE
-enum { PAYLOAD_FLAGS = SQLITE_UTF8 | SQLITE_RESULT_SUBTYPE };
-#else
-enum { PAYLOAD_FLAGS = SQLITE_UTF8 };
-#endif
 
 struct place {
     uint64_t sequence_first;
@@ -34,48 +24,53 @@ struct open_block {
     struct buffer raw;
     struct event *events;
     size_t capacity; /* of events */
-    uint64_t used;   /* the function's calls then */
+    uint64_t used;   /* the calls then */
 };
 
-/*
- * The state behind the function. The blocks that were used last stay open: a query over many events
- * decodes each block once, and one that is asked again, or whose events lie in two or three blocks
- * by turns, none.
- *
- * Blocks are looked up on a connection of our own: a statement kept on the user's connection would
- * stop it from closing, and where packing has moved a block, the newest answer is the right one,
- * not the one of the user's snapshot.
- */
-struct payload {
+struct indexer_lookup {
     char *path;
-    sqlite3 *database;
+    sqlite3 *database; /* opened by the first call, as the rest */
     sqlite3_stmt *find;
-    struct segment_reader *reader; /* opened by the first call */
+    struct segment_reader *reader;
     uint64_t next;                 /* where it stands, when that is behind a block, else 0 */
     struct open_block blocks[OPEN_BLOCKS];
     struct open_block *block; /* the one that was used last */
     uint64_t calls;
-    struct buffer json;
-    struct indexer_query_watcher watcher;
+    struct indexer_watcher watcher;
     struct place damaged; /* the last that the watcher was told of */
 };
 
 static const char find_sql[] = "SELECT first_seq, count, segment, offset FROM block_rows"
                                " WHERE first_seq <= ?1 ORDER BY first_seq DESC LIMIT 1";
 
-static void payload_free(void *argument)
+void indexer_lookup_free(struct indexer_lookup *lookup)
 {
-    struct payload *payload = argument;
-    sqlite3_finalize(payload->find);
-    sqlite3_close(payload->database);
-    segment_reader_close(payload->reader);
-    buffer_release(&payload->json);
+    if (!lookup)
+        return;
+    sqlite3_finalize(lookup->find);
+    sqlite3_close(lookup->database);
+    segment_reader_close(lookup->reader);
     for (size_t i = 0; i < OPEN_BLOCKS; i++) {
-        buffer_release(&payload->blocks[i].raw);
-        free(payload->blocks[i].events);
+        buffer_release(&lookup->blocks[i].raw);
+        free(lookup->blocks[i].events);
     }
-    free(payload->path);
-    free(payload);
+    free(lookup->path);
+    free(lookup);
+}
+
+enum error_code indexer_lookup_create(const char *path, const struct indexer_watcher *watcher,
+                                      struct indexer_lookup **lookup_out, struct error *error)
+{
+    struct indexer_lookup *lookup = calloc(1, sizeof *lookup);
+    if (lookup)
+        lookup->path = strdup(path);
+    if (!lookup || !lookup->path) {
+        free(lookup);
+        return error_set(error, ERROR_MEMORY, "no memory to look events up");
+    }
+    lookup->watcher = *watcher;
+    *lookup_out = lookup;
+    return OK;
 }
 
 static bool place_holds(const struct place *place, uint64_t sequence)
@@ -85,10 +80,10 @@ static bool place_holds(const struct place *place, uint64_t sequence)
 }
 
 /* ERROR_NOT_FOUND: no block holds the sequence. */
-static enum error_code find_place(struct payload *payload, uint64_t sequence,
+static enum error_code find_place(struct indexer_lookup *lookup, uint64_t sequence,
                                   struct place *place_out, struct error *error)
 {
-    sqlite3_stmt *find = payload->find;
+    sqlite3_stmt *find = lookup->find;
     sqlite3_bind_int64(find, 1, (sqlite3_int64)sequence);
     int result = sqlite3_step(find);
     struct place place = {
@@ -99,7 +94,7 @@ static enum error_code find_place(struct payload *payload, uint64_t sequence,
     };
     enum error_code code = OK;
     if (result != SQLITE_ROW && result != SQLITE_DONE)
-        code = indexer_database_error(payload->database, result, error);
+        code = indexer_database_error(lookup->database, result, error);
     else if (result == SQLITE_DONE || !place_holds(&place, sequence))
         code = ERROR_NOT_FOUND;
     sqlite3_reset(find);
@@ -108,13 +103,25 @@ static enum error_code find_place(struct payload *payload, uint64_t sequence,
     return code;
 }
 
-static enum error_code open_reader(struct payload *payload, struct error *error)
+static enum error_code open_reader(struct indexer_lookup *lookup, struct error *error)
 {
-    if (payload->reader)
+    if (lookup->reader)
         return OK;
-    enum error_code code = segment_reader_open(payload->path, &payload->reader, error);
+    enum error_code code = segment_reader_open(lookup->path, &lookup->reader, error);
     if (!code)
-        segment_reader_read_ahead(payload->reader);
+        segment_reader_read_ahead(lookup->reader);
+    return code;
+}
+
+static enum error_code open_index(struct indexer_lookup *lookup, struct error *error)
+{
+    if (lookup->find)
+        return OK;
+    enum error_code code = OK;
+    if (!lookup->database)
+        code = indexer_connection_open(lookup->path, &lookup->database, error);
+    if (!code)
+        code = indexer_database_prepare(lookup->database, find_sql, &lookup->find, error);
     return code;
 }
 
@@ -134,10 +141,10 @@ static enum error_code check_block(const struct segment_reader_block *block,
 }
 
 /* The segment is not there, or ends before the block: only retention may take what was durable. */
-static enum error_code check_gone(struct payload *payload, const struct place *place,
+static enum error_code check_gone(struct indexer_lookup *lookup, const struct place *place,
                                   struct error *error)
 {
-    if (place->sequence_first + place->event_count <= segment_reader_bound(payload->reader))
+    if (place->sequence_first + place->event_count <= segment_reader_bound(lookup->reader))
         return ERROR_NOT_FOUND;
     return error_set(error, ERROR_DAMAGED,
                      "segment %llu or its block at byte %llu is missing; events %llu to %llu "
@@ -148,21 +155,21 @@ static enum error_code check_gone(struct payload *payload, const struct place *p
 }
 
 /* The block where the index says it is. */
-static enum error_code read_at_place(struct payload *payload, const struct place *place,
+static enum error_code read_at_place(struct indexer_lookup *lookup, const struct place *place,
                                      struct segment_reader_block *block_out, struct error *error)
 {
     /* A query that goes through the log is read ahead for; a seek would end that. */
-    if (payload->next == place->sequence_first &&
-        !segment_reader_next_block(payload->reader, block_out, NULL) &&
+    if (lookup->next == place->sequence_first &&
+        !segment_reader_next_block(lookup->reader, block_out, NULL) &&
         !check_block(block_out, place, NULL))
         return OK;
     enum error_code code =
-        segment_reader_seek_block(payload->reader, place->segment_first, place->offset,
+        segment_reader_seek_block(lookup->reader, place->segment_first, place->offset,
                                   place->sequence_first, error);
     if (!code)
-        code = segment_reader_next_block(payload->reader, block_out, error);
+        code = segment_reader_next_block(lookup->reader, block_out, error);
     if (code == ERROR_NOT_FOUND || code == ERROR_END)
-        return check_gone(payload, place, error);
+        return check_gone(lookup, place, error);
     return code ? code : check_block(block_out, place, error);
 }
 
@@ -171,13 +178,13 @@ static enum error_code read_at_place(struct payload *payload, const struct place
  * itself finds them by the sequence. *place becomes that of the block. ERROR_NOT_FOUND: it does
  * not, and what was wrong at the place stands; other errors are about the log.
  */
-static enum error_code read_at_sequence(struct payload *payload, uint64_t sequence,
+static enum error_code read_at_sequence(struct indexer_lookup *lookup, uint64_t sequence,
                                         struct place *place, struct segment_reader_block *block_out,
                                         struct error *error)
 {
-    enum error_code code = segment_reader_seek(payload->reader, sequence, error);
+    enum error_code code = segment_reader_seek(lookup->reader, sequence, error);
     if (!code)
-        code = segment_reader_next_block(payload->reader, block_out, error);
+        code = segment_reader_next_block(lookup->reader, block_out, error);
     if (code == ERROR_END)
         return ERROR_NOT_FOUND;
     if (code)
@@ -194,14 +201,14 @@ static enum error_code read_at_sequence(struct payload *payload, uint64_t sequen
     return OK;
 }
 
-static enum error_code find_block(struct payload *payload, uint64_t sequence, struct place *place,
+static enum error_code find_block(struct indexer_lookup *lookup, uint64_t sequence, struct place *place,
                                   struct segment_reader_block *block_out, struct error *error)
 {
     struct error why;
-    enum error_code code = read_at_place(payload, place, block_out, error);
+    enum error_code code = read_at_place(lookup, place, block_out, error);
     if (code != ERROR_DAMAGED)
         return code;
-    enum error_code found = read_at_sequence(payload, sequence, place, block_out, &why);
+    enum error_code found = read_at_sequence(lookup, sequence, place, block_out, &why);
     if (found == ERROR_MEMORY || found == ERROR_IO)
         return error_set(error, found, "%s", why.text);
     return found ? code : OK;
@@ -233,134 +240,84 @@ static enum error_code take_events(struct open_block *block, const struct place 
     return OK;
 }
 
-static struct open_block *oldest_block(struct payload *payload)
+static struct open_block *oldest_block(struct indexer_lookup *lookup)
 {
-    struct open_block *oldest = payload->blocks;
+    struct open_block *oldest = lookup->blocks;
     for (size_t i = 1; i < OPEN_BLOCKS; i++)
-        if (payload->blocks[i].used < oldest->used)
-            oldest = &payload->blocks[i];
+        if (lookup->blocks[i].used < oldest->used)
+            oldest = &lookup->blocks[i];
     return oldest;
 }
 
-static enum error_code open_block(struct payload *payload, uint64_t sequence, struct place *place,
+static enum error_code open_block(struct indexer_lookup *lookup, uint64_t sequence, struct place *place,
                                   struct error *error)
 {
     struct segment_reader_block read;
-    enum error_code code = open_reader(payload, error);
+    enum error_code code = open_reader(lookup, error);
     if (!code)
-        code = find_block(payload, sequence, place, &read, error);
-    payload->next = code ? 0 : place->sequence_first + place->event_count;
-    struct open_block *block = oldest_block(payload);
+        code = find_block(lookup, sequence, place, &read, error);
+    lookup->next = code ? 0 : place->sequence_first + place->event_count;
+    struct open_block *block = oldest_block(lookup);
     if (!code)
         code = take_events(block, place, &read, error);
     if (!code)
-        payload->block = block;
+        lookup->block = block;
     return code;
 }
 
 /* NULL: none of those that are open holds the sequence. */
-static struct open_block *find_open(struct payload *payload, uint64_t sequence)
+static struct open_block *find_open(struct indexer_lookup *lookup, uint64_t sequence)
 {
-    if (payload->block && place_holds(&payload->block->place, sequence))
-        return payload->block;
+    if (lookup->block && place_holds(&lookup->block->place, sequence))
+        return lookup->block;
     for (size_t i = 0; i < OPEN_BLOCKS; i++)
-        if (place_holds(&payload->blocks[i].place, sequence))
-            return &payload->blocks[i];
+        if (place_holds(&lookup->blocks[i].place, sequence))
+            return &lookup->blocks[i];
     return NULL;
 }
 
 /* Who watches gets no value, and is told; everybody else gets an SQL error. */
-static enum error_code tell_damage(struct payload *payload, const struct place *place,
+static enum error_code tell_damage(struct indexer_lookup *lookup, const struct place *place,
                                    enum error_code code, const struct error *error)
 {
-    if (!payload->watcher.damaged)
+    if (!lookup->watcher.damaged)
         return code;
-    if (memcmp(&payload->damaged, place, sizeof *place) != 0)
-        payload->watcher.damaged(payload->watcher.context, error->text);
-    payload->damaged = *place;
+    if (memcmp(&lookup->damaged, place, sizeof *place) != 0)
+        lookup->watcher.damaged(lookup->watcher.context, error->text);
+    lookup->damaged = *place;
     return ERROR_NOT_FOUND;
 }
 
-/* *event_out lives as long as its block stays open. ERROR_NOT_FOUND: there is no such event. */
-static enum error_code find_event(struct payload *payload, uint64_t sequence,
-                                  const struct event **event_out, struct error *error)
+enum error_code indexer_lookup_event(struct indexer_lookup *lookup, uint64_t sequence,
+                                     const struct event **event_out, struct error *error)
 {
-    enum error_code code = OK;
-    struct open_block *block = find_open(payload, sequence);
+    struct open_block *block = find_open(lookup, sequence);
     if (block) {
-        payload->block = block;
+        lookup->block = block;
     } else {
         struct place place;
-        code = find_place(payload, sequence, &place, error);
+        enum error_code code = open_index(lookup, error);
+        if (!code)
+            code = find_place(lookup, sequence, &place, error);
         if (code)
             return code;
-        code = open_block(payload, sequence, &place, error);
+        code = open_block(lookup, sequence, &place, error);
         if (code == ERROR_DAMAGED || code == ERROR_IO)
-            code = tell_damage(payload, &place, code, error);
+            code = tell_damage(lookup, &place, code, error);
+        if (code)
+            return code;
     }
-    if (code)
-        return code;
-    block = payload->block;
-    block->used = ++payload->calls;
+    block = lookup->block;
+    block->used = ++lookup->calls;
     *event_out = &block->events[sequence - block->place.sequence_first];
     return OK;
 }
 
-static enum error_code make_json(struct payload *payload, const struct event *event,
-                                 struct error *error)
+enum error_code indexer_lookup_bound(struct indexer_lookup *lookup, uint64_t *bound_out,
+                                     struct error *error)
 {
-    payload->json.size = 0;
-    /* SQLite's JSON functions do not know NaN, and would refuse the whole text. */
-    return json_from_msgpack(event->payload, event->payload_bytes, JSON_STRICT, &payload->json,
-                             error);
-}
-
-static void payload_call(sqlite3_context *context, int argc, sqlite3_value **argv)
-{
-    (void)argc;
-    if (sqlite3_value_type(argv[0]) == SQLITE_NULL || sqlite3_value_int64(argv[0]) < 1)
-        return; /* NULL */
-    struct payload *payload = sqlite3_user_data(context);
-    uint64_t sequence = (uint64_t)sqlite3_value_int64(argv[0]);
-
-    const struct event *event = NULL;
-    struct error error = {0};
-    enum error_code code = find_event(payload, sequence, &event, &error);
-    if (code == ERROR_NOT_FOUND || code == ERROR_END)
-        return;
+    enum error_code code = open_reader(lookup, error);
     if (!code)
-        code = make_json(payload, event, &error);
-    if (code) {
-        error_prefix(&error, "payload(%llu)", (unsigned long long)sequence);
-        sqlite3_result_error(context, error.text, -1);
-        return;
-    }
-    sqlite3_result_text64(context, (const char *)payload->json.data, payload->json.size,
-                          SQLITE_TRANSIENT, SQLITE_UTF8);
-    sqlite3_result_subtype(context, SUBTYPE_JSON);
-}
-
-enum error_code indexer_payload_attach(sqlite3 *database, sqlite3 *lookup, const char *path,
-                                       const struct indexer_query_watcher *watcher,
-                                       struct error *error)
-{
-    struct payload *payload = calloc(1, sizeof *payload);
-    if (!payload) {
-        sqlite3_close(lookup);
-        return error_set(error, ERROR_MEMORY, "no memory for the function payload");
-    }
-    payload->database = lookup;
-    payload->watcher = *watcher;
-    payload->path = strdup(path);
-    enum error_code code = payload->path ? OK : error_set(error, ERROR_MEMORY, "no memory");
-    if (!code)
-        code = indexer_database_prepare(lookup, find_sql, &payload->find, error);
-    if (code) {
-        payload_free(payload);
-        return code;
-    }
-    /* SQLite calls payload_free with the connection's end, and also when this call fails. */
-    int result = sqlite3_create_function_v2(database, "payload", 1, PAYLOAD_FLAGS, payload,
-                                            payload_call, NULL, NULL, payload_free);
-    return result ? indexer_database_error(database, result, error) : OK;
+        *bound_out = segment_reader_bound(lookup->reader);
+    return code;
 }

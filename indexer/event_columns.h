@@ -1,0 +1,54 @@
+/*
+ * indexer/event_columns.h - the columns of a table of events.
+ *
+ * The table `events` has those of the view that it takes the place of, and payload. A table of one
+ * topic has seq, ts, time, then one column for each field of its payloads, and the rest hidden: they
+ * can be asked for by name, and SELECT * does not show them.
+ *
+ * Internal to indexer/.
+ */
+#ifndef DAYBOOK_INDEXER_EVENT_COLUMNS_H
+#define DAYBOOK_INDEXER_EVENT_COLUMNS_H
+
+#include <stdbool.h>
+
+#include "core/bytes.h"
+#include "core/msgpack_path.h"
+
+enum indexer_event_role {
+    EVENT_COLUMN_SEQ,
+    EVENT_COLUMN_TS,
+    EVENT_COLUMN_TIME,
+    EVENT_COLUMN_TOPIC,
+    EVENT_COLUMN_SEGMENT,
+    EVENT_COLUMN_OFFSET,
+    EVENT_COLUMN_BYTES,
+    EVENT_COLUMN_PAYLOAD,
+    EVENT_COLUMN_FIELD, /* a value within the payload, at `path` */
+};
+
+struct indexer_event_column {
+    enum indexer_event_role role;
+    char *name;
+    const char *type; /* SQL's; static */
+    bool hidden;
+    struct msgpack_path path;
+    int64_t field_id; /* the values are in the index, completely, as this field; 0: they are not */
+};
+
+/* Zero-initialised is empty; release frees. */
+struct indexer_event_columns {
+    struct indexer_event_column *columns;
+    size_t count;
+    size_t capacity;
+};
+
+/* Those of the table `events`. */
+enum error_code indexer_event_columns_make(struct indexer_event_columns *columns_out,
+                                           struct error *error);
+/* "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. */
+enum error_code indexer_event_columns_declare(const struct indexer_event_columns *columns,
+                                              struct buffer *sql, struct error *error);
+void indexer_event_columns_release(struct indexer_event_columns *columns);
+
+#endif

@@ -1,0 +1,48 @@
+#include "indexer/extension.h"
+
+#include "indexer/database.h"
+#include "indexer/event_table.h"
+#include "indexer/functions.h"
+#include "indexer/host.h"
+
+static enum error_code create_tables(sqlite3 *database, struct error *error)
+{
+    return indexer_database_exec(database,
+                                 "DROP TABLE IF EXISTS temp.events;"
+                                 "CREATE VIRTUAL TABLE temp.events USING daybook_events",
+                                 error);
+}
+
+/*
+ * A connection may be closed to writing by PRAGMA query_only, which is meant for files, and would
+ * stop our temporary tables, too.
+ */
+static enum error_code attach(struct indexer_host *host, struct error *error)
+{
+    int64_t query_only = 0;
+    enum error_code code = indexer_database_number(host->database, "PRAGMA query_only", 0,
+                                                   &query_only, error);
+    if (!code && query_only)
+        code = indexer_database_exec(host->database, "PRAGMA query_only = 0", error);
+    if (!code)
+        code = indexer_functions_attach(host, error);
+    if (!code)
+        code = indexer_event_table_register(host, error);
+    if (!code)
+        code = create_tables(host->database, error);
+    if (query_only)
+        indexer_database_exec(host->database, "PRAGMA query_only = 1", NULL);
+    return code;
+}
+
+enum error_code indexer_extension_attach(sqlite3 *database, const char *schema,
+                                         const struct indexer_watcher *watcher,
+                                         struct error *error)
+{
+    struct indexer_host *host = NULL;
+    enum error_code code = indexer_host_create(database, schema, watcher, &host, error);
+    if (!code)
+        code = attach(host, error);
+    indexer_host_release(host);
+    return code;
+}

@@ -1,0 +1,37 @@
+/*
+ * indexer/functions.h - the SQL functions of the extension.
+ *
+ *     daybook_payload(seq)         the event's payload as strict JSON text (NaN and the infinities
+ *                                  become null); NULL when there is no such event (any more)
+ *     payload(seq)                 the same
+ *     daybook_field(x, path)       what stands at `path` (core/msgpack_path.h) in a payload: x is
+ *                                  the column payload, any JSON text, or the seq of an event, which
+ *                                  is fastest. NULL when there is nothing there
+ *     daybook_time(text)           nanoseconds since the epoch, to compare with ts: what
+ *                                  `daybook read --since` takes, in UTC where no zone is told
+ *
+ * Values become SQL's as with SQLite's own ->> : texts, integers (those above 2^63-1 as reals),
+ * reals (NaN and the infinities are NULL), true and false as 1 and 0, null as NULL, and arrays and
+ * objects as JSON text.
+ * Damage is an SQL error that names segment and offset, unless the host has a watcher. Internal to
+ * indexer/.
+ */
+#ifndef DAYBOOK_INDEXER_FUNCTIONS_H
+#define DAYBOOK_INDEXER_FUNCTIONS_H
+
+#include "core/msgpack.h"
+#include "indexer/host.h"
+
+/* A reference to the host is taken for each. */
+enum error_code indexer_functions_attach(struct indexer_host *host, struct error *error);
+
+/* Make one msgpack value the result. `json` is scratch memory. */
+void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor value,
+                                    struct buffer *json);
+/* Make a whole payload the result, as JSON text. */
+void indexer_functions_result_payload(sqlite3_context *context, struct indexer_host *host,
+                                      const void *payload, size_t payload_bytes);
+/* Make a failure the result: damage is SQLITE_CORRUPT. */
+void indexer_functions_result_error(sqlite3_context *context, const struct error *error);
+
+#endif

@@ -1,0 +1,89 @@
+#include "indexer/host.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/schema.h"
+
+/* The directory of the file behind a schema of the connection. */
+static enum error_code find_path(sqlite3 *database, const char *schema, char **path_out,
+                                 struct error *error)
+{
+    const char *file = sqlite3_db_filename(database, schema);
+    const char *slash = file ? strrchr(file, '/') : NULL;
+    if (!slash)
+        return error_set(error, ERROR_NOT_FOUND,
+                         "the database '%s' of this connection is not a file; open DIR/events.db, "
+                         "or attach it",
+                         schema);
+    *path_out = slash == file ? strdup("/") : strndup(file, (size_t)(slash - file));
+    return *path_out ? OK : error_set(error, ERROR_MEMORY, "no memory for the log's path");
+}
+
+enum error_code indexer_host_create(sqlite3 *database, const char *schema,
+                                    const struct indexer_watcher *watcher,
+                                    struct indexer_host **host_out, struct error *error)
+{
+    struct indexer_host *host = calloc(1, sizeof *host);
+    if (!host)
+        return error_set(error, ERROR_MEMORY, "no memory for the extension");
+    host->references = 1;
+    host->database = database;
+    host->watcher = *watcher;
+    host->schema = strdup(schema);
+    enum error_code code = host->schema ? OK : error_set(error, ERROR_MEMORY, "no memory");
+    if (!code)
+        code = indexer_schema_check(database, schema, error);
+    if (!code)
+        code = find_path(database, schema, &host->path, error);
+    if (code) {
+        indexer_host_release(host);
+        return code;
+    }
+    *host_out = host;
+    return OK;
+}
+
+struct indexer_host *indexer_host_retain(struct indexer_host *host)
+{
+    host->references++;
+    return host;
+}
+
+void indexer_host_release(void *argument)
+{
+    struct indexer_host *host = argument;
+    if (!host || --host->references > 0)
+        return;
+    for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++)
+        indexer_lookup_free(host->idle[i]);
+    buffer_release(&host->json);
+    buffer_release(&host->payload);
+    free(host->schema);
+    free(host->path);
+    free(host);
+}
+
+enum error_code indexer_host_take_lookup(struct indexer_host *host,
+                                         struct indexer_lookup **lookup_out, struct error *error)
+{
+    for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++) {
+        if (host->idle[i]) {
+            *lookup_out = host->idle[i];
+            host->idle[i] = NULL;
+            return OK;
+        }
+    }
+    return indexer_lookup_create(host->path, &host->watcher, lookup_out, error);
+}
+
+void indexer_host_give_lookup(struct indexer_host *host, struct indexer_lookup *lookup)
+{
+    for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++) {
+        if (!host->idle[i]) {
+            host->idle[i] = lookup;
+            return;
+        }
+    }
+    indexer_lookup_free(lookup);
+}

@@ -1,0 +1,50 @@
+/*
+ * indexer/host.h - what the functions and tables of one extended connection share.
+ *
+ * A counted reference: SQLite frees functions, modules and tables one by one when the connection
+ * closes, in an order of its own. Internal to indexer/; guarded by the connection's mutex.
+ */
+#ifndef DAYBOOK_INDEXER_HOST_H
+#define DAYBOOK_INDEXER_HOST_H
+
+#include "core/bytes.h"
+#include "indexer/lookup.h"
+#include "indexer/sqlite.h"
+
+enum { INDEXER_HOST_IDLE_MAX = 2 };
+
+struct indexer_host {
+    sqlite3 *database; /* the connection: borrowed, it outlives us */
+    char *schema;      /* the index's name there: "main", or that of an ATTACH */
+    char *path;        /* DIR */
+    struct indexer_watcher watcher;
+    struct indexer_lookup *idle[INDEXER_HOST_IDLE_MAX]; /* with open blocks, for the next cursor */
+    /*
+     * The payload that was made JSON last, with its JSON: whoever is given that text back knows the
+     * msgpack that it came from, and need not parse it.
+     */
+    struct buffer json;
+    struct buffer payload;
+    size_t references;
+};
+
+/*
+ * With one reference. ERROR_NOT_FOUND: the connection knows no such schema, or it is not a file.
+ * ERROR_FOREIGN and others: it is not a log's index (indexer_schema_check).
+ */
+enum error_code indexer_host_create(sqlite3 *database, const char *schema,
+                                    const struct indexer_watcher *watcher,
+                                    struct indexer_host **host_out, struct error *error);
+struct indexer_host *indexer_host_retain(struct indexer_host *host);
+/* For SQLite's destructors, hence void; accepts NULL. */
+void indexer_host_release(void *host);
+
+/*
+ * A lookup of one's own: two that go through the log at the same time would only disturb each
+ * other. Given back, it is kept for the next one.
+ */
+enum error_code indexer_host_take_lookup(struct indexer_host *host,
+                                         struct indexer_lookup **lookup_out, struct error *error);
+void indexer_host_give_lookup(struct indexer_host *host, struct indexer_lookup *lookup);
+
+#endif
