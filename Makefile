@@ -44,7 +44,7 @@ INDEXER_LIBS := $(SQLITE_LIBS) $(SEGMENT_LIBS)
 with_main    = $(if $(1),$(shell grep -lE '^int main\b' $(1)))
 core_src    := $(wildcard core/*.c)
 segment_src := $(wildcard segment/*.c)
-indexer_src := $(wildcard indexer/*.c)
+indexer_src := $(filter-out indexer/loadable.c,$(wildcard indexer/*.c))
 client_src  := $(wildcard tools/client/*.c)
 daemon_src  := $(wildcard tools/daybookd/*.c)
 command_src := $(wildcard tools/daybook/*.c)
@@ -71,7 +71,7 @@ LOWER    := $(INDEXER) $(SEGMENT) $(CORE)
 
 programs := $(if $(daemon_main),$(BUILD)/daybookd) $(if $(command_main),$(BUILD)/daybook) \
             $(patsubst tools/%.c,$(BUILD)/daybook-%,$(shared_main))
-libraries := $(if $(client_src),$(BUILD)/libdaybook.a $(BUILD)/libdaybook.so)
+libraries := $(if $(client_src),$(BUILD)/libdaybook.a $(BUILD)/libdaybook.so) $(BUILD)/daybook.so
 
 ##@ Building
 
@@ -138,6 +138,17 @@ $(BUILD)/libdaybook.a: $(library_obj)
 	objcopy --wildcard --keep-global-symbol='daybook_*' $(BUILD)/libdaybook.o
 	ar qcs $@ $(BUILD)/libdaybook.o
 	@rm -f $(BUILD)/libdaybook.o
+
+# The SQL extension: the layers below tools, with the SQLite of whoever loads it (indexer/sqlite.h).
+# loadable.c is of no use to anybody else.
+extension_obj := $(patsubst indexer/%.c,$(BUILD)/obj/loadable/%.o,$(indexer_src)) $(call obj,indexer/loadable.c)
+$(BUILD)/obj/loadable/%.o: indexer/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(OUR_CFLAGS) -DDAYBOOK_LOADABLE -MMD -MP $(CFLAGS) $(PLANTED) -c $< -o $@
+$(call obj,indexer/loadable.c): OUR_CFLAGS += -DDAYBOOK_LOADABLE
+$(BUILD)/daybook.so: $(extension_obj) $(SEGMENT) $(CORE) indexer/loadable.map
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,--version-script=indexer/loadable.map -Wl,--as-needed \
+	    $(if $(findstring sanitize,$(CFLAGS)),,-Wl,-z,defs) -o $@ $(filter %.o %.a,$^) $(SEGMENT_LIBS)
 
 ##@ Testing
 

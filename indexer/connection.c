@@ -32,7 +32,7 @@ static enum error_code open_file(const char *file, int flags, sqlite3 **database
 {
     sqlite3 *database = NULL;
     int result = sqlite3_open_v2(file, &database,
-                                 flags | SQLITE_OPEN_READONLY | SQLITE_OPEN_FULLMUTEX, NULL);
+                                 flags | SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
     enum error_code code = OK;
     if (result) {
         code = indexer_database_error(database, result, error);

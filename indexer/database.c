@@ -106,6 +106,18 @@ enum error_code indexer_database_run(sqlite3_stmt *statement, struct error *erro
     return code;
 }
 
+enum error_code indexer_database_step(sqlite3_stmt *statement, struct error *error)
+{
+    int result = sqlite3_step(statement);
+    if (result == SQLITE_ROW)
+        return OK;
+    if (result == SQLITE_DONE)
+        return ERROR_END;
+    if (result == SQLITE_INTERRUPT)
+        return error_set(error, ERROR_CLOSED, "interrupted");
+    return indexer_database_error(sqlite3_db_handle(statement), result, error);
+}
+
 enum error_code indexer_database_number(sqlite3 *database, const char *sql, int64_t fallback,
                                         int64_t *number_out, struct error *error)
 {

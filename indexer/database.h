@@ -34,6 +34,11 @@ enum error_code indexer_database_prepare_in(sqlite3 *database, const char *schem
                                             struct error *error);
 /* Run a prepared statement that gives no rows, and make it ready for the next run. */
 enum error_code indexer_database_run(sqlite3_stmt *statement, struct error *error);
+/*
+ * The next row of a statement that gives some. ERROR_END: there is none left. ERROR_CLOSED: somebody
+ * has interrupted the connection.
+ */
+enum error_code indexer_database_step(sqlite3_stmt *statement, struct error *error);
 /* The first column of the first row as an integer; `fallback` when there is no row, or NULL. */
 enum error_code indexer_database_number(sqlite3 *database, const char *sql, int64_t fallback,
                                         int64_t *number_out, struct error *error);

@@ -48,6 +48,7 @@ struct indexer_event_plan {
     int64_t sequence_first, sequence_last;        /* 1 to 2^62 */
     int64_t ts_first, ts_last;
     bool has_topic;
+    int64_t topic_id; /* in the index: indexer_event_ways_choose sets it */
     size_t topic_bytes;
     char topic[EVENT_TOPIC_BYTES_MAX];
     struct indexer_event_field field;

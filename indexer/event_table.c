@@ -8,6 +8,8 @@
 #include "indexer/event_columns.h"
 #include "indexer/event_plan.h"
 #include "indexer/event_rows.h"
+#include "indexer/event_scan.h"
+#include "indexer/event_way.h"
 #include "indexer/functions.h"
 
 struct event_table {
@@ -17,11 +19,17 @@ struct event_table {
     char *topic; /* the one of a table of one topic; NULL: all */
 };
 
+/* The events come from the log when way is EVENT_WAY_LOG, else from the index. */
 struct event_cursor {
     sqlite3_vtab_cursor base;
-    struct indexer_event_rows *rows;
-    struct indexer_lookup *lookup; /* taken by the first row whose payload is asked for */
-    struct indexer_event_row row;
+    struct indexer_event_ways *ways;
+    struct indexer_event_plan plan;
+    enum indexer_event_way way;
+    struct indexer_event_scan scan;
+    struct indexer_event_rows *rows; /* made by the first query that needs them */
+    struct indexer_lookup *lookup;
+    struct event event; /* the present one, from the log */
+    int64_t sequence;   /* … its sequence, also from the index */
     bool at_end;
     struct buffer json;
 };
@@ -139,7 +147,11 @@ static int open_cursor(sqlite3_vtab *base, sqlite3_vtab_cursor **cursor_out)
         return SQLITE_NOMEM;
     memset(cursor, 0, sizeof *cursor);
     struct error error;
-    if (indexer_event_rows_create(table->host, &cursor->rows, &error)) {
+    enum error_code code = indexer_event_ways_create(table->host, &cursor->ways, &error);
+    if (!code)
+        code = indexer_host_take_lookup(table->host, &cursor->lookup, &error);
+    if (code) {
+        indexer_event_ways_free(cursor->ways);
         sqlite3_free(cursor);
         return fail(table, &error);
     }
@@ -150,32 +162,59 @@ static int open_cursor(sqlite3_vtab *base, sqlite3_vtab_cursor **cursor_out)
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
-    if (cursor->lookup)
-        indexer_host_give_lookup(table_of(cursor)->host, cursor->lookup);
+    indexer_host_give_lookup(table_of(cursor)->host, cursor->lookup);
+    indexer_event_ways_free(cursor->ways);
     indexer_event_rows_free(cursor->rows);
     buffer_release(&cursor->json);
     sqlite3_free(cursor);
     return SQLITE_OK;
 }
 
+/* Begin on cursor->way. */
+static enum error_code start(struct event_cursor *cursor, struct error *error)
+{
+    struct indexer_host *host = table_of(cursor)->host;
+    enum error_code code = OK;
+    if (cursor->way == EVENT_WAY_NONE)
+        return OK;
+    if (cursor->way == EVENT_WAY_LOG)
+        return indexer_event_scan_start(&cursor->scan, cursor->lookup, &cursor->plan, error);
+    if (!cursor->rows)
+        code = indexer_event_rows_create(host, &cursor->rows, error);
+    return code ? code
+                : indexer_event_rows_start(cursor->rows, &cursor->plan, cursor->way, error);
+}
+
+static enum error_code next_of_rows(struct event_cursor *cursor, struct error *error)
+{
+    enum error_code code = indexer_event_rows_next(cursor->rows, error);
+    if (!code)
+        cursor->sequence = indexer_event_rows_number(cursor->rows, EVENT_ROW_SEQUENCE);
+    return code;
+}
+
+/* Behind damage the index goes on, which knows every event that was there. */
+static enum error_code next_of_log(struct event_cursor *cursor, struct error *error)
+{
+    enum error_code code =
+        indexer_event_scan_next(&cursor->scan, &cursor->event, &cursor->sequence, error);
+    if (code != ERROR_DAMAGED)
+        return code;
+    cursor->way = EVENT_WAY_SEQUENCE;
+    cursor->plan.sequence_first = cursor->sequence;
+    code = start(cursor, error);
+    return code ? code : next_of_rows(cursor, error);
+}
+
 static int next(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct error error;
-    enum error_code code = indexer_event_rows_next(cursor->rows, &cursor->row, &error);
+    enum error_code code = cursor->way == EVENT_WAY_NONE  ? ERROR_END
+                           : cursor->way == EVENT_WAY_LOG ? next_of_log(cursor, &error)
+                                                          : next_of_rows(cursor, &error);
     cursor->at_end = code != OK;
-    if (code == ERROR_END) {
-        indexer_event_rows_stop(cursor->rows);
-        return SQLITE_OK;
-    }
-    return code ? fail(table_of(cursor), &error) : SQLITE_OK;
-}
-
-static enum error_code take_lookup(struct event_cursor *cursor, struct error *error)
-{
-    if (cursor->lookup)
-        return OK;
-    return indexer_host_take_lookup(table_of(cursor)->host, &cursor->lookup, error);
+    return code && code != ERROR_END ? fail(table_of(cursor), &error) : SQLITE_OK;
 }
 
 static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int argc,
@@ -183,17 +222,17 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct event_table *table = table_of(cursor);
-    struct indexer_event_plan plan;
     struct error error;
-    uint64_t bound = 1;
-    indexer_event_plan_take(&table->columns, number, text, argc, argv, &plan);
+    indexer_event_plan_take(&table->columns, number, text, argc, argv, &cursor->plan);
     if (table->topic)
-        indexer_event_plan_set_topic(&plan, table->topic, strlen(table->topic));
-    enum error_code code = take_lookup(cursor, &error);
+        indexer_event_plan_set_topic(&cursor->plan, table->topic, strlen(table->topic));
+    if (cursor->rows)
+        indexer_event_rows_stop(cursor->rows);
+    int64_t bound = (int64_t)indexer_host_bound(table->host);
+    enum error_code code =
+        indexer_event_ways_choose(cursor->ways, bound, &cursor->plan, &cursor->way, &error);
     if (!code)
-        code = indexer_lookup_bound(cursor->lookup, &bound, &error);
-    if (!code)
-        code = indexer_event_rows_start(cursor->rows, &plan, (int64_t)bound, &error);
+        code = start(cursor, &error);
     return code ? fail(table, &error) : next(base);
 }
 
@@ -204,32 +243,64 @@ static int at_end(sqlite3_vtab_cursor *base)
 
 static int rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid_out)
 {
-    *rowid_out = ((struct event_cursor *)base)->row.sequence;
+    *rowid_out = ((struct event_cursor *)base)->sequence;
     return SQLITE_OK;
 }
 
 static int topic_column(struct event_cursor *cursor, sqlite3_context *context)
 {
-    const char *topic;
-    size_t bytes;
-    struct error error;
-    if (indexer_event_rows_topic(cursor->rows, cursor->row.topic_id, &topic, &bytes, &error))
-        return fail(table_of(cursor), &error);
+    const char *topic = cursor->event.topic;
+    size_t bytes = cursor->event.topic_bytes;
+    if (cursor->plan.has_topic) {
+        topic = cursor->plan.topic;
+        bytes = cursor->plan.topic_bytes;
+    } else if (cursor->way != EVENT_WAY_LOG) {
+        struct error error;
+        int64_t id = indexer_event_rows_number(cursor->rows, EVENT_ROW_TOPIC_ID);
+        if (indexer_event_rows_topic(cursor->rows, id, &topic, &bytes, &error))
+            return fail(table_of(cursor), &error);
+    }
     sqlite3_result_text(context, topic, (int)bytes, SQLITE_TRANSIENT);
     return SQLITE_OK;
+}
+
+static int64_t ts_of(const struct event_cursor *cursor)
+{
+    return cursor->way == EVENT_WAY_LOG ? cursor->event.time_ns
+                                        : indexer_event_rows_number(cursor->rows, EVENT_ROW_TS);
 }
 
 static void time_column(const struct event_cursor *cursor, sqlite3_context *context)
 {
     char text[UNITS_TIME_TEXT_SIZE];
-    units_format_time_utc(cursor->row.ts, text);
+    units_format_time_utc(ts_of(cursor), text);
     sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
-static void place_column(sqlite3_context *context, int64_t number)
+/* Plans that ask for the place do not go through the log. */
+static void place_column(const struct event_cursor *cursor, enum indexer_event_number number,
+                         sqlite3_context *context)
 {
-    if (number >= 0)
-        sqlite3_result_int64(context, number);
+    int64_t place = indexer_event_rows_number(cursor->rows, number);
+    if (place >= 0)
+        sqlite3_result_int64(context, place);
+}
+
+static int64_t bytes_of(const struct event_cursor *cursor)
+{
+    return cursor->way == EVENT_WAY_LOG
+               ? (int64_t)cursor->event.payload_bytes
+               : indexer_event_rows_number(cursor->rows, EVENT_ROW_BYTES);
+}
+
+/* ERROR_NOT_FOUND: there is none (any more). */
+static enum error_code find_event(struct event_cursor *cursor, const struct event **event_out,
+                                  struct error *error)
+{
+    *event_out = &cursor->event;
+    if (cursor->way == EVENT_WAY_LOG)
+        return OK;
+    return indexer_lookup_event(cursor->lookup, (uint64_t)cursor->sequence, event_out, error);
 }
 
 /* Of the payload, all of it or one value. NULL when there is none. */
@@ -239,12 +310,11 @@ static int payload_column(struct event_cursor *cursor, const struct indexer_even
     struct event_table *table = table_of(cursor);
     const struct event *event;
     struct error error;
-    enum error_code code = indexer_lookup_event(cursor->lookup, (uint64_t)cursor->row.sequence,
-                                                &event, &error);
+    enum error_code code = find_event(cursor, &event, &error);
     if (code == ERROR_NOT_FOUND)
         return SQLITE_OK;
     if (code) {
-        error_prefix(&error, "event %lld", (long long)cursor->row.sequence);
+        error_prefix(&error, "event %lld", (long long)cursor->sequence);
         return fail(table, &error);
     }
     struct msgpack_cursor found;
@@ -262,10 +332,10 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index
     const struct indexer_event_column *wanted = &table_of(cursor)->columns.columns[index];
     switch (wanted->role) {
     case EVENT_COLUMN_SEQ:
-        sqlite3_result_int64(context, cursor->row.sequence);
+        sqlite3_result_int64(context, cursor->sequence);
         return SQLITE_OK;
     case EVENT_COLUMN_TS:
-        sqlite3_result_int64(context, cursor->row.ts);
+        sqlite3_result_int64(context, ts_of(cursor));
         return SQLITE_OK;
     case EVENT_COLUMN_TIME:
         time_column(cursor, context);
@@ -273,13 +343,13 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index
     case EVENT_COLUMN_TOPIC:
         return topic_column(cursor, context);
     case EVENT_COLUMN_SEGMENT:
-        place_column(context, cursor->row.segment);
+        place_column(cursor, EVENT_ROW_SEGMENT, context);
         return SQLITE_OK;
     case EVENT_COLUMN_OFFSET:
-        place_column(context, cursor->row.offset);
+        place_column(cursor, EVENT_ROW_OFFSET, context);
         return SQLITE_OK;
     case EVENT_COLUMN_BYTES:
-        sqlite3_result_int64(context, cursor->row.bytes);
+        sqlite3_result_int64(context, bytes_of(cursor));
         return SQLITE_OK;
     default:
         return payload_column(cursor, wanted, context);

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/file.h"
 #include "indexer/schema.h"
+#include "segment/bound.h"
 
 /* The directory of the file behind a schema of the connection. */
 static enum error_code find_path(sqlite3 *database, const char *schema, char **path_out,
@@ -28,6 +30,7 @@ enum error_code indexer_host_create(sqlite3 *database, const char *schema,
     if (!host)
         return error_set(error, ERROR_MEMORY, "no memory for the extension");
     host->references = 1;
+    host->log_fd = -1;
     host->database = database;
     host->watcher = *watcher;
     host->schema = strdup(schema);
@@ -36,6 +39,8 @@ enum error_code indexer_host_create(sqlite3 *database, const char *schema,
         code = indexer_schema_check(database, schema, error);
     if (!code)
         code = find_path(database, schema, &host->path, error);
+    if (!code)
+        code = file_open_directory_to_read(host->path, &host->log_fd, error);
     if (code) {
         indexer_host_release(host);
         return code;
@@ -57,11 +62,19 @@ void indexer_host_release(void *argument)
         return;
     for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++)
         indexer_lookup_free(host->idle[i]);
+    file_close(&host->log_fd);
     buffer_release(&host->json);
     buffer_release(&host->payload);
     free(host->schema);
     free(host->path);
     free(host);
+}
+
+uint64_t indexer_host_bound(const struct indexer_host *host)
+{
+    uint64_t bound = 1;
+    segment_bound_load(host->log_fd, &bound, NULL);
+    return bound;
 }
 
 enum error_code indexer_host_take_lookup(struct indexer_host *host,

@@ -17,6 +17,7 @@ struct indexer_host {
     sqlite3 *database; /* the connection: borrowed, it outlives us */
     char *schema;      /* the index's name there: "main", or that of an ATTACH */
     char *path;        /* DIR */
+    int log_fd;        /* … open */
     struct indexer_watcher watcher;
     struct indexer_lookup *idle[INDEXER_HOST_IDLE_MAX]; /* with open blocks, for the next cursor */
     /*
@@ -38,6 +39,12 @@ enum error_code indexer_host_create(sqlite3 *database, const char *schema,
 struct indexer_host *indexer_host_retain(struct indexer_host *host);
 /* For SQLite's destructors, hence void; accepts NULL. */
 void indexer_host_release(void *host);
+
+/*
+ * The first sequence that retention has left, now; 1 when that cannot be told: then the index, which
+ * follows it, is believed.
+ */
+uint64_t indexer_host_bound(const struct indexer_host *host);
 
 /*
  * A lookup of one's own: two that go through the log at the same time would only disturb each

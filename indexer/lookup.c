@@ -33,6 +33,7 @@ struct indexer_lookup {
     sqlite3_stmt *find;
     struct segment_reader *reader;
     uint64_t next;                 /* where it stands, when that is behind a block, else 0 */
+    bool lent;                     /* its position and hints are somebody else's */
     struct open_block blocks[OPEN_BLOCKS];
     struct open_block *block; /* the one that was used last */
     uint64_t calls;
@@ -105,6 +106,9 @@ static enum error_code find_place(struct indexer_lookup *lookup, uint64_t sequen
 
 static enum error_code open_reader(struct indexer_lookup *lookup, struct error *error)
 {
+    if (lookup->lent)
+        segment_reader_hint_times(lookup->reader, INT64_MIN, INT64_MAX);
+    lookup->lent = false;
     if (lookup->reader)
         return OK;
     enum error_code code = segment_reader_open(lookup->path, &lookup->reader, error);
@@ -313,11 +317,14 @@ enum error_code indexer_lookup_event(struct indexer_lookup *lookup, uint64_t seq
     return OK;
 }
 
-enum error_code indexer_lookup_bound(struct indexer_lookup *lookup, uint64_t *bound_out,
-                                     struct error *error)
+enum error_code indexer_lookup_lend_reader(struct indexer_lookup *lookup,
+                                           struct segment_reader **reader_out, struct error *error)
 {
     enum error_code code = open_reader(lookup, error);
-    if (!code)
-        *bound_out = segment_reader_bound(lookup->reader);
-    return code;
+    if (code)
+        return code;
+    lookup->lent = true;
+    lookup->next = 0;
+    *reader_out = lookup->reader;
+    return OK;
 }

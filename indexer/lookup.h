@@ -23,6 +23,7 @@ struct indexer_watcher {
 };
 
 struct indexer_lookup;
+struct segment_reader;
 
 /* For the log in `path`; nothing is opened before the first question. The watcher is copied. */
 enum error_code indexer_lookup_create(const char *path, const struct indexer_watcher *watcher,
@@ -33,9 +34,13 @@ enum error_code indexer_lookup_create(const char *path, const struct indexer_wat
  */
 enum error_code indexer_lookup_event(struct indexer_lookup *lookup, uint64_t sequence,
                                      const struct event **event_out, struct error *error);
-/* The first sequence that retention has left, now. */
-enum error_code indexer_lookup_bound(struct indexer_lookup *lookup, uint64_t *bound_out,
-                                     struct error *error);
+/*
+ * Its reader, for who goes through the log for a while (segment/reader.h): until the next question
+ * to this lookup, which finds its way again. To open another one costs a look at the whole last
+ * segment where no writer is alive.
+ */
+enum error_code indexer_lookup_lend_reader(struct indexer_lookup *lookup,
+                                           struct segment_reader **reader_out, struct error *error);
 /* Accepts NULL. */
 void indexer_lookup_free(struct indexer_lookup *lookup);
 

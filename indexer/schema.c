@@ -199,6 +199,13 @@ static enum error_code read_number(sqlite3 *database, const char *schema, const 
     return code;
 }
 
+bool indexer_schema_is_ours(sqlite3 *database, const char *schema)
+{
+    int64_t application = 0;
+    return !read_number(database, schema, "PRAGMA %s.application_id", &application, NULL) &&
+           application == INDEXER_SCHEMA_APPLICATION_ID;
+}
+
 enum error_code indexer_schema_check(sqlite3 *database, const char *schema, struct error *error)
 {
     int64_t application, version, objects;

@@ -50,6 +50,9 @@ enum error_code indexer_schema_create(sqlite3 *database, const struct indexer_sc
  */
 enum error_code indexer_schema_check(sqlite3 *database, const char *schema, struct error *error);
 
+/* The same, but only: does it say that it is an index, of whatever version? */
+bool indexer_schema_is_ours(sqlite3 *database, const char *schema);
+
 enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_schema_state *state_out,
                                           struct error *error);
 

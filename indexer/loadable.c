@@ -1,0 +1,59 @@
+/*
+ * indexer/loadable.c - build/daybook.so: the extension for any program with SQLite in it.
+ *
+ *     sqlite3 DIR/events.db            >>> db = sqlite3.connect("DIR/events.db")
+ *     .load build/daybook              >>> db.enable_load_extension(True)
+ *                                      >>> db.load_extension("build/daybook")
+ *
+ * The log's index is the main database of the connection, or the first attached one that is one.
+ */
+#include "indexer/database.h"
+#include "indexer/extension.h"
+#include "indexer/schema.h"
+
+SQLITE_EXTENSION_INIT1
+
+/* Whatever we call must be in the table that we are handed. */
+enum { SQLITE_NEEDED = 3031000 };
+
+int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api);
+
+/* The name of the database that is an index; "": none is. */
+static enum error_code find_index(sqlite3 *database, char *name_out, size_t name_size,
+                                  struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    name_out[0] = '\0';
+    enum error_code code = indexer_database_prepare(database, "PRAGMA database_list", &list, error);
+    while (!code && !name_out[0] && sqlite3_step(list) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(list, 1);
+        /* An index of another version, or a damaged one, is one: attaching says what is wrong. */
+        if (name && indexer_schema_is_ours(database, name))
+            sqlite3_snprintf((int)name_size, name_out, "%s", name);
+    }
+    sqlite3_finalize(list);
+    return code;
+}
+
+int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api)
+{
+    SQLITE_EXTENSION_INIT2(api)
+    char name[256];
+    struct error error = {0};
+    enum error_code code = OK;
+    if (sqlite3_libversion_number() < SQLITE_NEEDED)
+        code = error_set(&error, ERROR_VERSION, "SQLite %s is too old, 3.31 is needed",
+                         sqlite3_libversion());
+    if (!code)
+        code = find_index(database, name, sizeof name, &error);
+    if (!code && !name[0])
+        code = error_set(&error, ERROR_NOT_FOUND,
+                         "no database of this connection is the index of a log: open "
+                         "DIR/events.db, or ATTACH it, then load again");
+    if (!code)
+        code = indexer_extension_attach(database, name, &(struct indexer_watcher){0}, &error);
+    if (!code)
+        return SQLITE_OK;
+    *message_out = sqlite3_mprintf("daybook: %s", error.text);
+    return code == ERROR_MEMORY ? SQLITE_NOMEM : SQLITE_ERROR;
+}
