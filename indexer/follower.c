@@ -356,8 +356,8 @@ static enum error_code account_for_missing(struct indexer_follower *follower,
     if (next <= follower->last_sequence + 1)
         return OK;
     enum error_code code =
-        indexer_writer_add_gap(follower->writer, block->segment_first, follower->last_sequence + 1,
-                               next - 1, INDEXER_GAP_UNREPAIRED, error);
+        indexer_writer_add_gap(follower->writer, block, follower->last_sequence + 1, next - 1,
+                               INDEXER_GAP_UNREPAIRED, error);
     /* Whatever the block is: a gap is told once, and the next one begins behind it. */
     if (!code)
         follower->last_sequence = next - 1;
@@ -373,11 +373,26 @@ static enum error_code take_gap(struct indexer_follower *follower,
     if (code)
         return blame_log(follower, code);
     code =
-        indexer_writer_add_gap(follower->writer, block->segment_first, gap.sequence_first,
-                               gap.sequence_last, segment_format_gap_cause_text(gap.cause), error);
+        indexer_writer_add_gap(follower->writer, block, gap.sequence_first, gap.sequence_last,
+                               segment_format_gap_cause_text(gap.cause), error);
     if (!code && gap.sequence_last > follower->last_sequence)
         follower->last_sequence = gap.sequence_last;
     return code;
+}
+
+/* Does the index begin where others have written before? Then their numbers are not known yet. */
+static bool must_learn_producers(const struct indexer_follower *follower)
+{
+    return follower->bound > 1 && follower->last_sequence == follower->bound - 1;
+}
+
+static enum error_code take_producers(struct indexer_follower *follower,
+                                      const struct segment_reader_block *block,
+                                      struct error *error)
+{
+    if (!must_learn_producers(follower) || block->header.sequence_first != follower->bound)
+        return OK;
+    return indexer_writer_add_producers(follower->writer, block, error);
 }
 
 static enum error_code take_block(struct indexer_follower *follower,
@@ -388,6 +403,8 @@ static enum error_code take_block(struct indexer_follower *follower,
         return code;
     if (block->header.kind == FORMAT_BLOCK_GAP)
         return take_gap(follower, block, error);
+    if (block->header.kind == FORMAT_BLOCK_PRODUCERS)
+        return take_producers(follower, block, error);
     uint64_t last = block->header.sequence_first + block->header.event_count - 1;
     if (block->header.kind != FORMAT_BLOCK_EVENTS || last <= follower->last_sequence)
         return OK;
@@ -446,6 +463,7 @@ static enum error_code index_some(struct indexer_follower *follower, struct inde
 {
     uint64_t before = follower->last_sequence;
     enum error_code code = OK;
+    segment_reader_give_producers(follower->reader, must_learn_producers(follower));
     if (follower->must_seek)
         code = segment_reader_seek(follower->reader, before + 1, error);
     if (!code) {
@@ -556,7 +574,7 @@ static enum error_code retire_some(struct indexer_follower *follower, struct ind
                                                &step->retired, &done, error);
     if (code || !done)
         return code;
-    indexer_writer_forget_topics(follower->writer);
+    indexer_writer_forget_names(follower->writer);
     follower->bound = follower->bound_wanted;
     if (follower->last_sequence < follower->bound - 1) {
         follower->last_sequence = follower->bound - 1;

@@ -1,6 +1,11 @@
 #include "indexer/retire.h"
 
+#include <assert.h>
+
+#include <stdio.h>
+
 #include "indexer/database.h"
+#include "segment/producers.h"
 
 /*
  * The first event of a topic can be found through the topic's index entries (all of them: they are
@@ -25,6 +30,13 @@ static const char delete_events_sql[] = "DELETE FROM event_rows WHERE seq < ?1";
 static const char delete_blocks_sql[] =
     "DELETE FROM block_rows WHERE first_seq < ?1 AND first_seq + count <= ?1";
 
+/*
+ * The log remembers the producers that published last, PRODUCERS_MAX of them; who is not among them
+ * counts anew there. So they are forgotten here, once nothing of theirs is left.
+ */
+#define REMEMBERED "16384"
+static_assert(PRODUCERS_MAX == 16384, "the index remembers as many producers as the log");
+
 /* For a whole bound. */
 static const char *const finish_sql[] = {
     "DELETE FROM topic_rows WHERE events <= 0",
@@ -39,6 +51,12 @@ static const char *const finish_sql[] = {
 
     "DELETE FROM segment_rows WHERE first_seq < ?1 AND last_seq < ?1",
     "DELETE FROM gap_rows WHERE last_seq < ?1",
+
+    "DELETE FROM producer_gap_rows WHERE seq < ?1",
+    "DELETE FROM producer_rows WHERE last_seq < ?1"
+    " AND NOT EXISTS (SELECT 1 FROM producer_gap_rows WHERE producer_id = producer_rows.id)"
+    " AND id NOT IN (SELECT id FROM producer_rows ORDER BY last_seq DESC LIMIT " REMEMBERED ")",
+
     "UPDATE state SET bound = ?1, last_seq = max(last_seq, ?1 - 1)",
 };
 

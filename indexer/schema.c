@@ -22,6 +22,15 @@
     "(SELECT b." column " FROM block_rows b WHERE b.first_seq <= r.seq"                            \
     " ORDER BY b.first_seq DESC LIMIT 1)"
 
+/*
+ * A producer's number as it is, of a cell of indexer_gaps_cell: an integer as long as SQLite has
+ * one, the digits as text from 2^63 on.
+ */
+#define NUMBER(cell)                                                                               \
+    "CASE WHEN " cell " < 0 THEN " cell " + 9223372036854775807 + 1"                               \
+                                        " ELSE printf('%llu', " cell                               \
+                                        " - 9223372036854775807 - 1) END"
+
 /* Of a row of segment_rows. */
 #define STATE                                                                                      \
     "CASE WHEN seal IS NOT NULL THEN 'packed'"                                                     \
@@ -59,7 +68,21 @@ static const char *const tables[] = {
 
     "CREATE TABLE gap_rows("
     " first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL,"
-    " cause TEXT NOT NULL, segment INTEGER NOT NULL)",
+    " cause TEXT NOT NULL, segment INTEGER NOT NULL,"
+    " arrival INTEGER NOT NULL)", /* of the block that told of it */
+
+    /* Numbers are moved down by 2^63, see indexer_gaps_cell. */
+    "CREATE TABLE producer_rows("
+    " id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
+    " last_number INTEGER NOT NULL, last_seq INTEGER NOT NULL,"
+    " first_number INTEGER NOT NULL, first_seq INTEGER NOT NULL)",
+
+    "CREATE TABLE producer_gap_rows("
+    " id INTEGER PRIMARY KEY, producer_id INTEGER NOT NULL,"
+    " first_number INTEGER NOT NULL, last_number INTEGER NOT NULL, missing INTEGER NOT NULL,"
+    " cause TEXT NOT NULL, seq INTEGER NOT NULL, ts INTEGER NOT NULL, reason TEXT NOT NULL)",
+
+    "CREATE INDEX producer_gap_rows_by_number ON producer_gap_rows(producer_id, last_number)",
 };
 
 static const char *const views[] = {
@@ -89,9 +112,16 @@ static const char *const views[] = {
 
     "CREATE VIEW gaps AS"
     " SELECT 1 AS first_seq, bound - 1 AS last_seq, bound - 1 AS missing,"
-    " 'retention' AS cause, NULL AS segment FROM state WHERE bound > 1"
+    " 'retention' AS cause, NULL AS segment, NULL AS producer, NULL AS first_number,"
+    " NULL AS last_number, NULL AS time, NULL AS reason FROM state WHERE bound > 1"
     " UNION ALL"
-    " SELECT first_seq, last_seq, last_seq - first_seq + 1, cause, segment FROM gap_rows",
+    " SELECT first_seq, last_seq, last_seq - first_seq + 1, cause, segment, NULL, NULL, NULL,"
+    " " ISO_TEXT("arrival") ", NULL FROM gap_rows"
+    " UNION ALL"
+    " SELECT NULL, NULL, r.missing, r.cause, " BLOCK_OF_ROW("segment") ", p.name,"
+    " " NUMBER("r.first_number") ", " NUMBER("r.last_number") ","
+    " " ISO_TEXT("r.ts") ", nullif(r.reason, '')"
+    " FROM producer_gap_rows r JOIN producer_rows p ON p.id = r.producer_id",
 
     /* Whole hours since the epoch, as an integer, are much cheaper to group by than their text. */
     "CREATE VIEW event_stats AS"

@@ -8,7 +8,8 @@
  *     topics(topic, events, bytes, first_seq, last_seq, first_time, last_time)
  *     segments(segment, file, first_seq, last_seq, events, bytes, blocks, raw_bytes, stored_bytes,
  *              first_time, last_time, first_arrival, last_arrival, state)
- *     gaps(first_seq, last_seq, missing, cause, segment)
+ *     gaps(first_seq, last_seq, missing, cause, segment, producer, first_number, last_number, time,
+ *          reason)
  *     event_stats(hour, topic, events, bytes)
  *
  * docs/decisions/0004-index-schema.md says why it looks like this and what was measured.
@@ -25,7 +26,7 @@
 
 enum {
     INDEXER_SCHEMA_APPLICATION_ID = 0x44617962, /* "Dayb" */
-    INDEXER_SCHEMA_VERSION = 2,                 /* user_version */
+    INDEXER_SCHEMA_VERSION = 3,                 /* user_version */
 };
 
 /* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text.

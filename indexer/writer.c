@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/gap.h"
 #include "indexer/batch.h"
 #include "indexer/database.h"
+#include "indexer/producers.h"
 #include "indexer/topics.h"
 #include "segment/block.h"
 
@@ -33,6 +35,7 @@ struct indexer_writer {
     int segments_fd;   /* borrowed */
     bool open;         /* a transaction is */
     struct indexer_topics *topics;
+    struct indexer_producers *producers;
     struct indexer_batch events; /* seq, ts, topic_id, bytes */
     struct indexer_batch blocks; /* first_seq, count, segment, offset, checksum */
     struct segment_totals segment;
@@ -82,7 +85,7 @@ static enum error_code prepare_all(struct indexer_writer *writer, struct error *
         {&writer->insert_blocks, "INSERT OR ROLLBACK INTO block_rows SELECT * FROM block_batch"},
         {&writer->delete_blocks, "DELETE FROM block_rows WHERE first_seq >= ?1"},
         {&writer->upsert_segment, upsert_segment_sql},
-        {&writer->insert_gap, "INSERT INTO gap_rows VALUES (?1, ?2, ?3, ?4)"
+        {&writer->insert_gap, "INSERT INTO gap_rows VALUES (?1, ?2, ?3, ?4, ?5)"
                               " ON CONFLICT(first_seq) DO NOTHING"},
         {&writer->update_state, "UPDATE state SET last_seq = ?1"},
     };
@@ -105,6 +108,8 @@ enum error_code indexer_writer_create(sqlite3 *database, int segments_fd,
         code = prepare_all(writer, error);
     if (!code)
         code = indexer_topics_create(database, &writer->topics, error);
+    if (!code)
+        code = indexer_producers_create(database, &writer->producers, error);
     if (code) {
         indexer_writer_free(writer);
         return code;
@@ -248,6 +253,10 @@ static enum error_code add_event_row(struct indexer_writer *writer, const struct
 {
     int64_t id;
     enum error_code code = indexer_topics_count(writer->topics, event, &id, error);
+    if (!code && event->producer_bytes > 0)
+        code = indexer_producers_count(writer->producers, event, error);
+    if (!code && gap_is_topic(event->topic, event->topic_bytes))
+        code = indexer_producers_explain(writer->producers, event, error);
     if (code)
         return code;
     int64_t *row = indexer_batch_add(&writer->events);
@@ -300,7 +309,8 @@ enum error_code indexer_writer_add_events(struct indexer_writer *writer,
     return add_event_rows(writer, block, sequence_after, error);
 }
 
-enum error_code indexer_writer_add_gap(struct indexer_writer *writer, uint64_t segment_first,
+enum error_code indexer_writer_add_gap(struct indexer_writer *writer,
+                                       const struct segment_reader_block *block,
                                        uint64_t sequence_first, uint64_t sequence_last,
                                        const char *cause, struct error *error)
 {
@@ -310,8 +320,19 @@ enum error_code indexer_writer_add_gap(struct indexer_writer *writer, uint64_t s
     sqlite3_bind_int64(writer->insert_gap, 1, (sqlite3_int64)sequence_first);
     sqlite3_bind_int64(writer->insert_gap, 2, (sqlite3_int64)sequence_last);
     sqlite3_bind_text(writer->insert_gap, 3, cause, -1, SQLITE_TRANSIENT);
-    sqlite3_bind_int64(writer->insert_gap, 4, (sqlite3_int64)segment_first);
+    sqlite3_bind_int64(writer->insert_gap, 4, (sqlite3_int64)block->segment_first);
+    sqlite3_bind_int64(writer->insert_gap, 5, block->header.arrival_ns);
     return indexer_database_run(writer->insert_gap, error);
+}
+
+enum error_code indexer_writer_add_producers(struct indexer_writer *writer,
+                                             const struct segment_reader_block *block,
+                                             struct error *error)
+{
+    enum error_code code = begin(writer, error);
+    if (code)
+        return code;
+    return indexer_producers_restore(writer->producers, block->raw, block->header.raw_bytes, error);
 }
 
 size_t indexer_writer_events(const struct indexer_writer *writer)
@@ -327,6 +348,8 @@ static enum error_code write_all(struct indexer_writer *writer, uint64_t last_se
         code = indexer_database_run(writer->insert_blocks, error);
     if (!code)
         code = indexer_topics_flush(writer->topics, error);
+    if (!code)
+        code = indexer_producers_flush(writer->producers, error);
     if (!code)
         code = write_segment(writer, error);
     if (code)
@@ -365,12 +388,13 @@ void indexer_writer_rollback(struct indexer_writer *writer)
         indexer_database_exec(writer->database, "ROLLBACK", NULL);
     empty(writer);
     /* Ids that the transaction gave out are void. */
-    indexer_topics_clear(writer->topics);
+    indexer_writer_forget_names(writer);
 }
 
-void indexer_writer_forget_topics(struct indexer_writer *writer)
+void indexer_writer_forget_names(struct indexer_writer *writer)
 {
     indexer_topics_clear(writer->topics);
+    indexer_producers_clear(writer->producers);
 }
 
 void indexer_writer_free(struct indexer_writer *writer)
@@ -386,6 +410,7 @@ void indexer_writer_free(struct indexer_writer *writer)
     sqlite3_finalize(writer->insert_gap);
     sqlite3_finalize(writer->update_state);
     indexer_topics_free(writer->topics);
+    indexer_producers_free(writer->producers);
     indexer_batch_release(&writer->events);
     indexer_batch_release(&writer->blocks);
     free(writer);

@@ -24,10 +24,15 @@ enum error_code indexer_writer_create(sqlite3 *database, int segments_fd,
 enum error_code indexer_writer_add_events(struct indexer_writer *writer,
                                           const struct segment_reader_block *block,
                                           uint64_t sequence_after, struct error *error);
-/* Sequences that are missing, and why. `segment_first` is where that was noticed. */
-enum error_code indexer_writer_add_gap(struct indexer_writer *writer, uint64_t segment_first,
+/* Sequences that are missing, and why. `block` is where that was noticed. */
+enum error_code indexer_writer_add_gap(struct indexer_writer *writer,
+                                       const struct segment_reader_block *block,
                                        uint64_t sequence_first, uint64_t sequence_last,
                                        const char *cause, struct error *error);
+/* The block lists the producers as they were where the index begins. */
+enum error_code indexer_writer_add_producers(struct indexer_writer *writer,
+                                             const struct segment_reader_block *block,
+                                             struct error *error);
 
 /* Events taken in since the last commit. */
 size_t indexer_writer_events(const struct indexer_writer *writer);
@@ -40,8 +45,8 @@ enum error_code indexer_writer_commit(struct indexer_writer *writer, uint64_t la
                                       struct error *error);
 /* Drop what was gathered. */
 void indexer_writer_rollback(struct indexer_writer *writer);
-/* Topics were deleted by somebody else on this connection. */
-void indexer_writer_forget_topics(struct indexer_writer *writer);
+/* Topics and producers were deleted by somebody else on this connection. */
+void indexer_writer_forget_names(struct indexer_writer *writer);
 /* Accepts NULL. */
 void indexer_writer_free(struct indexer_writer *writer);
 

@@ -221,26 +221,44 @@ enum error_code segment_producers_encode(const struct segment_producers *produce
     return OK;
 }
 
+enum error_code segment_producers_next(const void *body, size_t size, size_t *position,
+                                       struct segment_producers_entry *entry_out,
+                                       struct error *error)
+{
+    const uint8_t *at = (const uint8_t *)body + *position;
+    size_t left = size - *position;
+
+    if (left == 0)
+        return ERROR_END;
+    if (left < ENTRY_HEAD_BYTES || at[16] == 0 || at[16] > EVENT_PRODUCER_BYTES_MAX ||
+        left < ENTRY_HEAD_BYTES + (size_t)at[16])
+        return error_set(error, ERROR_DAMAGED, "the list of producers ends within an entry");
+    if (bytes_load64(at + 8) >= EVENT_SEQUENCE_END)
+        return error_set(error, ERROR_DAMAGED,
+                         "the list of producers names a sequence that no event can have");
+    *entry_out = (struct segment_producers_entry){
+        .name = (const char *)at + ENTRY_HEAD_BYTES,
+        .name_bytes = at[16],
+        .number = bytes_load64(at),
+        .sequence = bytes_load64(at + 8),
+    };
+    *position += ENTRY_HEAD_BYTES + entry_out->name_bytes;
+    return OK;
+}
+
 enum error_code segment_producers_decode(struct segment_producers *producers, const void *body,
                                          size_t size, struct error *error)
 {
-    const uint8_t *at = body;
-    const uint8_t *end = at + size;
+    struct segment_producers_entry entry;
+    size_t position = 0;
+    enum error_code code;
 
-    while (at < end) {
-        if (end - at < ENTRY_HEAD_BYTES || at[16] == 0 || at[16] > EVENT_PRODUCER_BYTES_MAX ||
-            end - at < ENTRY_HEAD_BYTES + at[16])
-            return error_set(error, ERROR_DAMAGED, "the list of producers ends within an entry");
-        if (bytes_load64(at + 8) >= EVENT_SEQUENCE_END)
-            return error_set(error, ERROR_DAMAGED,
-                             "the list of producers names a sequence that no event can have");
-        enum error_code code = OK;
+    while ((code = segment_producers_next(body, size, &position, &entry, error)) == OK) {
         if (producers)
-            code = segment_producers_note(producers, (const char *)at + ENTRY_HEAD_BYTES, at[16],
-                                          bytes_load64(at), bytes_load64(at + 8), error);
+            code = segment_producers_note(producers, entry.name, entry.name_bytes, entry.number,
+                                          entry.sequence, error);
         if (code)
             return code;
-        at += ENTRY_HEAD_BYTES + at[16];
     }
-    return OK;
+    return code == ERROR_END ? OK : code;
 }

@@ -45,6 +45,20 @@ size_t segment_producers_count(const struct segment_producers *producers);
  */
 enum error_code segment_producers_encode(const struct segment_producers *producers,
                                          size_t *position, struct buffer *out, struct error *error);
+/* One entry of a body: a producer, its last number and the sequence that it got. */
+struct segment_producers_entry {
+    const char *name; /* borrowed from the body */
+    size_t name_bytes;
+    uint64_t number; /* 0, with the sequence 0: it was about to publish, and has not */
+    uint64_t sequence;
+};
+/*
+ * The entry at `*position` of a body (0 at first), which is moved behind it. ERROR_END: that was
+ * all. ERROR_DAMAGED: it is malformed.
+ */
+enum error_code segment_producers_next(const void *body, size_t size, size_t *position,
+                                       struct segment_producers_entry *entry_out,
+                                       struct error *error);
 /* Note every entry of a body; with NULL only look at it. ERROR_DAMAGED when it is malformed. */
 enum error_code segment_producers_decode(struct segment_producers *producers, const void *body,
                                          size_t size, struct error *error);

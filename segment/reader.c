@@ -84,6 +84,11 @@ void segment_reader_hint_times(struct segment_reader *reader, int64_t since_ns, 
     reader->walk.until_ns = until_ns;
 }
 
+void segment_reader_give_producers(struct segment_reader *reader, bool wanted)
+{
+    reader->walk.gives_producers = wanted;
+}
+
 /* The checksums were right and the records are not: then they were written so. */
 static enum error_code report_records(const struct segment_reader *reader, const char *reason,
                                       struct error *error)

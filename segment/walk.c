@@ -170,6 +170,24 @@ static enum error_code take_gap(struct segment_walk *walk,
 }
 
 /*
+ * The producers as of here. No event is lost by a list that cannot be read, so it is passed like
+ * one that nobody asked for; whoever checks every byte (segment/verify.h) tells of it.
+ */
+static enum error_code take_producers(struct segment_walk *walk,
+                                      const struct segment_format_block_header *header,
+                                      const uint8_t **raw_out, struct error *error)
+{
+    const uint8_t *raw;
+    struct error reason;
+    enum error_code code = segment_view_body(&walk->view, header, &raw, &reason);
+    if (code == ERROR_MEMORY)
+        return error_set(error, code, "%s", reason.text);
+    step_over(walk, header, walk->expected);
+    *raw_out = code ? NULL : raw;
+    return OK;
+}
+
+/*
  * In a sealed segment the directory tells which stretches of blocks hold nothing that is wanted.
  * True: the walk has moved.
  */
@@ -253,9 +271,12 @@ static enum error_code step(struct segment_walk *walk, struct segment_format_blo
     case FORMAT_BLOCK_SEAL:
         segment_walk_leave_segment(walk);
         return OK;
+    case FORMAT_BLOCK_PRODUCERS:
+        if (walk->gives_producers)
+            return take_producers(walk, header, raw_out, error);
+        break;
     case FORMAT_BLOCK_WATERMARK:
     case FORMAT_BLOCK_STOP:
-    case FORMAT_BLOCK_PRODUCERS:
         break;
     }
     step_over(walk, header, walk->expected);

@@ -39,6 +39,7 @@ struct segment_walk {
     uint64_t from;
     int64_t since_ns;
     int64_t until_ns;
+    bool gives_producers; /* PRODUCERS blocks, too, where the walk does not pass them unread */
     struct segment_seal_entry *entries; /* directory of the open segment; owned */
     size_t entry_count;
     size_t entry_next; /* the first that has not been reached */
@@ -62,7 +63,7 @@ enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segm
                                         uint64_t offset, uint64_t sequence_first,
                                         struct error *error);
 /*
- * The next EVENTS or GAP block; its raw body is valid until the next call. ERROR_END, ERROR_DAMAGED
+ * The next EVENTS or GAP (or PRODUCERS) block; its raw body is valid until the next call. ERROR_END, ERROR_DAMAGED
  * as in segment_reader_next.
  */
 enum error_code segment_walk_next(struct segment_walk *walk,

@@ -211,7 +211,7 @@ Test(query, cannot_change_anything)
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++) {
         sqlite3_exec(database, attempts[i], NULL, NULL, NULL);
         expect_rows(database, "SELECT count(*) FROM events", "10\n");
-        expect_rows(database, "PRAGMA user_version", "2\n");
+        expect_rows(database, "PRAGMA user_version", "3\n");
         expect_rows(database, "SELECT count(*) FROM sqlite_schema WHERE name = 'x'", "0\n");
     }
     sqlite3_close(database);
