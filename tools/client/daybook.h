@@ -179,6 +179,23 @@ DAYBOOK_API enum daybook_code daybook_send_json(struct daybook *daybook, const c
                                                 struct daybook_error *error);
 
 /*
+ * The numbers from `first` to `last` will never be sent: their events were dropped, `reason` (a
+ * short text) says why. That goes into the log as an event of topic "_gap", numbered `last` + 1 and
+ * sent like one of daybook_send with the tag 0, so that `daybook gaps` names the loss and its
+ * cause. Later events get higher numbers. Who leaves the numbering to the library and has dropped
+ * n events before they were given to it skips the numbers behind its last one:
+ *
+ *     daybook_count(daybook, &counts);
+ *     daybook_report_gap(daybook, counts.last_number + 1, counts.last_number + n, "buffer full",
+ *                        &error);
+ *
+ * DAYBOOK_INVALID: the client has no producer's name, or one of the numbers was given out already.
+ */
+DAYBOOK_API enum daybook_code daybook_report_gap(struct daybook *daybook, uint64_t first,
+                                                 uint64_t last, const char *reason,
+                                                 struct daybook_error *error);
+
+/*
  * Send what has gathered and take in what has been acknowledged; waits up to `timeout_ms` for the
  * first acknowledgement when there is none yet (longer, when it has to reconnect). For event loops:
  * poll daybook_fd for input.

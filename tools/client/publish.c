@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/gap.h"
 #include "tools/client/handle.h"
 #include "tools/client/wire.h"
 
@@ -321,6 +322,59 @@ static enum daybook_code convert(struct daybook *daybook, const char *topic, int
         .payload_bytes = daybook->converted.size,
     };
     return DAYBOOK_OK;
+}
+
+static enum daybook_code check_gap(const struct daybook *daybook, uint64_t first, uint64_t last,
+                                   struct daybook_error *error)
+{
+    if (daybook->producer_bytes == 0)
+        return failure_set(error, DAYBOOK_INVALID,
+                           "a client without a producer's name numbers no events, so none of its "
+                           "numbers can be missing");
+    /* The report itself needs the number behind them. */
+    if (first == 0 || last < first || last >= EVENT_NUMBER_MAX)
+        return failure_set(error, DAYBOOK_INVALID,
+                           "from %llu to %llu is no range of numbers below %llu",
+                           (unsigned long long)first, (unsigned long long)last,
+                           (unsigned long long)EVENT_NUMBER_MAX);
+    if (first <= daybook->counts.last_number)
+        return failure_set(error, DAYBOOK_INVALID,
+                           "the number %llu is not above %llu, the last one that was given or is "
+                           "in the log, so it was not dropped",
+                           (unsigned long long)first,
+                           (unsigned long long)daybook->counts.last_number);
+    return DAYBOOK_OK;
+}
+
+enum daybook_code daybook_report_gap(struct daybook *daybook, uint64_t first, uint64_t last,
+                                     const char *reason, struct daybook_error *error)
+{
+    struct error why;
+    enum daybook_code code = check_gap(daybook, first, last, error);
+    if (code)
+        return code;
+    struct gap gap = {
+        .producer = daybook->options.producer,
+        .producer_bytes = daybook->producer_bytes,
+        .first = first,
+        .last = last,
+        .count = last - first + 1,
+        .cause = GAP_DROPPED,
+        .reason = reason ? reason : "",
+        .reason_bytes = reason ? strlen(reason) : 0,
+    };
+    daybook->converted.size = 0;
+    if (gap_write(&gap, &daybook->converted, &why))
+        return failure_from(error, &why);
+    struct daybook_event event = {
+        .time_ns = DAYBOOK_TIME_NONE,
+        .topic = GAP_TOPIC,
+        .topic_bytes = sizeof GAP_TOPIC - 1,
+        .payload = daybook->converted.data,
+        .payload_bytes = daybook->converted.size,
+        .number = last + 1,
+    };
+    return daybook_send(daybook, &event, error);
 }
 
 enum daybook_code daybook_publish_json(struct daybook *daybook, const char *topic, int64_t time_ns,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "core/gap.h"
 #include "core/msgpack.h"
 #include "indexer/witness.h"
 #include "segment/lock.h"
@@ -308,6 +309,8 @@ static enum error_code append_to_log(struct publisher *publisher, const struct e
 {
     struct event numbered = *event;
     enum error_code code = number_event(publisher, &numbered, error);
+    if (!code)
+        code = gap_check(&numbered, error);
     if (!code)
         code = reserve_tag(publisher, error);
     if (code)

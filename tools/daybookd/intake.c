@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "core/gap.h"
 #include "tools/client/wire.h"
 
 enum error_code intake_init(struct intake *intake, struct segment_log *log, struct error *error)
@@ -11,9 +12,11 @@ enum error_code intake_init(struct intake *intake, struct segment_log *log, stru
     if (code)
         return code;
     made.events = calloc(WIRE_EVENTS_MAX, sizeof *made.events);
-    if (!made.events) {
-        json_reader_free(made.json);
-        return error_set(error, ERROR_MEMORY, "no memory for the events of a frame");
+    code = made.events ? refusals_create(&made.refused_numbers, error)
+                       : error_set(error, ERROR_MEMORY, "no memory for the events of a frame");
+    if (code) {
+        intake_release(&made);
+        return code;
     }
     *intake = made;
     return OK;
@@ -23,6 +26,7 @@ void intake_release(struct intake *intake)
 {
     json_reader_free(intake->json);
     free(intake->events);
+    refusals_free(intake->refused_numbers);
     buffer_release(&intake->refusals);
     buffer_release(&intake->converted);
     *intake = (struct intake){0};
@@ -55,6 +59,10 @@ static enum error_code check(const struct event *event, const struct error *verd
 {
     enum error_code code = verdict ? verdict->code : event_check(event, in_words ? error : NULL);
 
+    if (!code) {
+        code = gap_check(event, in_words ? error : NULL);
+        verdict = NULL;
+    }
     if (code && !in_words) {
         error->code = code;
         error->text[0] = '\0';
@@ -79,6 +87,7 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
     *sequence_out = 0;
     if (check(event, verdict, in_words, error)) {
         intake->refused++;
+        intake_note_refusal(intake, event, error->text);
         return INTAKE_REFUSED;
     }
     enum segment_log_outcome outcome;
@@ -86,13 +95,39 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
     enum error_code code = append(intake, event, &outcome, &sequence, error);
     if (code) {
         intake->refused++;
-        return judge(intake, code);
+        enum intake_fate fate = judge(intake, code);
+        if (fate != INTAKE_FAILED)
+            intake_note_refusal(intake, event, error->text);
+        return fate;
     }
     *sequence_out = sequence;
     if (outcome == LOG_DUPLICATE)
         return INTAKE_DUPLICATE;
     intake->appended = true;
     return INTAKE_STORED;
+}
+
+void intake_note_refusal(struct intake *intake, const struct event *event, const char *reason)
+{
+    refusals_note(intake->refused_numbers, event, reason);
+}
+
+void intake_tell_refusals(struct intake *intake, int64_t now_ns)
+{
+    if (refusals_tell(intake->refused_numbers, intake->log, now_ns) > 0)
+        intake->appended = true;
+}
+
+void intake_tell_refusals_of(struct intake *intake, const char *producer, size_t producer_bytes,
+                             int64_t now_ns)
+{
+    if (refusals_tell_of(intake->refused_numbers, intake->log, producer, producer_bytes, now_ns) > 0)
+        intake->appended = true;
+}
+
+void intake_tell_all_refusals(struct intake *intake)
+{
+    refusals_tell_all(intake->refused_numbers, intake->log);
 }
 
 void intake_kick(struct intake *intake)

@@ -9,6 +9,7 @@
 
 #include "core/json.h"
 #include "segment/log.h"
+#include "tools/daybookd/refusals.h"
 
 struct intake {
     struct segment_log *log; /* borrowed */
@@ -17,6 +18,7 @@ struct intake {
     struct json_reader *json;
     struct buffer converted; /* scratch for one line */
     uint64_t refused;        /* since the start */
+    struct refusals *refused_numbers; /* not told to the log yet */
     bool appended;           /* something since the last kick */
 };
 
@@ -40,6 +42,18 @@ enum intake_fate {
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              const struct error *verdict, bool in_words, uint64_t *sequence_out,
                              struct error *error);
+/*
+ * The event was refused, for this reason; intake_take has done so for those that it refuses. Whose
+ * events are numbered will be told of the hole by the index.
+ */
+void intake_note_refusal(struct intake *intake, const struct event *event, const char *reason);
+/* About once a second: tell the log of the refusals since. */
+void intake_tell_refusals(struct intake *intake, int64_t now_ns);
+/* Of one producer, who has gone. */
+void intake_tell_refusals_of(struct intake *intake, const char *producer, size_t producer_bytes,
+                             int64_t now_ns);
+/* At the end, before the log is closed. */
+void intake_tell_all_refusals(struct intake *intake);
 bool intake_has_room(struct intake *intake, size_t events, size_t bytes);
 /* Let the log's own thread begin with what was appended. */
 void intake_kick(struct intake *intake);

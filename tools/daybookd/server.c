@@ -211,6 +211,8 @@ void server_forget(struct server *server, struct connection *connection)
     notices_line(&server->notices, REPORT_DETAIL,
                  "connection %" PRIu64 ": gone, after %" PRIu64 " events", connection->number,
                  connection->events);
+    intake_tell_refusals_of(&server->intake, connection->session.producer,
+                            connection->session.producer_bytes, server->now_ns);
     list_remove(&connection->in_all);
     list_remove(&connection->in_ready);
     list_remove(&connection->in_waiting);
@@ -356,6 +358,7 @@ static void tick(struct server *server)
     if (server->accept_paused && !server->stopping)
         server_set_accepting(server, true);
     notices_tick(&server->notices, server->now_ns);
+    intake_tell_refusals(&server->intake, server->now_ns);
     /*
      * Memory comes back without a word. So may a step of the log: two of its threads that tell of
      * one at the same time can leave the wrong note of what was told last (progress.c).
@@ -491,6 +494,7 @@ enum error_code server_run(struct server *server, struct error *error)
     pthread_setname_np(second, "network");
     serve(server);
     pthread_join(second, NULL);
+    intake_tell_all_refusals(&server->intake);
     if (atomic_load(&server->trouble))
         return error_set_errno(error, atomic_load(&server->trouble), "wait for clients");
     if (server->connections > 0)

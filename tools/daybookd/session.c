@@ -123,9 +123,11 @@ static enum error_code refuse(struct intake *intake, struct tally *tally, uint32
 static enum error_code take_event(struct intake *intake, const struct event *event,
                                   const struct error *verdict, uint32_t index, struct tally *tally)
 {
-    if (tally->unable)
-        return refuse(intake, tally, index, tally->unable_code,
-                      "an event before it in this frame could not be stored");
+    if (tally->unable) {
+        static const char WHY[] = "an event before it in this frame could not be stored";
+        intake_note_refusal(intake, event, WHY);
+        return refuse(intake, tally, index, tally->unable_code, WHY);
+    }
     struct error error;
     uint64_t sequence;
     bool in_words = tally->ack.refused < WIRE_REASONS_MAX;
