@@ -14,7 +14,8 @@ TABLES = (
     "SELECT seq, ts, topic, segment, offset, bytes FROM events ORDER BY seq",
     "SELECT topic, events, bytes, first_seq, last_seq FROM topics ORDER BY topic",
     "SELECT segment, last_seq, events, bytes, blocks FROM segments ORDER BY segment",
-    "SELECT first_seq, last_seq, cause, segment FROM gaps ORDER BY first_seq",
+    "SELECT first_seq, last_seq, cause, segment, producer, first_number, last_number FROM gaps"
+    " ORDER BY first_seq, producer, length(first_number), first_number",
     "SELECT last_seq, bound FROM state",
 )
 

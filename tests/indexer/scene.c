@@ -222,7 +222,8 @@ char *scene_dump(void)
 {
     static const char *const views[] = {
         "SELECT * FROM events ORDER BY seq",       "SELECT * FROM topics ORDER BY topic",
-        "SELECT * FROM segments ORDER BY segment", "SELECT * FROM gaps ORDER BY first_seq",
+        "SELECT * FROM segments ORDER BY segment",
+        "SELECT * FROM gaps ORDER BY first_seq, producer, length(first_number), first_number",
         "SELECT * FROM event_stats ORDER BY 1, 2",
     };
     sqlite3 *database = scene_open_database();

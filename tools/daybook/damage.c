@@ -20,7 +20,8 @@ static bool index_has_unrepaired_gaps(const char *directory)
     if (indexer_query_open(directory, &database, NULL))
         return false;
     bool seen = sqlite3_prepare_v2(database,
-                                   "SELECT 1 FROM gaps WHERE cause = '" INDEXER_GAP_UNREPAIRED "'",
+                                   "SELECT 1 FROM gaps WHERE producer IS NULL AND cause = '"
+                                   INDEXER_GAP_UNREPAIRED "'",
                                    -1, &statement, NULL) == SQLITE_OK &&
                 sqlite3_step(statement) == SQLITE_ROW;
     sqlite3_finalize(statement);

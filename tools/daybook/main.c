@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
     {"sql", verb_sql, "ask the index in SQL"},
     {"topics", verb_topics, "what topics there are, with counts and times"},
     {"segments", verb_segments, "the files of the log"},
+    {"gaps", verb_gaps, "what is missing, and why"},
     {"status", verb_status, "how the log, its writer and its index are"},
     {"retention", verb_retention, "delete the oldest segments by age or size"},
     {"pack", verb_pack, "write sealed segments anew, smaller"},

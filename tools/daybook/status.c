@@ -57,6 +57,7 @@ struct status {
     uint64_t gaps;    /* known to the index, retention's apart */
     uint64_t missing; /* sequences in them */
     uint64_t lost;    /* … of events, by damage that is on record */
+    uint64_t producer_gaps; /* in the numbers of producers */
     int64_t last_time_ns;
     char trouble[256]; /* what the daemon lacks; "" when nothing, or when nobody can be asked */
     bool damaged;      /* seen; otherwise nobody knows without reading every byte */
@@ -180,11 +181,13 @@ static void look_at_index(struct status *status, const char *directory)
         return;
     status->indexed = true;
     status->index_sequence = ask(database, "SELECT last_seq FROM state");
-    status->gaps = ask(database, "SELECT count(*) FROM gaps WHERE cause <> 'retention'");
-    status->missing =
-        ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps WHERE cause <> 'retention'");
-    status->lost = ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps"
-                                 " WHERE cause IN ('damage', 'damaged tail')");
+    status->gaps = ask(database, "SELECT count(*) FROM gaps"
+                                 " WHERE producer IS NULL AND cause <> 'retention'");
+    status->missing = ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps"
+                                    " WHERE producer IS NULL AND cause <> 'retention'");
+    status->lost = ask(database, "SELECT coalesce(sum(missing), 0) FROM gaps WHERE producer IS NULL"
+                                 " AND cause IN ('damage', 'damaged tail')");
+    status->producer_gaps = ask(database, "SELECT count(*) FROM gaps WHERE producer IS NOT NULL");
     sqlite3_close_v2(database);
 }
 
@@ -238,8 +241,8 @@ static const char *const names[] = {
     "directory",       "log_id",        "writing",   "writer_pid", "socket",
     "answering",       "trouble",       "first_seq", "last_seq",   "events",
     "segments",        "segment_bytes", "index_seq", "index_lag",  "index_bytes",
-    "last_event_time", "gaps",          "missing",   "lost",       "deleted_by_retention",
-    "damaged",
+    "last_event_time", "gaps",          "missing",   "lost",       "producer_gaps",
+    "deleted_by_retention", "damaged",
 };
 
 static void add_writer(struct rows *rows, const struct status *status, const char *socket)
@@ -284,6 +287,7 @@ static void add_losses(struct rows *rows, const struct status *status, enum rows
     rows_count(rows, status->gaps);
     rows_count(rows, status->missing);
     rows_count(rows, status->lost);
+    rows_count(rows, status->producer_gaps);
     snprintf(deleted, sizeof deleted, "1-%" PRIu64, status->bound - 1);
     rows_string(rows, status->bound > 1 ? deleted : NULL);
     if (status->damaged)

@@ -32,6 +32,7 @@ int verb_replay(int argc, char **argv);
 int verb_sql(int argc, char **argv);
 int verb_topics(int argc, char **argv);
 int verb_segments(int argc, char **argv);
+int verb_gaps(int argc, char **argv);
 int verb_status(int argc, char **argv);
 int verb_pack(int argc, char **argv);
 int verb_retention(int argc, char **argv);
