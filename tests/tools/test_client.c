@@ -333,6 +333,53 @@ Test(client, numbers_go_on_where_the_producer_stopped)
     expect_numbers(10);
 }
 
+/* The numbers of the events in the log, and what is said on "_gap", one a line. */
+static void expect_log(const char *expected)
+{
+    struct daybook_reader *reader;
+    struct daybook_event event;
+    char text[1000] = "";
+    cr_assert_eq(daybook_reader_open(log_path(), &reader, &error), DAYBOOK_OK, "%s", error.text);
+    while (daybook_reader_next(reader, &event, &error) == DAYBOOK_OK) {
+        char *json = NULL;
+        size_t used = strlen(text);
+        if (event.topic_bytes == 4 && !memcmp(event.topic, "_gap", 4))
+            daybook_payload_json(event.payload, event.payload_bytes, &json, &error);
+        snprintf(text + used, sizeof text - used, "%llu %s\n", (unsigned long long)event.number,
+                 json ? json : "");
+        free(json);
+    }
+    daybook_reader_close(reader);
+    cr_assert_str_eq(text, expected);
+}
+
+Test(client, who_drops_events_reports_their_numbers_and_goes_on_behind_them)
+{
+    start_daemon();
+    struct daybook_counts counts;
+    struct daybook *daybook = connect_as("p", DEFAULTS);
+    cr_assert_eq(send_number(daybook, 1), DAYBOOK_OK);
+    cr_assert_eq(daybook_report_gap(daybook, 1, 3, "full", &error), DAYBOOK_INVALID);
+    cr_assert_not_null(strstr(error.text, "was not dropped"), "%s", error.text);
+    cr_assert_eq(daybook_report_gap(daybook, 3, 2, "full", &error), DAYBOOK_INVALID);
+    cr_assert_eq(daybook_report_gap(daybook, 2, UINT64_MAX - 1, "full", &error), DAYBOOK_INVALID);
+    daybook_count(daybook, &counts);
+    cr_assert_eq(daybook_report_gap(daybook, counts.last_number + 1, counts.last_number + 4, "full",
+                                    &error),
+                 DAYBOOK_OK, "%s", error.text);
+    cr_assert_eq(send_number(daybook, 2), DAYBOOK_OK);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
+    daybook_close(daybook);
+    daybook = connect_as(NULL, DEFAULTS);
+    cr_assert_eq(daybook_report_gap(daybook, 1, 2, "full", &error), DAYBOOK_INVALID);
+    cr_assert_not_null(strstr(error.text, "without a producer"), "%s", error.text);
+    daybook_close(daybook);
+    end_daemon(SIGTERM);
+
+    expect_log("1 \n6 {\"producer\":\"p\",\"first\":2,\"last\":5,\"count\":4,"
+               "\"cause\":\"dropped\",\"reason\":\"full\"}\n7 \n");
+}
+
 Test(client, a_program_with_its_own_count_may_send_again_what_it_is_unsure_of)
 {
     uint8_t payload[9];
