@@ -328,7 +328,8 @@ class Case:
         assert status == 0, "exit status %d at the end" % status
         daybook("verify", "-D", self.directory)
         events = daybook("read", "-D", self.directory, "-n", "all", "-o", "json").events
-        ids = [event["payload"]["id"] for event in events]
+        # The daemon itself says which numbers it has refused, once there is room for that.
+        ids = [event["payload"]["id"] for event in events if event["topic"] != "_gap"]
         present = set(ids)
         assert len(present) == len(ids), "an event is there twice"
         first = events[0]["seq"]
