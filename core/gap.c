@@ -157,7 +157,8 @@ static enum error_code check_origin(const struct gap *gap, const struct event *e
                          event->producer);
     if (gap->cause != GAP_DROPPED)
         return error_set(error, ERROR_INVALID,
-                         "only the log's writer says what was refused; \"cause\" must be \"dropped\"");
+                         "only the log's writer says what was refused; \"cause\" must be "
+                         "\"dropped\"");
     if (gap->last >= event->number)
         return error_set(error, ERROR_INVALID,
                          "it speaks of the number %llu, which is not below its own, %llu",

@@ -1,8 +1,9 @@
 /*
- * core/gap.h - what a log says of a producer's numbers that it will not get: events of topic "_gap".
+ * core/gap.h - what a log says of numbers that it will not get: events of topic "_gap".
  *
- * A producer's numbers increase, so a hole is seen as soon as something is stored behind it; but not
- * why it is there. That is a fact like any other, and stands in the log as an event whose payload is
+ * A producer's numbers increase, so a gap is seen as soon as something is stored behind it; but
+ * not why it is there. That is a fact like any other, and stands in the log as an event with the
+ * payload
  *
  *     {"producer": "meter-7", "first": 12, "last": 15, "count": 4, "cause": "dropped",
  *      "reason": "the buffer was full"}
@@ -21,7 +22,7 @@
 
 enum {
     GAP_REASON_BYTES_MAX = 200,   /* what is longer is cut */
-    GAP_PAYLOAD_BYTES_MAX = 4096, /* a larger payload is none of ours; looking for keys stays short */
+    GAP_PAYLOAD_BYTES_MAX = 4096, /* a larger one is none of ours: keys are found soon */
 };
 
 enum gap_cause {
@@ -52,8 +53,8 @@ const char *gap_cause_text(enum gap_cause cause);
 /* Append the payload to `out`. */
 enum error_code gap_write(const struct gap *gap, struct buffer *out, struct error *error);
 /*
- * Read a payload, which is valid msgpack; keys that are not ours are passed over. ERROR_INVALID says
- * what is wrong with it. "count" and "reason" may be missing.
+ * Read a payload, which is valid msgpack; keys that are not ours are passed over. ERROR_INVALID
+ * says what is wrong with it. "count" and "reason" may be missing.
  */
 enum error_code gap_read(const void *payload, size_t payload_bytes, struct gap *gap_out,
                          struct error *error);

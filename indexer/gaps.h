@@ -11,7 +11,7 @@
  *     newest row of its cause, which so becomes a range with stored numbers between; `missing` goes
  *     on counting, and the reason says so.
  *
- * Everything here is for slow moments: whoever numbers without holes never comes here.
+ * Everything here is for slow moments: whoever numbers without gaps never comes here.
  * Internal to indexer/; needs an open transaction; one thread.
  */
 #ifndef DAYBOOK_INDEXER_GAPS_H
@@ -23,7 +23,7 @@
 
 enum { INDEXER_GAPS_MAX = 256 };
 
-/* The cause of a hole of which nobody has said why it is there. */
+/* The cause of a gap of which nobody has said why it is there. */
 #define INDEXER_GAP_NEVER_ARRIVED "never arrived"
 /* The reason of a row that stands for more ranges than one. */
 #define INDEXER_GAP_MORE "and more: there are too many gaps for a row each, and numbers between " \
@@ -79,7 +79,7 @@ enum error_code indexer_gaps_remove(struct indexer_gaps *gaps, struct indexer_ga
 enum error_code indexer_gaps_add(struct indexer_gaps *gaps, struct indexer_gaps_known *known,
                                  const struct indexer_gaps_range *range,
                                  const struct indexer_gaps_place *place, struct error *error);
-/* As add; and what is in rows has got an event behind it, and so that place (but keeps its time). */
+/* As add; and what is in rows has an event behind it now, and so that place; it keeps its time. */
 enum error_code indexer_gaps_close(struct indexer_gaps *gaps, struct indexer_gaps_known *known,
                                    const struct indexer_gaps_range *range,
                                    const struct indexer_gaps_place *place, struct error *error);

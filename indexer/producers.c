@@ -186,7 +186,7 @@ static enum error_code look_up(struct indexer_producers *producers, const char *
 /* ---- Numbers that are stored ---- */
 
 /* Numbers that are missing for good, with room for why. */
-struct hole {
+struct jump {
     struct indexer_gaps_range range;
     char cause[32];
     char reason[96];
@@ -195,45 +195,45 @@ struct hole {
 /* Events that are on record as lost may have had the numbers; else these never arrived. */
 static enum error_code find_cause(struct indexer_producers *producers,
                                   const struct producer *producer, uint64_t sequence,
-                                  struct hole *hole, struct error *error)
+                                  struct jump *jump, struct error *error)
 {
     sqlite3_stmt *find = producers->find_loss;
     sqlite3_bind_int64(find, 1, (sqlite3_int64)producer->sequence_last);
     sqlite3_bind_int64(find, 2, (sqlite3_int64)sequence);
     int result = sqlite3_step(find);
-    snprintf(hole->cause, sizeof hole->cause, "%s", INDEXER_GAP_NEVER_ARRIVED);
-    hole->reason[0] = '\0';
+    snprintf(jump->cause, sizeof jump->cause, "%s", INDEXER_GAP_NEVER_ARRIVED);
+    jump->reason[0] = '\0';
     if (result == SQLITE_ROW) {
-        snprintf(hole->reason, sizeof hole->reason,
+        snprintf(jump->reason, sizeof jump->reason,
                  "they may have been among the lost sequences %lld to %lld",
                  sqlite3_column_int64(find, 0), sqlite3_column_int64(find, 1));
-        snprintf(hole->cause, sizeof hole->cause, "%s", (const char *)sqlite3_column_text(find, 2));
+        snprintf(jump->cause, sizeof jump->cause, "%s", (const char *)sqlite3_column_text(find, 2));
     }
     sqlite3_reset(find);
     if (result != SQLITE_ROW && result != SQLITE_DONE)
         return indexer_database_error(producers->database, result, error);
-    hole->range.cause = hole->cause;
-    hole->range.reason = hole->reason;
-    hole->range.reason_bytes = strlen(hole->reason);
+    jump->range.cause = jump->cause;
+    jump->range.reason = jump->reason;
+    jump->range.reason_bytes = strlen(jump->reason);
     return OK;
 }
 
 /* Everything between the last number and this one, which is higher, is missing for good. */
-static enum error_code close_hole(struct indexer_producers *producers, struct producer *producer,
+static enum error_code close_jump(struct indexer_producers *producers, struct producer *producer,
                                   const struct event *event, struct error *error)
 {
     struct indexer_gaps_place place = {event->sequence, event->time_ns};
-    struct hole hole = {
+    struct jump jump = {
         .range.first = producer->number_last + 1,
         .range.last = event->number - 1,
         .range.count = event->number - 1 - producer->number_last,
     };
-    if (hole.range.count == 0)
+    if (jump.range.count == 0)
         return OK;
-    enum error_code code = find_cause(producers, producer, event->sequence, &hole, error);
+    enum error_code code = find_cause(producers, producer, event->sequence, &jump, error);
     if (code)
         return code;
-    return indexer_gaps_close(producers->gaps, &producer->gaps, &hole.range, &place, error);
+    return indexer_gaps_close(producers->gaps, &producer->gaps, &jump.range, &place, error);
 }
 
 /*
@@ -268,7 +268,7 @@ static enum error_code count_slowly(struct indexer_producers *producers, struct 
         return code;
     if (producer->number_last == 0 || event->number <= producer->number_last)
         return begin_numbers(producers, producer, event, error);
-    return close_hole(producers, producer, event, error);
+    return close_jump(producers, producer, event, error);
 }
 
 enum error_code indexer_producers_count(struct indexer_producers *producers,

@@ -5,7 +5,7 @@
  * names strangers invent, it holds INDEXER_PRODUCERS_MAX of them. A number that follows the one
  * before costs a look into the cache; what jumps costs rows (indexer/gaps.h).
  *
- * Numbers only increase in a log, so that a hole is final once something is stored behind it. A
+ * Numbers only increase in a log, so that a gap is final once something is stored behind it. A
  * number that is not above the last one means that the log had forgotten the producer (it remembers
  * PRODUCERS_MAX of them), who then counts anew.
  *

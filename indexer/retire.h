@@ -18,8 +18,8 @@ enum { INDEXER_RETIRE_ROWS = 8192 };
 
 /*
  * Remove at most INDEXER_RETIRE_ROWS events below `bound`. When none is left, correct the topics'
- * first and last, remove blocks, segments, gaps and producers below, and set state.bound (and state.last_seq,
- * if the index was not even that far): then *done_out is true.
+ * first and last, remove blocks, segments, gaps and producers below, and set state.bound (and
+ * state.last_seq, if the index was not even that far): then *done_out is true.
  */
 enum error_code indexer_retire_some(sqlite3 *database, uint64_t bound, uint64_t *rows_out,
                                     bool *done_out, struct error *error);

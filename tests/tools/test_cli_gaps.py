@@ -57,7 +57,7 @@ def await_gaps(directory, expected):
         time.sleep(0.02)
 
 
-@promise("numbers that were jumped over are told, whoever numbers without holes is not")
+@promise("numbers that were jumped over are told, whoever numbers without gaps is not")
 def jumps(directory):
     with running(directory) as daemon:
         with contextlib.closing(daemon.connect("a")) as a, \

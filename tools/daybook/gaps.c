@@ -17,7 +17,7 @@ enum { FLAG_CAUSE = OPTIONS_LONG, CAUSES_MAX = 16 };
 
 static const struct options_flag gaps_flags[] = {
     {'t', "producer", "NAME", "only the numbers of this producer"},
-    {FLAG_CAUSE, "cause", "CAUSE", "only what is missing for this cause: 'never arrived', refused, …"},
+    {FLAG_CAUSE, "cause", "CAUSE", "only for this cause: 'never arrived', refused, dropped, …"},
     ROWS_FLAG,
     OPTIONS_DIRECTORY_FLAG,
     {0},
@@ -26,9 +26,10 @@ static const struct options_flag gaps_flags[] = {
 static const struct options_verb gaps_verb = {
     .name = "gaps",
     .usage = "[FLAGS]",
-    .about = "List what is missing, from the index: sequences that retention deleted or damage took,\n"
-             "and numbers of producers that never arrived, were refused, or were dropped by the\n"
-             "producer before they were sent.",
+    .about =
+        "List what is missing, from the index: sequences that retention deleted or damage took,\n"
+        "and numbers of producers that never arrived, were refused, or were dropped by the\n"
+        "producer before they were sent.",
     .flags = gaps_flags,
     .example = "  daybook gaps -t meter-7\n"
                "  daybook gaps --cause refused -o json\n",
@@ -38,8 +39,8 @@ static const char *const names[] = {"cause",     "producer", "first_number", "la
                                     "first_seq", "last_seq", "missing",      "time",
                                     "segment",   "reason"};
 static const char query[] =
-    "SELECT cause, producer, first_number, last_number, first_seq, last_seq, missing, time, segment,"
-    " reason FROM gaps WHERE (?1 IS NULL OR producer = ?1) AND (?2 IS NULL OR cause = ?2)"
+    "SELECT cause, producer, first_number, last_number, first_seq, last_seq, missing, time,"
+    " segment, reason FROM gaps WHERE (?1 IS NULL OR producer = ?1) AND (?2 IS NULL OR cause = ?2)"
     " ORDER BY first_seq IS NULL, first_seq, producer, length(first_number), first_number";
 
 /* Every cause that there is, so that a typing error is no empty answer. */

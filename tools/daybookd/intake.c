@@ -121,7 +121,8 @@ void intake_tell_refusals(struct intake *intake, int64_t now_ns)
 void intake_tell_refusals_of(struct intake *intake, const char *producer, size_t producer_bytes,
                              int64_t now_ns)
 {
-    if (refusals_tell_of(intake->refused_numbers, intake->log, producer, producer_bytes, now_ns) > 0)
+    struct refusals *refusals = intake->refused_numbers;
+    if (refusals_tell_of(refusals, intake->log, producer, producer_bytes, now_ns) > 0)
         intake->appended = true;
 }
 

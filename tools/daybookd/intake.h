@@ -44,7 +44,7 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              struct error *error);
 /*
  * The event was refused, for this reason; intake_take has done so for those that it refuses. Whose
- * events are numbered will be told of the hole by the index.
+ * events are numbered will be told of the gap by the index.
  */
 void intake_note_refusal(struct intake *intake, const struct event *event, const char *reason);
 /* About once a second: tell the log of the refusals since. */

@@ -1,7 +1,7 @@
 /*
  * tools/daybookd/refusals.h - which numbers of which producers were refused, until the log is told.
  *
- * A refused number leaves a hole that everybody sees later; only the daemon knows why. It says so
+ * A refused number leaves a gap that everybody sees later; only the daemon knows why. It says so
  * in events of topic "_gap" (core/gap.h), gathered so that refusals cost little disk, whoever
  * provokes them: at most one such event a producer a second, and REFUSALS_MAX a second in all. What
  * is refused of still more producers meanwhile is not told; its numbers "never arrived" then.
@@ -27,8 +27,8 @@ void refusals_free(struct refusals *refusals);
 void refusals_note(struct refusals *refusals, const struct event *event, const char *reason);
 
 /*
- * Call about once a second: tell `log` what is due at `now_ns` (of the monotonic clock). What it has
- * no room for stays for later. Returns how many events were appended; the caller commits them.
+ * Call about once a second: tell `log` what is due at `now_ns` (of the monotonic clock). What it
+ * has no room for stays for later. Returns how many events were appended; the caller commits them.
  */
 size_t refusals_tell(struct refusals *refusals, struct segment_log *log, int64_t now_ns);
 /* The same of one producer, who has gone, without waiting for the second to pass. */
