@@ -51,6 +51,7 @@ struct indexer_follower {
     int64_t reload_ns;       /* no look at all the files before */
     int64_t stepped_ns;
     bool must_seek;    /* the reader is not behind last_sequence */
+    uint64_t unknown_before; /* what was before this sequence the index has never seen; 0: nothing */
     uint64_t doubted;  /* at this sequence damage was met once, and looked at again */
     bool log_at_fault; /* the error on its way up is the log's, not the database's */
     unsigned rebuilds; /* since the index was last complete */
@@ -109,6 +110,8 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
     follower->looked_ns = 0;
     follower->relocated = follower->relocating = false;
     follower->must_seek = true;
+    bool begins_late = state.bound > 1 && state.last_sequence == state.bound - 1;
+    follower->unknown_before = begins_late ? state.bound : 0;
     return OK;
 }
 
@@ -224,9 +227,11 @@ static enum error_code open_log(struct indexer_follower *follower, struct error 
         code = segment_lock_take(follower->log_fd, LOCK_INDEXER, &follower->lock_fd, error);
     if (!code)
         code = segment_reader_open(follower->path, &follower->reader, error);
-    if (!code)
-        segment_reader_read_ahead(follower->reader);
-    return code;
+    if (code)
+        return code;
+    segment_reader_read_ahead(follower->reader);
+    segment_reader_give_producers(follower->reader);
+    return OK;
 }
 
 static enum error_code create(const char *path, const char *name,
@@ -350,8 +355,10 @@ static enum error_code account_for_missing(struct indexer_follower *follower,
 {
     uint64_t hole_first, hole_last;
     if (segment_reader_hole(follower->reader, &hole_first, &hole_last) &&
-        hole_last > follower->last_sequence)
+        hole_last > follower->last_sequence) {
         follower->last_sequence = hole_last;
+        follower->unknown_before = hole_last + 1;
+    }
     uint64_t next = block->header.sequence_first;
     if (next <= follower->last_sequence + 1)
         return OK;
@@ -380,17 +387,15 @@ static enum error_code take_gap(struct indexer_follower *follower,
     return code;
 }
 
-/* Does the index begin where others have written before? Then their numbers are not known yet. */
-static bool must_learn_producers(const struct indexer_follower *follower)
-{
-    return follower->bound > 1 && follower->last_sequence == follower->bound - 1;
-}
-
+/*
+ * The producers as they were when the segment began: of use where that is where the index begins,
+ * or goes on behind what retention took too early. Elsewhere it knows better.
+ */
 static enum error_code take_producers(struct indexer_follower *follower,
                                       const struct segment_reader_block *block,
                                       struct error *error)
 {
-    if (!must_learn_producers(follower) || block->header.sequence_first != follower->bound)
+    if (block->header.sequence_first != follower->unknown_before)
         return OK;
     return indexer_writer_add_producers(follower->writer, block, error);
 }
@@ -463,7 +468,6 @@ static enum error_code index_some(struct indexer_follower *follower, struct inde
 {
     uint64_t before = follower->last_sequence;
     enum error_code code = OK;
-    segment_reader_give_producers(follower->reader, must_learn_producers(follower));
     if (follower->must_seek)
         code = segment_reader_seek(follower->reader, before + 1, error);
     if (!code) {
@@ -578,6 +582,7 @@ static enum error_code retire_some(struct indexer_follower *follower, struct ind
     follower->bound = follower->bound_wanted;
     if (follower->last_sequence < follower->bound - 1) {
         follower->last_sequence = follower->bound - 1;
+        follower->unknown_before = follower->bound;
         follower->must_seek = true;
     }
     return OK;

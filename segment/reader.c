@@ -84,9 +84,9 @@ void segment_reader_hint_times(struct segment_reader *reader, int64_t since_ns, 
     reader->walk.until_ns = until_ns;
 }
 
-void segment_reader_give_producers(struct segment_reader *reader, bool wanted)
+void segment_reader_give_producers(struct segment_reader *reader)
 {
-    reader->walk.gives_producers = wanted;
+    reader->walk.gives_producers = true;
 }
 
 /* The checksums were right and the records are not: then they were written so. */

@@ -65,7 +65,7 @@ struct segment_reader_block {
  * Give PRODUCERS blocks, too, from segment_reader_next_block: at the beginning of a segment, where
  * the reader starts there or comes from the one before. For who must know what was before.
  */
-void segment_reader_give_producers(struct segment_reader *reader, bool wanted);
+void segment_reader_give_producers(struct segment_reader *reader);
 /*
  * As reader_next, for blocks; also reports GAP blocks (header.kind says), whose body is in raw.
  * After a seek into the middle of a block the whole block comes.

@@ -452,6 +452,7 @@ Test(gaps, go_with_the_events_behind_them_and_the_last_numbers_stay)
     store("a", 5);
     refuse("b", 1, 3);
     store("late", 1);
+    store("early", 5);
     fill_segment();
     store("late", 3);
     refuse("a", 3, 3); /* of a gap that will be gone */
@@ -460,8 +461,28 @@ Test(gaps, go_with_the_events_behind_them_and_the_last_numbers_stay)
     retire_all_but(2);
     store("a", 7);
     store("b", 9);
+    refuse("early", 1, 2); /* before a first number that is gone: nobody knows any more */
 
     expect_gaps("a 6-6 1 never arrived\nlate 2-2 1 never arrived\n");
+}
+
+/* Of which an index made anew can only say that they never arrived: nothing tells it more. */
+Test(gaps, stay_with_their_cause_as_long_as_the_event_behind_them_is_there)
+{
+    store("a", 1);
+    refuse("a", 2, 3);
+    fill_segment();
+    store("a", 4);
+    index_now();
+    retire_all_but(1);
+    index_now();
+
+    static const char sql[] = "SELECT first_number, last_number, cause FROM gaps"
+                              " WHERE producer = 'a'";
+    scene_expect_rows(sql, "2|3|refused\n");
+    cr_assert_eq(unlink(scene_path("events.db")), 0);
+    scene_index();
+    scene_expect_rows(sql, "2|3|never arrived\n");
 }
 
 Test(gaps, are_not_made_of_what_retention_took_before_the_index_had_seen_it)
@@ -476,6 +497,32 @@ Test(gaps, are_not_made_of_what_retention_took_before_the_index_had_seen_it)
     store("a", 53);
 
     expect_gaps("a 52-52 1 never arrived\n");
+}
+
+/* The reader finds out first, or the follower; which of them depends on the clock. */
+Test(gaps, are_not_made_of_what_retention_takes_under_a_follower)
+{
+    struct indexer_follower *follower = NULL;
+    struct indexer_step step;
+    struct error error = {0};
+    store("a", 1);
+    fill_segment();
+    cr_assert_eq(indexer_follower_open(scene_directory(), &follower, &error), OK, "%s", error.text);
+    for (uint64_t round = 1; round <= 4; round++) {
+        cr_assert_eq(indexer_follower_step(follower, &step, &error), OK, "%s", error.text);
+        fill_segment();
+        store_from("a", 100 * round, 100 * round + 5);
+        fill_segment();
+        retire_all_but(1);
+        store_from("a", 100 * round + 6, 100 * round + 8);
+        wait_durable();
+        cr_assert_eq(indexer_follower_step(follower, &step, &error), OK, "%s", error.text);
+    }
+    cr_assert_eq(indexer_follower_catch_up(follower, &error), OK, "%s", error.text);
+    indexer_follower_close(follower);
+    store("a", 410);
+
+    expect_gaps("a 409-409 1 never arrived\n");
 }
 
 Test(gaps, stay_the_same_when_segments_are_packed)
