@@ -1,7 +1,9 @@
 #include "indexer/event_columns.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 static const struct {
     enum indexer_event_role role;
@@ -59,6 +61,96 @@ enum error_code indexer_event_columns_make(struct indexer_event_columns *columns
         indexer_event_columns_release(&columns);
     else
         *columns_out = columns;
+    return code;
+}
+
+enum error_code indexer_event_columns_begin(struct indexer_event_columns *columns_out,
+                                            struct error *error)
+{
+    struct indexer_event_columns columns = {0};
+    enum error_code code = OK;
+    for (size_t i = 0; !code && plain[i].role != EVENT_COLUMN_TOPIC; i++)
+        code = add_plain(&columns, i, false, error);
+    if (code)
+        indexer_event_columns_release(&columns);
+    else
+        *columns_out = columns;
+    return code;
+}
+
+enum error_code indexer_event_columns_finish(struct indexer_event_columns *columns,
+                                             struct error *error)
+{
+    enum error_code code = OK;
+    for (size_t i = 0; !code && i < PLAIN_COUNT; i++)
+        if (plain[i].role >= EVENT_COLUMN_TOPIC)
+            code = add_plain(columns, i, true, error);
+    return code;
+}
+
+static bool is_taken(const struct indexer_event_columns *columns, const char *name)
+{
+    for (size_t i = 0; i < PLAIN_COUNT; i++)
+        if (strcasecmp(plain[i].name, name) == 0)
+            return true;
+    for (size_t i = 0; i < columns->count; i++)
+        if (strcasecmp(columns->columns[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+struct indexer_event_column *indexer_event_columns_find(const struct indexer_event_columns *columns,
+                                                        const char *path_text)
+{
+    for (size_t i = 0; i < columns->count; i++)
+        if (columns->columns[i].role == EVENT_COLUMN_FIELD &&
+            strcmp(columns->columns[i].path_text, path_text) == 0)
+            return &columns->columns[i];
+    return NULL;
+}
+
+/* NAME, else payload.NAME, else payload.payload.NAME …: columns are few. */
+static enum error_code find_free_name(const struct indexer_event_columns *columns,
+                                      struct buffer *name, struct error *error)
+{
+    while (is_taken(columns, (const char *)name->data)) {
+        struct buffer longer = {0};
+        enum error_code code =
+            buffer_printf(&longer, error, "payload.%s", (const char *)name->data);
+        if (!code)
+            code = buffer_append(&longer, "", 1, error);
+        buffer_release(name);
+        *name = longer;
+        if (code)
+            return code;
+    }
+    return OK;
+}
+
+enum error_code indexer_event_columns_add_field(struct indexer_event_columns *columns,
+                                                const char *name, const char *type,
+                                                const struct msgpack_path *path,
+                                                struct error *error)
+{
+    char path_text[MSGPACK_PATH_BYTES_MAX + 1];
+    struct buffer free_name = {0};
+    enum error_code code = msgpack_path_text(path, path_text, error);
+    if (code || indexer_event_columns_find(columns, path_text))
+        return code;
+    code = buffer_append(&free_name, name, strlen(name) + 1, error);
+    if (!code)
+        code = find_free_name(columns, &free_name, error);
+    struct indexer_event_column *column =
+        code ? NULL : add(columns, (const char *)free_name.data);
+    if (column) {
+        column->role = EVENT_COLUMN_FIELD;
+        column->type = type;
+        column->path = *path;
+        snprintf(column->path_text, sizeof column->path_text, "%s", path_text);
+    } else if (!code) {
+        code = error_set(error, ERROR_MEMORY, "no memory for columns");
+    }
+    buffer_release(&free_name);
     return code;
 }
 

@@ -33,7 +33,8 @@ struct indexer_event_column {
     const char *type; /* SQL's; static */
     bool hidden;
     struct msgpack_path path;
-    int64_t field_id; /* the values are in the index, completely, as this field; 0: they are not */
+    char path_text[MSGPACK_PATH_BYTES_MAX + 1]; /* canonical */
+    int64_t field_id; /* the values are in the index as this field; 0: they are not */
 };
 
 /* Zero-initialised is empty; release frees. */
@@ -46,6 +47,22 @@ struct indexer_event_columns {
 /* Those of the table `events`. */
 enum error_code indexer_event_columns_make(struct indexer_event_columns *columns_out,
                                            struct error *error);
+/*
+ * Those of a table of one topic, in three steps: seq, ts, time; then a column for each field; then
+ * the hidden rest.
+ */
+enum error_code indexer_event_columns_begin(struct indexer_event_columns *columns_out,
+                                            struct error *error);
+/* A second column for the same path is not added. `type` is static; "": none. */
+enum error_code indexer_event_columns_add_field(struct indexer_event_columns *columns,
+                                                const char *name, const char *type,
+                                                const struct msgpack_path *path,
+                                                struct error *error);
+enum error_code indexer_event_columns_finish(struct indexer_event_columns *columns,
+                                             struct error *error);
+/* The field whose canonical path (msgpack_path_text) this is; NULL: there is none. */
+struct indexer_event_column *indexer_event_columns_find(const struct indexer_event_columns *columns,
+                                                        const char *path_text);
 /* "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. */
 enum error_code indexer_event_columns_declare(const struct indexer_event_columns *columns,
                                               struct buffer *sql, struct error *error);

@@ -24,6 +24,7 @@ struct draft {
     double rows;    /* the guess */
     bool unique;    /* one sequence */
     bool has_topic; /* all rows are of one topic */
+    bool has_field; /* they come through an indexed field */
     bool failed;    /* no memory */
 };
 
@@ -146,6 +147,7 @@ static void take_field(struct draft *draft)
     const struct sqlite3_index_constraint *term = &draft->info->aConstraint[best];
     char letter = operator_letter(term->op);
     write_term(draft, best, term->iColumn, letter);
+    draft->has_field = true;
     draft->rows *= letter == '=' ? 1e-5 : 0.1;
     for (int i = 0; i < draft->info->nConstraint && letter != '='; i++) { /* the other side */
         const struct sqlite3_index_constraint *other = &draft->info->aConstraint[i];
@@ -184,8 +186,8 @@ static enum indexer_event_order find_order(const struct draft *draft)
             return down ? EVENT_ORDER_TS_DESC : EVENT_ORDER_TS;
         return EVENT_ORDER_NONE;
     }
-    return role == EVENT_COLUMN_TOPIC && info->nOrderBy == 1 && !down ? EVENT_ORDER_TOPIC
-                                                                     : EVENT_ORDER_NONE;
+    bool by_topic = role == EVENT_COLUMN_TOPIC && info->nOrderBy == 1 && !down;
+    return by_topic && !draft->has_field ? EVENT_ORDER_TOPIC : EVENT_ORDER_NONE;
 }
 
 static int needs_of(const struct indexer_event_columns *columns, sqlite3_uint64 used)

@@ -54,8 +54,8 @@ static const char *order_sql(const struct indexer_event_plan *plan, enum indexer
         return " ORDER BY r.ts, r.seq";
     case EVENT_ORDER_TS_DESC:
         return " ORDER BY r.ts DESC, r.seq DESC";
-    case EVENT_ORDER_TOPIC:
-        return " ORDER BY t.topic";
+    case EVENT_ORDER_TOPIC: /* on the other ways all rows are of one topic, or one */
+        return way == EVENT_WAY_TIMES ? " ORDER BY t.topic" : "";
     default:
         return way == EVENT_WAY_SEQUENCE || (way == EVENT_WAY_TIMES && plan->needs_payload) ? " ORDER BY r.seq"
                                                                                 : "";

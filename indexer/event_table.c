@@ -11,6 +11,7 @@
 #include "indexer/event_scan.h"
 #include "indexer/event_way.h"
 #include "indexer/functions.h"
+#include "indexer/topic_tables.h"
 
 struct event_table {
     sqlite3_vtab base;
@@ -68,7 +69,9 @@ static void table_free(struct event_table *table)
 
 static enum error_code make_columns(struct event_table *table, struct error *error)
 {
-    return indexer_event_columns_make(&table->columns, error);
+    return table->topic ? indexer_topic_tables_columns(table->host, table->topic, &table->columns,
+                                                       error)
+                        : indexer_event_columns_make(&table->columns, error);
 }
 
 static enum error_code declare(struct event_table *table, struct error *error)

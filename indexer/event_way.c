@@ -206,6 +206,8 @@ static enum indexer_event_way choose(const struct indexer_event_plan *plan,
         return EVENT_WAY_NONE;
     if (plan->field.id)
         return EVENT_WAY_FIELD;
+    if (plan->sequence_first == plan->sequence_last)
+        return EVENT_WAY_SEQUENCE;
     if (log_is_cheaper(plan, estimate))
         return EVENT_WAY_LOG;
     if (plan->has_topic)

@@ -4,6 +4,7 @@
 #include "indexer/event_table.h"
 #include "indexer/functions.h"
 #include "indexer/host.h"
+#include "indexer/topic_tables.h"
 
 static enum error_code create_tables(sqlite3 *database, struct error *error)
 {
@@ -11,6 +12,19 @@ static enum error_code create_tables(sqlite3 *database, struct error *error)
                                  "DROP TABLE IF EXISTS temp.events;"
                                  "CREATE VIRTUAL TABLE temp.events USING daybook_events",
                                  error);
+}
+
+/* Where schemas are damaged, events can be asked all the same. */
+static enum error_code create_topic_tables(struct indexer_host *host, struct error *error)
+{
+    struct error reason;
+    enum error_code code = indexer_topic_tables_create(host, &reason);
+    if (code != ERROR_DAMAGED)
+        return code ? error_set(error, code, "%s", reason.text) : OK;
+    error_prefix(&reason, "topics have no tables of their own");
+    if (host->watcher.damaged)
+        host->watcher.damaged(host->watcher.context, reason.text);
+    return OK;
 }
 
 /*
@@ -30,6 +44,8 @@ static enum error_code attach(struct indexer_host *host, struct error *error)
         code = indexer_event_table_register(host, error);
     if (!code)
         code = create_tables(host->database, error);
+    if (!code)
+        code = create_topic_tables(host, error);
     if (query_only)
         indexer_database_exec(host->database, "PRAGMA query_only = 1", NULL);
     return code;

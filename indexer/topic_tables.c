@@ -1,0 +1,128 @@
+#include "indexer/topic_tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/database.h"
+#include "indexer/typed_columns.h"
+#include "segment/schemas.h"
+
+static enum error_code add_typed(struct indexer_host *host, const struct segment_schemas *schemas,
+                                 const char *topic, struct indexer_event_columns *columns,
+                                 struct error *error)
+{
+    const struct segment_schemas_change *present =
+        segment_schemas_present(schemas, topic, strlen(topic));
+    if (!present)
+        return OK;
+    struct buffer text = {0};
+    enum error_code code = segment_schemas_read_text(host->log_fd, present, &text, error);
+    if (!code)
+        code = indexer_typed_columns_add(columns, (const char *)text.data, text.size, error);
+    buffer_release(&text);
+    return code;
+}
+
+enum error_code indexer_topic_tables_columns(struct indexer_host *host, const char *topic,
+                                             struct indexer_event_columns *columns_out,
+                                             struct error *error)
+{
+    struct segment_schemas schemas = {0};
+    struct indexer_event_columns columns = {0};
+    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
+    if (!code)
+        code = indexer_event_columns_begin(&columns, error);
+    if (!code)
+        code = add_typed(host, &schemas, topic, &columns, error);
+    if (!code)
+        code = indexer_event_columns_finish(&columns, error);
+    segment_schemas_free(&schemas);
+    if (code)
+        indexer_event_columns_release(&columns);
+    else
+        *columns_out = columns;
+    return code;
+}
+
+/* Is there a table or view of this name, in whatever database of the connection? */
+static enum error_code is_taken(sqlite3 *database, const char *name, bool *taken_out,
+                                struct error *error)
+{
+    sqlite3_stmt *find = NULL;
+    enum error_code code = indexer_database_prepare(
+        database, "SELECT 1 FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE", &find, error);
+    if (code)
+        return code;
+    sqlite3_bind_text(find, 1, name, -1, SQLITE_STATIC);
+    code = indexer_database_step(find, error);
+    *taken_out = code == OK;
+    sqlite3_finalize(find);
+    return code == ERROR_END ? OK : code;
+}
+
+static enum error_code run(sqlite3 *database, char *sql, struct error *error)
+{
+    enum error_code code = sql ? indexer_database_exec(database, sql, error)
+                               : error_set(error, ERROR_MEMORY, "no memory for a table");
+    sqlite3_free(sql);
+    return code;
+}
+
+/* `name` is freed. */
+static enum error_code create_named(sqlite3 *database, const char *topic, char *name,
+                                    bool *taken_out, struct error *error)
+{
+    *taken_out = false;
+    if (!name)
+        return error_set(error, ERROR_MEMORY, "no memory for a table");
+    enum error_code code = is_taken(database, name, taken_out, error);
+    if (!code && !*taken_out)
+        code = run(database,
+                   sqlite3_mprintf("CREATE VIRTUAL TABLE temp.\"%w\" USING daybook_events(\"%w\")",
+                                   name, topic),
+                   error);
+    sqlite3_free(name);
+    return code;
+}
+
+static enum error_code create(sqlite3 *database, const char *topic, struct error *error)
+{
+    bool taken = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
+    enum error_code code = OK;
+    if (!taken)
+        code = create_named(database, topic, sqlite3_mprintf("%s", topic), &taken, error);
+    if (!code && taken)
+        code = create_named(database, topic, sqlite3_mprintf("topic.%s", topic), &taken, error);
+    return code;
+}
+
+/* Of an earlier time, when there may have been others. */
+static enum error_code drop_all(sqlite3 *database, struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    enum error_code code = indexer_database_prepare(
+        database,
+        "SELECT group_concat(printf('DROP TABLE temp.\"%w\";', name), '') FROM temp.sqlite_schema"
+        " WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING daybook_events(%'",
+        &list, error);
+    char *sql = NULL;
+    if (!code)
+        code = indexer_database_step(list, error);
+    if (!code && sqlite3_column_text(list, 0))
+        sql = sqlite3_mprintf("%s", sqlite3_column_text(list, 0));
+    sqlite3_finalize(list);
+    return code || !sql ? code : run(database, sql, error);
+}
+
+enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
+{
+    struct segment_schemas schemas = {0};
+    enum error_code code = drop_all(host->database, error);
+    if (!code)
+        code = segment_schemas_load(host->log_fd, &schemas, error);
+    for (size_t i = 0; !code && i < schemas.count; i++)
+        if (segment_schemas_is_present(&schemas, i))
+            code = create(host->database, schemas.changes[i].topic, error);
+    segment_schemas_free(&schemas);
+    return code;
+}
