@@ -119,6 +119,14 @@ enum error_code segment_log_failure(const struct segment_log *unused, struct err
     return failed ? error_set(error, ERROR_IO, "the append that was to fail") : OK;
 }
 
+uint64_t segment_log_producer_number(struct segment_log *unused, const char *name,
+                                     size_t name_bytes)
+{
+    (void)unused;
+    const struct producer *producer = find_number(name, name_bytes);
+    return producer ? producer->number : 0;
+}
+
 void segment_log_kick(struct segment_log *unused)
 {
     (void)unused;
@@ -329,7 +337,7 @@ void session_server_reset(const struct session_log *log)
 {
     struct server *server = &the_server;
     if (!server->examiner &&
-        (intake_init(&server->intake, the_log, NULL) || examiner_create(&server->examiner, NULL)))
+        (intake_init(&server->intake, the_log, NULL, NULL) || examiner_create(&server->examiner, NULL)))
         abort();
     server->pool.bytes_max = POOL_BYTES_MAX;
     server->report.level_max = REPORT_ERROR;

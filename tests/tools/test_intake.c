@@ -42,7 +42,7 @@ Test(intake, tells_a_log_that_has_failed_from_one_that_cannot_take_an_event_now)
     calls.sync_data = sync_while_the_disk_works;
     file_calls_use(&calls);
     struct segment_log *log = logs_open(scratch_path("log"), 0);
-    cr_assert_eq(intake_init(&intake, log, &error), OK, "%s", error.text);
+    cr_assert_eq(intake_init(&intake, log, NULL, &error), OK, "%s", error.text);
     cr_assert_eq(take(&intake, "t", &error), INTAKE_STORED);
     cr_assert_eq(take(&intake, "no topic", &error), INTAKE_REFUSED);
     atomic_store(&broken, true);

@@ -18,6 +18,7 @@ static const struct verb verbs[] = {
     {"replay", verb_replay, "events again, with their timing"},
     {"sql", verb_sql, "ask the index in SQL"},
     {"topics", verb_topics, "what topics there are, with counts and times"},
+    {"schema", verb_schema, "what events of a topic must look like"},
     {"segments", verb_segments, "the files of the log"},
     {"gaps", verb_gaps, "what is missing, and why"},
     {"status", verb_status, "how the log, its writer and its index are"},

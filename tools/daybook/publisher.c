@@ -13,6 +13,7 @@
 #include "segment/reader.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
+#include "tools/gate.h"
 
 enum {
     INDEX_WAIT_MS = 2000,
@@ -23,7 +24,8 @@ enum {
 struct publisher {
     struct publisher_options options;
     struct daybook *daybook; /* the connection, or */
-    struct segment_log *log; /* the log itself */
+    struct segment_log *log; /* the log itself, */
+    struct gate *gate;       /* with its gate */
     uint64_t number;         /* the producer's last, without a daemon */
     struct publisher_totals totals;
     /* Without a daemon: the tags of the last events appended, which may not be durable yet. */
@@ -256,6 +258,11 @@ static enum error_code open_log(struct publisher *publisher, const char *why, st
     if (code)
         return code;
     tell_recovery(options->verb, &report);
+    code = gate_open(options->directory, &publisher->gate, error);
+    if (code) {
+        segment_log_close(publisher->log, NULL);
+        return code;
+    }
     publisher->totals.embedded = true;
     if (options->producer)
         publisher->number = segment_log_producer_number(publisher->log, options->producer,
@@ -317,9 +324,8 @@ static enum error_code append_to_log(struct publisher *publisher, const struct e
         return code;
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    while ((code = segment_log_append(publisher->log, &numbered, &outcome, &sequence, error)) ==
-           ERROR_BUSY)
-        segment_log_wait_room(publisher->log);
+    code = gate_append(publisher->gate, publisher->log, &numbered, true, &outcome, &sequence,
+                       error);
     if (code)
         return code;
     if (outcome == LOG_APPENDED)
@@ -489,6 +495,7 @@ enum error_code publisher_close(struct publisher *publisher, struct publisher_to
     }
     if (totals_out)
         *totals_out = publisher->totals;
+    gate_close(publisher->gate);
     free(publisher->tags);
     free(publisher);
     return code;

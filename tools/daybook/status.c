@@ -16,6 +16,7 @@
 #include "indexer/query.h"
 #include "segment/lock.h"
 #include "segment/reader.h"
+#include "segment/schemas.h"
 #include "segment/set.h"
 #include "segment/watermark.h"
 #include "tools/client/daybook.h"
@@ -24,6 +25,7 @@
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
+#include "tools/daybook/schema_list.h"
 #include "tools/daybook/verb.h"
 
 static const struct options_flag status_flags[] = {
@@ -59,6 +61,10 @@ struct status {
     uint64_t lost;    /* … of events, by damage that is on record */
     uint64_t producer_gaps; /* in the numbers of producers */
     int64_t last_time_ns;
+    bool schemas_known;
+    uint64_t schemas; /* in effect */
+    bool counted;     /* the daemon tells what became of events held against them */
+    struct schema_counts counts;
     char trouble[256]; /* what the daemon lacks; "" when nothing, or when nobody can be asked */
     bool damaged;      /* seen; otherwise nobody knows without reading every byte */
 };
@@ -112,18 +118,25 @@ static bool copy_text(const struct buffer *map, const char *key, const char *pre
     return true;
 }
 
-/* The worst first. $DAYBOOK_SOCKET may belong to the daemon of another log. */
+/* The worst first. */
 static void read_trouble(struct status *status, const struct buffer *map)
 {
-    struct msgpack_value log = {0};
-    if (!find(map, "log", &log) || log.kind != MSGPACK_KIND_STR ||
-        log.count != strlen(status->log_id) || memcmp(log.bytes, status->log_id, log.count) != 0)
-        return;
     struct msgpack_value full = {0};
     bool refuses = find(map, "disk_full", &full) && full.kind == MSGPACK_KIND_BOOL && full.boolean;
     const char *space = refuses ? "new events are refused" : "the next segment cannot be made";
     if (!copy_text(map, "prepare_error", space, status->trouble))
         copy_text(map, "index_error", "the index stays behind", status->trouble);
+}
+
+/* $DAYBOOK_SOCKET may belong to the daemon of another log. */
+static void read_map(struct status *status, const struct buffer *map)
+{
+    struct msgpack_value log = {0};
+    if (!find(map, "log", &log) || log.kind != MSGPACK_KIND_STR ||
+        log.count != strlen(status->log_id) || memcmp(log.bytes, status->log_id, log.count) != 0)
+        return;
+    read_trouble(status, map);
+    status->counted = schema_list_counts(map, NULL, &status->counts);
 }
 
 static void ask_daemon(struct status *status, const char *directory, const char *socket)
@@ -135,9 +148,23 @@ static void ask_daemon(struct status *status, const char *directory, const char 
     size_t map_bytes;
     if (daybook_connect(&options, &daemon, NULL) == DAYBOOK_OK &&
         daybook_status(daemon, &map, &map_bytes, NULL) == DAYBOOK_OK)
-        read_trouble(status,
-                     &(struct buffer){.data = (uint8_t *)(uintptr_t)map, .size = map_bytes});
+        read_map(status, &(struct buffer){.data = (uint8_t *)(uintptr_t)map, .size = map_bytes});
     daybook_close(daemon);
+}
+
+/* Without the catalogue nobody can write to the log: that is trouble, too. */
+static void look_at_schemas(struct status *status, int log_fd)
+{
+    struct segment_schemas schemas = {0};
+    struct error error;
+    if (segment_schemas_load(log_fd, &schemas, &error)) {
+        snprintf(status->trouble, sizeof status->trouble, "%.250s", error.text);
+        return;
+    }
+    status->schemas_known = true;
+    for (size_t i = 0; i < schemas.count; i++)
+        status->schemas += segment_schemas_is_present(&schemas, i);
+    segment_schemas_free(&schemas);
 }
 
 static uint64_t bytes_of(int directory_fd, const char *name)
@@ -227,6 +254,8 @@ static enum error_code look(struct status *status, const char *directory, const 
         code = look_at_writer(status, log_fd, socket, error);
     if (!code)
         code = look_at_files(status, log_fd, error);
+    if (!code)
+        look_at_schemas(status, log_fd);
     file_close(&log_fd);
     if (code)
         return code;
@@ -238,11 +267,15 @@ static enum error_code look(struct status *status, const char *directory, const 
 }
 
 static const char *const names[] = {
-    "directory",       "log_id",        "writing",   "writer_pid", "socket",
-    "answering",       "trouble",       "first_seq", "last_seq",   "events",
-    "segments",        "segment_bytes", "index_seq", "index_lag",  "index_bytes",
-    "last_event_time", "gaps",          "missing",   "lost",       "producer_gaps",
-    "deleted_by_retention", "damaged",
+    "directory",       "log_id",         "writing",        "writer_pid",
+    "socket",          "answering",      "trouble",        "first_seq",
+    "last_seq",        "events",         "segments",       "segment_bytes",
+    "index_seq",       "index_lag",      "index_bytes",    "last_event_time",
+    "gaps",            "missing",        "lost",           "producer_gaps",
+    "deleted_by_retention",
+    "damaged",         "schemas",        "schema_checked", "schema_refused",
+    "schema_quarantined",
+    "schema_warned",
 };
 
 static void add_writer(struct rows *rows, const struct status *status, const char *socket)
@@ -298,6 +331,22 @@ static void add_losses(struct rows *rows, const struct status *status, enum rows
         rows_null(rows);
 }
 
+static void add_schemas(struct rows *rows, const struct status *status)
+{
+    const struct schema_counts *counts = &status->counts;
+    if (status->schemas_known)
+        rows_count(rows, status->schemas);
+    else
+        rows_null(rows);
+    const uint64_t numbers[] = {counts->checked, counts->refused, counts->quarantined,
+                                counts->warned};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (status->counted)
+            rows_count(rows, numbers[i]);
+        else
+            rows_null(rows);
+}
+
 static enum error_code print_status(const struct status *status, const char *directory,
                                     const char *socket, enum rows_format format,
                                     struct error *error)
@@ -314,6 +363,7 @@ static enum error_code print_status(const struct status *status, const char *dir
     add_index(rows, status);
     rows_time(rows, status->last_time_ns);
     add_losses(rows, status, format);
+    add_schemas(rows, status);
     code = rows_end(rows, error);
     if (!code)
         code = rows_finish(rows, error);

@@ -31,6 +31,7 @@ int verb_read(int argc, char **argv);
 int verb_replay(int argc, char **argv);
 int verb_sql(int argc, char **argv);
 int verb_topics(int argc, char **argv);
+int verb_schema(int argc, char **argv);
 int verb_segments(int argc, char **argv);
 int verb_gaps(int argc, char **argv);
 int verb_status(int argc, char **argv);

@@ -5,9 +5,10 @@
 #include "core/gap.h"
 #include "tools/client/wire.h"
 
-enum error_code intake_init(struct intake *intake, struct segment_log *log, struct error *error)
+enum error_code intake_init(struct intake *intake, struct segment_log *log, struct gate *gate,
+                            struct error *error)
 {
-    struct intake made = {.log = log};
+    struct intake made = {.log = log, .gate = gate};
     enum error_code code = json_reader_create(&made.json, error);
     if (code)
         return code;
@@ -35,23 +36,6 @@ void intake_release(struct intake *intake)
 bool intake_has_room(struct intake *intake, size_t events, size_t bytes)
 {
     return segment_log_has_room(intake->log, events, bytes);
-}
-
-/*
- * Whoever calls has asked for room, so BUSY is rare: the log counted otherwise than we did. Then
- * waiting is right; nothing else could be done for this frame, which is stored in part already.
- */
-static enum error_code append(struct intake *intake, const struct event *event,
-                              enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
-                              struct error *error)
-{
-    enum error_code code;
-    while ((code = segment_log_append(intake->log, event, outcome_out, sequence_out, error)) ==
-           ERROR_BUSY) {
-        segment_log_kick(intake->log);
-        segment_log_wait_room(intake->log);
-    }
-    return code;
 }
 
 static enum error_code check(const struct event *event, const struct error *verdict, bool in_words,
@@ -92,7 +76,12 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
     }
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    enum error_code code = append(intake, event, &outcome, &sequence, error);
+    /*
+     * Whoever calls has asked for room, so the gate waits rarely: the log counted otherwise than we
+     * did. Nothing else could be done for this frame, which is stored in part already.
+     */
+    enum error_code code = gate_append(intake->gate, intake->log, event, in_words, &outcome,
+                                       &sequence, error);
     if (code) {
         intake->refused++;
         enum intake_fate fate = judge(intake, code);

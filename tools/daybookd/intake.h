@@ -1,5 +1,6 @@
 /*
- * tools/daybookd/intake.h - the one door to the log: check an event, append it, or say why not.
+ * tools/daybookd/intake.h - the one door to the log: check an event, append it through the gate
+ * (tools/gate.h), or say why not.
  *
  * Used by both protocol modes, by the network thread at the helm. It also owns the scratch memory
  * that taking a frame or line needs, so that no event costs an allocation.
@@ -10,9 +11,11 @@
 #include "core/json.h"
 #include "segment/log.h"
 #include "tools/daybookd/refusals.h"
+#include "tools/gate.h"
 
 struct intake {
     struct segment_log *log; /* borrowed */
+    struct gate *gate;       /* borrowed; NULL: no topic has a schema */
     struct event *events;    /* scratch for one frame: WIRE_EVENTS_MAX */
     struct buffer refusals;  /* scratch for one ack */
     struct json_reader *json;
@@ -22,7 +25,8 @@ struct intake {
     bool appended;           /* something since the last kick */
 };
 
-enum error_code intake_init(struct intake *intake, struct segment_log *log, struct error *error);
+enum error_code intake_init(struct intake *intake, struct segment_log *log, struct gate *gate,
+                            struct error *error);
 void intake_release(struct intake *intake);
 
 enum intake_fate {

@@ -25,6 +25,7 @@
 #include "tools/daybookd/pack_thread.h"
 #include "tools/daybookd/server.h"
 #include "tools/daybookd/strangers.h"
+#include "tools/gate.h"
 
 enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DAMAGED = 4 };
 
@@ -34,6 +35,7 @@ struct daemon {
     int signal_fd;
     struct progress progress;
     struct segment_log *log;
+    struct gate *gate;
     struct listener listener;
     struct index_thread *index;
     struct pack_thread *packer;
@@ -134,7 +136,7 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     atomic_store(&daemon->progress.log, daemon->log);
     report_recovery(daemon, &recovery);
     strangers_report(daemon->config.directory, &daemon->report);
-    return OK;
+    return gate_open(daemon->config.directory, &daemon->gate, error);
 }
 
 /*
@@ -219,6 +221,7 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         return code;
     struct server_options options = {
         .log = daemon->log,
+        .gate = daemon->gate,
         .progress = &daemon->progress,
         .index = daemon->index,
         .report = &daemon->report,
@@ -243,6 +246,7 @@ static enum error_code end(struct daemon *daemon, struct error *error)
     server_free(daemon->server);
     pack_thread_stop(daemon->packer);
     index_thread_stop(daemon->index);
+    gate_close(daemon->gate);
     enum error_code code = segment_log_close(daemon->log, error);
     /* Its name goes last: whoever finds no socket finds a directory without a writer, too. */
     listener_close(&daemon->listener);

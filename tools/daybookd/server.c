@@ -189,6 +189,7 @@ enum error_code server_write_status(struct server *server, struct buffer *map, s
         .directory = server->options.directory,
         .uptime_ns = server->now_ns - server->started_ns,
         .connections = server->connections,
+        .gate = server->options.gate,
         .refused = server->intake.refused,
         .closed = server->notices.closed,
         .turned_away = server->notices.turned_away,
@@ -559,7 +560,7 @@ enum error_code server_create(const struct server_options *options, struct serve
     if (server->epoll_fd < 0 || server->wake_fd < 0 || server->end_fd < 0)
         code = error_set_errno(error, errno, "create an epoll");
     if (!code)
-        code = intake_init(&server->intake, options->log, error);
+        code = intake_init(&server->intake, options->log, options->gate, error);
     if (!code)
         code = examiner_create(&server->examiner, error);
     if (!code)

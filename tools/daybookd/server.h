@@ -15,6 +15,7 @@
 
 struct server;
 struct connection;
+struct gate;
 struct index_thread;
 struct examiner_result;
 struct input_pool;
@@ -22,6 +23,7 @@ struct intake;
 
 struct server_options {
     struct segment_log *log; /* all borrowed */
+    struct gate *gate;       /* may be NULL: no topic has a schema */
     struct progress *progress;
     struct index_thread *index; /* for the status */
     const struct report *report;

@@ -6,6 +6,7 @@
 #include "core/msgpack.h"
 #include "tools/client/daybook.h"
 #include "tools/daybookd/index_thread.h"
+#include "tools/gate.h"
 
 static void pack_text(msgpack_packer *packer, const char *text)
 {
@@ -27,7 +28,9 @@ static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t nu
 }
 
 enum {
-    STATUS_KEYS = 24,
+    STATUS_KEYS = 25,
+    STATUS_TOPICS_MAX = 1000, /* with schemas; an answer has to fit into a frame */
+    STATUS_TOPIC_BYTES = EVENT_TOPIC_BYTES_MAX + 128, /* the counts of one */
     /* Beside the directory and the index's trouble. */
     STATUS_BYTES_MAX = 1024 + sizeof((struct error *)0)->text,
 };
@@ -57,13 +60,40 @@ static void pack_log(msgpack_packer *packer, const struct status *status)
         msgpack_pack_false(packer);
 }
 
+static size_t told_topics(const struct gate *gate)
+{
+    size_t count = gate_topics(gate);
+    return count < STATUS_TOPICS_MAX ? count : STATUS_TOPICS_MAX;
+}
+
+static void pack_schemas(msgpack_packer *packer, const struct gate *gate)
+{
+    size_t count = told_topics(gate);
+    pack_text(packer, "schemas");
+    msgpack_pack_map(packer, count);
+    for (size_t i = 0; i < count; i++) {
+        struct gate_count topic = gate_count(gate, i);
+        pack_text(packer, topic.topic);
+        msgpack_pack_map(packer, 6);
+        pack_key_number(packer, "version", topic.version);
+        pack_key_text(packer, "mode", segment_schemas_mode_name(topic.mode));
+        pack_key_number(packer, "checked", topic.checked);
+        pack_key_number(packer, "refused", topic.refused);
+        pack_key_number(packer, "quarantined", topic.quarantined);
+        pack_key_number(packer, "warned", topic.warned);
+    }
+}
+
 enum error_code status_write(const struct status *status, struct buffer *map, struct error *error)
 {
     struct index_thread_state index;
     index_thread_read(status->index, &index);
     /* With this much room packing cannot fail. */
-    enum error_code code = buffer_reserve(
-        map, STATUS_BYTES_MAX + strlen(status->directory) + strlen(index.trouble), error);
+    enum error_code code = buffer_reserve(map,
+                                          STATUS_BYTES_MAX + strlen(status->directory) +
+                                              strlen(index.trouble) +
+                                              told_topics(status->gate) * STATUS_TOPIC_BYTES,
+                                          error);
     if (code)
         return code;
     msgpack_packer packer;
@@ -81,5 +111,6 @@ enum error_code status_write(const struct status *status, struct buffer *map, st
     pack_log(&packer, status);
     pack_key_number(&packer, "index_sequence", index.sequence);
     pack_key_text(&packer, "index_error", index.trouble);
+    pack_schemas(&packer, status->gate);
     return OK;
 }

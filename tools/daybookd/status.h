@@ -8,8 +8,10 @@
 #include "segment/log.h"
 
 struct index_thread;
+struct gate;
 
 struct status {
+    const struct gate *gate; /* may be NULL */
     struct segment_log *log;
     struct index_thread *index;
     const char *log_id;

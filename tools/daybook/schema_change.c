@@ -1,0 +1,251 @@
+#include "tools/daybook/schema_change.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/file.h"
+#include "segment/lock.h"
+#include "segment/reader.h"
+#include "segment/schemas_event.h"
+
+/* One run of the command. */
+struct changing {
+    struct publisher_options options;
+    int log_fd, lock_fd;
+    struct segment_schemas schemas;
+    struct publisher *publisher; /* NULL: not needed so far */
+    char refusal[sizeof((struct error *)0)->text]; /* why the event was not taken */
+};
+
+enum error_code schema_change_check_topic(const char *topic, struct error *error)
+{
+    static const char rejected[] = "_rejected.";
+    enum error_code code = event_check_topic(topic, strlen(topic), error);
+    if (code)
+        return code;
+    if (strcmp(topic, SCHEMAS_EVENT_TOPIC) == 0 ||
+        strncmp(topic, rejected, sizeof rejected - 1) == 0)
+        return error_set(error, ERROR_INVALID,
+                         "the topic '%s' is Daybook's own and cannot have a schema", topic);
+    return OK;
+}
+
+static void take_refusal(void *context, uint64_t tag, const char *reason)
+{
+    struct changing *changing = context;
+    (void)tag;
+    snprintf(changing->refusal, sizeof changing->refusal, "%s", reason);
+}
+
+static void take_unknown(void *context, uint64_t tag)
+{
+    take_refusal(context, tag, "the connection to the daemon was lost");
+}
+
+/* Before anything is noted: where nobody takes the event, nothing is to be left behind. */
+static enum error_code reach_writer(struct changing *changing, struct error *error)
+{
+    struct publisher_options *options = &changing->options;
+    if (changing->publisher)
+        return OK;
+    options->producer = NULL;
+    options->ack = DAYBOOK_ACK_DURABLE;
+    options->refused = take_refusal;
+    options->unknown = take_unknown;
+    options->context = changing;
+    return publisher_open(options, &changing->publisher, error);
+}
+
+/* The event's own time, so that it is known without reading the log again. */
+static enum error_code publish(struct changing *changing, const struct buffer *payload,
+                               struct error *error)
+{
+    struct event event = {
+        .time_ns = clock_realtime_ns(),
+        .topic = SCHEMAS_EVENT_TOPIC,
+        .topic_bytes = strlen(SCHEMAS_EVENT_TOPIC),
+        .payload = payload->data,
+        .payload_bytes = payload->size,
+    };
+    changing->refusal[0] = '\0';
+    enum error_code code = publisher_send(changing->publisher, &event, 1, error);
+    return code ? code : publisher_flush(changing->publisher, error);
+}
+
+static enum error_code read_text(const struct changing *changing,
+                                 const struct segment_schemas_change *line, struct buffer *text,
+                                 struct error *error)
+{
+    return line->action == SCHEMAS_ADD
+               ? segment_schemas_read_text(changing->log_fd, line, text, error)
+               : OK;
+}
+
+/* Publish unless it is there; then look where it is, whatever the answer was. */
+static enum error_code publish_and_find(struct changing *changing,
+                                        const struct segment_schemas_change *line,
+                                        const struct buffer *payload, uint64_t *sequence_out,
+                                        int64_t *time_out_ns, struct error *error)
+{
+    const char *directory = changing->options.directory;
+    enum error_code code = segment_schemas_event_find(directory, line, payload, sequence_out,
+                                                      time_out_ns, error);
+    if (code != ERROR_NOT_FOUND)
+        return code;
+    struct error why = {0};
+    enum error_code publishing = reach_writer(changing, &why);
+    if (!publishing)
+        publishing = publish(changing, payload, &why);
+    code = segment_schemas_event_find(directory, line, payload, sequence_out, time_out_ns, error);
+    if (code != ERROR_NOT_FOUND)
+        return code;
+    if (publishing)
+        return error_set(error, publishing, "%s", why.text);
+    return error_set(error, ERROR_INVALID, "the event was not taken: %s", changing->refusal);
+}
+
+/* Steps 3 to 5. */
+static enum error_code finish_pending(struct changing *changing, struct error *error)
+{
+    const struct segment_schemas_change *line = segment_schemas_pending(&changing->schemas);
+    struct buffer text = {0}, payload = {0};
+    uint64_t sequence;
+    int64_t time_ns;
+    struct error why;
+    enum error_code code = read_text(changing, line, &text, &why);
+    if (!code)
+        code = segment_schemas_event_write(line, &text, &payload, &why);
+    if (!code)
+        code = publish_and_find(changing, line, &payload, &sequence, &time_ns, &why);
+    if (!code)
+        code = segment_schemas_settle(changing->log_fd, &changing->schemas, sequence, time_ns,
+                                      &why);
+    buffer_release(&text);
+    buffer_release(&payload);
+    if (!code)
+        return OK;
+    return error_set(error, code,
+                     "%.600s; the change is noted, and pending: the same command again finishes it",
+                     why.text);
+}
+
+/* ---- A new change ---- */
+
+static bool is_same_text(const struct changing *changing, const struct segment_schemas_change *line,
+                         const struct buffer *text)
+{
+    struct buffer present = {0};
+    bool same = line->text_bytes == text->size &&
+                segment_schemas_read_text(changing->log_fd, line, &present, NULL) == OK &&
+                memcmp(present.data, text->data, text->size) == 0;
+    buffer_release(&present);
+    return same;
+}
+
+/* Is there nothing to do? */
+static bool is_as_wished(const struct changing *changing, const struct schema_change_wish *wish,
+                         struct schema_change_result *result)
+{
+    const struct segment_schemas_change *present =
+        segment_schemas_present(&changing->schemas, wish->topic, strlen(wish->topic));
+    result->none = !present;
+    if (wish->action == SCHEMAS_REMOVE)
+        return !present;
+    if (!present || present->mode != wish->mode || !is_same_text(changing, present, wish->text))
+        return false;
+    result->present = *present;
+    return true;
+}
+
+/* What the event cannot carry must not get a line: with the largest number, to be sure. */
+static enum error_code check_event(const struct segment_schemas_change *change,
+                                   const struct schema_change_wish *wish, struct error *error)
+{
+    struct segment_schemas_change largest = *change;
+    char name[SCHEMAS_FILE_NAME_MAX + 1];
+    struct buffer payload = {0};
+    largest.version = UINT32_MAX;
+    enum error_code code = segment_schemas_file_name(wish->topic, UINT32_MAX, name, error);
+    if (!code)
+        code = segment_schemas_event_write(&largest, wish->text, &payload, error);
+    buffer_release(&payload);
+    return code;
+}
+
+static enum error_code read_watermark(const struct changing *changing, uint64_t *watermark_out,
+                                      struct error *error)
+{
+    struct segment_reader *reader = NULL;
+    enum error_code code = segment_reader_open(changing->options.directory, &reader, error);
+    if (!code)
+        *watermark_out = segment_reader_watermark(reader);
+    segment_reader_close(reader);
+    return code;
+}
+
+/* Steps 1 and 2. */
+static enum error_code note(struct changing *changing, const struct schema_change_wish *wish,
+                            struct error *error)
+{
+    const struct segment_schemas_change *present =
+        segment_schemas_present(&changing->schemas, wish->topic, strlen(wish->topic));
+    struct segment_schemas_change change = {.action = wish->action, .mode = wish->mode};
+    snprintf(change.topic, sizeof change.topic, "%s", wish->topic);
+    if (wish->action == SCHEMAS_REMOVE)
+        change.mode = present->mode;
+    enum error_code code = wish->action == SCHEMAS_ADD ? check_event(&change, wish, error) : OK;
+    if (!code)
+        code = reach_writer(changing, error);
+    if (!code)
+        code = read_watermark(changing, &change.after, error);
+    if (!code)
+        code = segment_schemas_note(changing->log_fd, &changing->schemas, &change,
+                                    wish->text ? wish->text->data : NULL,
+                                    wish->text ? wish->text->size : 0, error);
+    return code;
+}
+
+static enum error_code change(struct changing *changing, const struct schema_change_wish *wish,
+                              struct schema_change_result *result, struct error *error)
+{
+    enum error_code code =
+        segment_lock_take(changing->log_fd, LOCK_SCHEMAS, &changing->lock_fd, error);
+    if (!code)
+        code = segment_schemas_load(changing->log_fd, &changing->schemas, error);
+    if (!code && segment_schemas_pending(&changing->schemas)) {
+        code = finish_pending(changing, error);
+        result->finished = code == OK;
+        result->earlier = changing->schemas.changes[changing->schemas.count - 1];
+    }
+    if (code || is_as_wished(changing, wish, result))
+        return code;
+    code = note(changing, wish, error);
+    if (!code)
+        code = finish_pending(changing, error);
+    if (code)
+        return code;
+    result->done = true;
+    result->present = changing->schemas.changes[changing->schemas.count - 1];
+    return OK;
+}
+
+enum error_code schema_change(const struct publisher_options *options,
+                              const struct schema_change_wish *wish,
+                              struct schema_change_result *result_out, struct error *error)
+{
+    struct changing changing = {.options = *options, .log_fd = -1, .lock_fd = -1};
+    struct error closing;
+    *result_out = (struct schema_change_result){0};
+    enum error_code code = file_open_directory(
+        options->directory, wish->action == SCHEMAS_ADD, &changing.log_fd, error);
+    if (!code)
+        code = change(&changing, wish, result_out, error);
+    enum error_code closed = publisher_close(changing.publisher, NULL, &closing);
+    if (!code && closed)
+        code = error_set(error, closed, "%s", closing.text);
+    segment_schemas_free(&changing.schemas);
+    file_close(&changing.lock_fd);
+    file_close(&changing.log_fd);
+    return code;
+}

@@ -1,0 +1,229 @@
+#include "tools/gate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/file.h"
+#include "core/msgpack.h"
+#include "segment/schemas_event.h"
+#include "tools/gate_change.h"
+#include "tools/gate_rules.h"
+
+static const char rejected_prefix[] = "_rejected.";
+
+struct gate {
+    struct gate_rules rules;
+    struct gate_change change;
+    struct buffer wrapped; /* payload and topic of an event that is stored instead */
+    char wrapped_topic[sizeof rejected_prefix + EVENT_TOPIC_BYTES_MAX];
+};
+
+enum error_code gate_open(const char *directory, struct gate **gate_out, struct error *error)
+{
+    struct gate *gate = calloc(1, sizeof *gate);
+    if (!gate)
+        return error_set(error, ERROR_MEMORY, "no memory for the schemas of topics");
+    enum error_code code = gate_change_init(&gate->change, directory, &gate->rules, error);
+    if (code) {
+        gate_close(gate);
+        return code;
+    }
+    *gate_out = gate;
+    return OK;
+}
+
+void gate_close(struct gate *gate)
+{
+    if (!gate)
+        return;
+    gate_change_release(&gate->change);
+    gate_rules_release(&gate->rules);
+    buffer_release(&gate->wrapped);
+    free(gate);
+}
+
+/* ---- An event that does not keep to its schema ---- */
+
+/* The log has this number already: then append says so, and where the first one is. */
+static bool is_repeated(struct segment_log *log, const struct event *event)
+{
+    return event->producer_bytes > 0 &&
+           event->number <= segment_log_producer_number(log, event->producer,
+                                                        event->producer_bytes);
+}
+
+static enum error_code refuse(const struct gate_rule *rule, const struct schema_fault *fault,
+                              bool in_words, struct error *error)
+{
+    if (!in_words) {
+        error->code = ERROR_INVALID;
+        error->text[0] = '\0';
+        return ERROR_INVALID;
+    }
+    return error_set(error, ERROR_INVALID, "payload%s%s: %s (%s of schema %" PRIu32 ")",
+                     fault->pointer[0] ? " at " : "", fault->pointer, fault->text, fault->rule,
+                     rule->version);
+}
+
+static bool pack_text(msgpack_packer *packer, const char *text)
+{
+    size_t bytes = strlen(text);
+    return msgpack_pack_str(packer, bytes) || msgpack_pack_str_body(packer, text, bytes);
+}
+
+static bool pack_reason(msgpack_packer *packer, const struct gate_rule *rule,
+                        const struct schema_fault *fault)
+{
+    return msgpack_pack_map(packer, 6) || pack_text(packer, "topic") ||
+           pack_text(packer, rule->topic) || pack_text(packer, "version") ||
+           msgpack_pack_uint32(packer, rule->version) || pack_text(packer, "pointer") ||
+           pack_text(packer, fault->pointer) || pack_text(packer, "rule") ||
+           pack_text(packer, fault->rule) || pack_text(packer, "reason") ||
+           pack_text(packer, fault->text) || pack_text(packer, "payload");
+}
+
+/* The event that is stored instead; it lives until the next one. */
+static enum error_code wrap(struct gate *gate, const struct gate_rule *rule,
+                            const struct schema_fault *fault, const struct event *event,
+                            struct event *wrapped_out, struct error *error)
+{
+    struct event wrapped = *event;
+    msgpack_packer packer;
+    gate->wrapped.size = 0;
+    msgpack_packer_to_buffer(&packer, &gate->wrapped);
+    if (pack_reason(&packer, rule, fault) ||
+        buffer_append(&gate->wrapped, event->payload, event->payload_bytes, NULL))
+        return error_set(error, ERROR_MEMORY, "no memory to keep an event as '%s%s'",
+                         rejected_prefix, rule->topic);
+    snprintf(gate->wrapped_topic, sizeof gate->wrapped_topic, "%s%s", rejected_prefix, rule->topic);
+    wrapped.topic = gate->wrapped_topic;
+    wrapped.topic_bytes = strlen(gate->wrapped_topic);
+    wrapped.payload = gate->wrapped.data;
+    wrapped.payload_bytes = gate->wrapped.size;
+    enum error_code code = event_check(&wrapped, error);
+    if (!code)
+        *wrapped_out = wrapped;
+    return code;
+}
+
+static enum error_code quarantine(struct gate *gate, struct gate_rule *rule,
+                                  const struct schema_fault *fault, const struct event *event,
+                                  bool in_words, struct event *stored_out, struct error *error)
+{
+    struct error why;
+    enum error_code code = wrap(gate, rule, fault, event, stored_out, &why);
+    if (!code) {
+        rule->quarantined++;
+        return OK;
+    }
+    rule->refused++;
+    refuse(rule, fault, in_words, error);
+    if (!in_words)
+        return ERROR_INVALID;
+    struct error reason = *error;
+    return error_set(error, code == ERROR_MEMORY ? code : ERROR_INVALID,
+                     "%.440s; and it cannot be kept as '%s…': %.200s", reason.text,
+                     rejected_prefix, why.text);
+}
+
+/* ---- Appending ---- */
+
+/* OK: *stored is what is to be appended, the event itself or what stands for it. */
+static enum error_code admit(struct gate *gate, struct segment_log *log, struct event *stored,
+                             bool in_words, struct error *error)
+{
+    struct schema_fault fault;
+    struct gate_rule *rule = gate_rules_find(&gate->rules, stored->topic, stored->topic_bytes);
+    if (!rule || !rule->schema)
+        return OK;
+    rule->checked++;
+    if (schema_check(rule->schema, stored->payload, stored->payload_bytes, &fault) ||
+        is_repeated(log, stored))
+        return OK;
+    switch (rule->mode) {
+    case SCHEMAS_WARN:
+        rule->warned++;
+        return OK;
+    case SCHEMAS_QUARANTINE: {
+        struct event event = *stored;
+        return quarantine(gate, rule, &fault, &event, in_words, stored, error);
+    }
+    case SCHEMAS_REJECT:
+        break;
+    }
+    rule->refused++;
+    return refuse(rule, &fault, in_words, error);
+}
+
+static enum error_code append(struct segment_log *log, const struct event *event,
+                              enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                              struct error *error)
+{
+    enum error_code code;
+    while ((code = segment_log_append(log, event, outcome_out, sequence_out, error)) ==
+           ERROR_BUSY) {
+        segment_log_kick(log);
+        segment_log_wait_room(log);
+    }
+    return code;
+}
+
+static bool is_change(const struct event *event)
+{
+    return event->topic_bytes == sizeof SCHEMAS_EVENT_TOPIC - 1 &&
+           memcmp(event->topic, SCHEMAS_EVENT_TOPIC, sizeof SCHEMAS_EVENT_TOPIC - 1) == 0;
+}
+
+static enum error_code append_change(struct gate *gate, struct segment_log *log,
+                                     const struct event *event,
+                                     enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                                     struct error *error)
+{
+    enum error_code code =
+        is_repeated(log, event) ? OK : gate_change_check(&gate->change, event, error);
+    if (!code)
+        code = append(log, event, outcome_out, sequence_out, error);
+    if (!code && *outcome_out == LOG_APPENDED)
+        gate_change_apply(&gate->change, *sequence_out);
+    return code;
+}
+
+enum error_code gate_append(struct gate *gate, struct segment_log *log, const struct event *event,
+                            bool in_words, enum segment_log_outcome *outcome_out,
+                            uint64_t *sequence_out, struct error *error)
+{
+    if (!gate)
+        return append(log, event, outcome_out, sequence_out, error);
+    if (is_change(event))
+        return append_change(gate, log, event, outcome_out, sequence_out, error);
+    struct event stored = *event;
+    enum error_code code = admit(gate, log, &stored, in_words, error);
+    return code ? code : append(log, &stored, outcome_out, sequence_out, error);
+}
+
+void gate_withdraw(struct gate *gate, uint64_t durable)
+{
+    if (gate)
+        gate_change_withdraw(&gate->change, durable);
+}
+
+size_t gate_topics(const struct gate *gate)
+{
+    return gate ? gate->rules.count : 0;
+}
+
+struct gate_count gate_count(const struct gate *gate, size_t index)
+{
+    const struct gate_rule *rule = gate->rules.list[index];
+    return (struct gate_count){
+        .topic = rule->topic,
+        .version = rule->schema ? rule->version : 0,
+        .mode = rule->mode,
+        .checked = rule->checked,
+        .refused = rule->refused,
+        .quarantined = rule->quarantined,
+        .warned = rule->warned,
+    };
+}

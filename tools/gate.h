@@ -1,0 +1,57 @@
+/*
+ * tools/gate.h - schemas at the door: what becomes of an event of a topic that has one.
+ *
+ * Whoever writes a log has one gate, and appends through it. It loads the schemas (DIR/schemas,
+ * segment/schemas.h) when the log is opened, and takes up a change exactly where its event is
+ * appended: the events before that one were held against the old schema, those behind it are held
+ * against the new one. An event of topic `_schema` that does not say what the catalogue says is
+ * refused, so nobody can forge a change.
+ *
+ * An event that does not keep to its topic's schema is, by the schema's mode,
+ *   - refused: the reason names the JSON pointer into the payload and the rule,
+ *   - stored as _rejected.TOPIC instead, with the same time, producer and number, and the payload
+ *     {topic, version, pointer, rule, reason, payload}; what does not fit there is refused,
+ *   - stored, and counted.
+ * A repeated event, whose number the log has already, is a duplicate whatever it looks like now.
+ *
+ * A log without schemas pays a comparison an event. One thread at a time, the one that appends.
+ */
+#ifndef DAYBOOK_TOOLS_GATE_H
+#define DAYBOOK_TOOLS_GATE_H
+
+#include "segment/log.h"
+#include "segment/schemas.h"
+
+struct gate;
+
+/*
+ * For the log in `directory`, which the caller has opened to write. ERROR_DAMAGED, ERROR_INVALID: catalogue or schemas are not to be
+ * had as they were written, so that nothing could be checked. The caller owns *gate_out.
+ */
+enum error_code gate_open(const char *directory, struct gate **gate_out, struct error *error);
+/* Accepts NULL. */
+void gate_close(struct gate *gate);
+
+/*
+ * segment_log_append through the gate: waits for room where that would be ERROR_BUSY.
+ * ERROR_INVALID: the event is refused; without `in_words` the text stays empty. With `gate` NULL
+ * nothing is checked.
+ */
+enum error_code gate_append(struct gate *gate, struct segment_log *log, const struct event *event,
+                            bool in_words, enum segment_log_outcome *outcome_out,
+                            uint64_t *sequence_out, struct error *error);
+/* The log has withdrawn what is not durable: so perhaps the last change. */
+void gate_withdraw(struct gate *gate, uint64_t durable);
+
+/* What became of the events of one topic since the gate was opened. */
+struct gate_count {
+    const char *topic;
+    uint32_t version; /* 0: the schema was removed */
+    enum segment_schemas_mode mode;
+    uint64_t checked, refused, quarantined, warned;
+};
+/* Of each topic that has, or had since the gate was opened, a schema. */
+size_t gate_topics(const struct gate *gate);
+struct gate_count gate_count(const struct gate *gate, size_t index);
+
+#endif

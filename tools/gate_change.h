@@ -1,0 +1,57 @@
+/*
+ * tools/gate_change.h - how a gate's rules follow the catalogue; internal to tools/gate*.c.
+ *
+ * A change is noted in the catalogue first and takes effect at its event (segment/schemas.h). So
+ * the catalogue is read when the log is opened, and again before an event of topic `_schema` is
+ * taken, if the file is another one since: who floods the log with such events pays for a look at
+ * the file's status and a comparison each.
+ */
+#ifndef DAYBOOK_TOOLS_GATE_CHANGE_H
+#define DAYBOOK_TOOLS_GATE_CHANGE_H
+
+#include <sys/stat.h>
+
+#include "core/event.h"
+#include "tools/gate_rules.h"
+
+/* What is in effect for a topic: the part of a rule that a change replaces. */
+struct gate_version {
+    struct schema *schema;
+    uint32_t version;
+    enum segment_schemas_mode mode;
+};
+
+struct gate_change {
+    struct gate_rules *rules; /* borrowed */
+    int log_fd;
+    bool seen; /* `catalogue` is the status of what was read last */
+    struct stat catalogue;
+    /* The pending change, as far as it waits for its event. number 0: there is none. */
+    struct segment_schemas_change pending;
+    struct buffer payload; /* its event must have */
+    struct gate_rule *rule;
+    struct gate_version next; /* owned until it is applied */
+    /* The change applied last, until it is durable; sequence 0: none. */
+    uint64_t applied;
+    uint64_t applied_number;
+    struct gate_rule *applied_rule;
+    struct gate_version before; /* owned */
+};
+
+/*
+ * Load the catalogue and fill `rules` with what is in effect at the end of the log in `directory`.
+ * After an error only release it.
+ */
+enum error_code gate_change_init(struct gate_change *change, const char *directory,
+                                 struct gate_rules *rules, struct error *error);
+void gate_change_release(struct gate_change *change);
+
+/* May this event of topic `_schema` be taken? ERROR_INVALID: nobody has noted such a change. */
+enum error_code gate_change_check(struct gate_change *change, const struct event *event,
+                                  struct error *error);
+/* It was appended: what comes behind it is held against the new version. */
+void gate_change_apply(struct gate_change *change, uint64_t sequence);
+/* What is behind `durable` is not in the log any more. */
+void gate_change_withdraw(struct gate_change *change, uint64_t durable);
+
+#endif
