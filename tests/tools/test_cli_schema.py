@@ -11,8 +11,8 @@ import threading
 import time
 
 import framed
-from cli_support import (DAMAGE, FAILURE, INCOMPLETE, OK, UNREACHABLE, USAGE, daemon, daybook, main,
-                         promise, start, write)
+from cli_support import (DAMAGE, FAILURE, INCOMPLETE, OK, UNREACHABLE, USAGE, daemon, daybook, jsonl,
+                         main, promise, signals, start, write)
 
 DIFFERENT = 6
 PRICE = '{"properties": {"price": {"type": "number", "minimum": 0}}}\n'
@@ -522,6 +522,31 @@ def repeated(directory):
         index, code, reason = connection.receive()[6][0]
         assert (index, code) == (0, "invalid") and reason.startswith("payload at /price: "), reason
         connection.close()
+
+
+@promise("what topics --infer proposes is taken by schema add as it is, and all stored events pass")
+def inferred(directory):
+    data = os.path.join(directory, "log")
+    lines = signals(500)
+    for line in lines:
+        line["ratio"] = float(line["ratio"])
+    daybook("pub", "-D", data, "-t", "signal", stdin=jsonl(lines))
+    pub(data, [{"other": 1}], topic="lamp")
+    result = daybook("topics", "-D", data, "--infer", "signal")
+    assert "500 events of 'signal' keep to this" in result.err, result.err
+    schema = json.loads(result.text)
+    assert schema["type"] == "object" and set(schema["required"]) == set(lines[0])
+    assert schema["properties"]["pair"] == {"type": "string", "enum": ["XAUUSD", "USDCNH", "EURJPY"]}
+    assert schema["properties"]["win"] == {"type": ["boolean", "null"]}
+    assert schema["properties"]["offset"] == {"type": "integer"}
+    path = write(directory, "inferred.json", result.out)
+    daybook("schema", "check", "-D", data, "signal", path)
+    add(data, "signal", path)
+    daybook("pub", "-D", data, "-t", "signal", stdin=jsonl(lines))
+    pub(data, [{**lines[0], "pair": "BTCUSD"}], topic="signal", expect=INCOMPLETE)
+    daybook("topics", "-D", data, "--infer", "silent", expect=FAILURE)
+    daybook("topics", "-D", data, "--infer", "no topic", expect=USAGE)
+    daybook("topics", "-D", os.path.join(directory, "none"), "--infer", "signal", expect=FAILURE)
 
 
 if __name__ == "__main__":
