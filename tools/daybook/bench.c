@@ -45,6 +45,7 @@ static const struct suite {
     {"sql", bench_sql_run, true},
     {"start", bench_start_run, true},
     {"retention", bench_retention_run, true},
+    {"schema", bench_schema_run, false},
     {"disk", bench_disk_run, false},
 };
 enum { SUITE_COUNT = sizeof suites / sizeof *suites };
@@ -81,6 +82,7 @@ static const struct options_verb bench_verb = {
              "  sql        queries, beside plain SQLite with the same rows\n"
              "  start      the first durable ack of a daemon, after a clean stop and a kill\n"
              "  retention  the oldest fifth deleted while somebody publishes\n"
+             "  schema     payloads held against a schema, on one core\n"
              "  disk       both write paths on files that grow, are allocated, or zero-filled\n"
              "  all        each of them\n"
              "\n"
