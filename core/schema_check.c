@@ -1,13 +1,12 @@
 /* Checking a value against a compiled schema. */
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/json.h"
 #include "core/msgpack_head.h"
 #include "core/schema_equal.h"
-#include "core/schema_node.h"
+#include "core/schema_fault.h"
+#include "core/schema_names.h"
 #include "core/utf8.h"
 
 /*
@@ -20,14 +19,6 @@ enum {
     SCRATCH_KEPT = 65536,
     BYTES_PER_STEP = 64,     /* of a string that is looked through */
     CONSTANTS_PER_STEP = 64, /* that are no arrays or objects */
-};
-
-/* Where in the payload we are: how the pointer of a fault is found, and only then. */
-struct place {
-    const struct place *above; /* NULL: the payload itself */
-    const char *key;           /* of an object; NULL: `index` of an array */
-    uint32_t key_bytes;
-    uint32_t index;
 };
 
 struct check {
@@ -44,115 +35,33 @@ static void charge(struct check *check, uint64_t steps)
     check->steps_left -= steps < check->steps_left ? steps : check->steps_left;
 }
 
-/* ---- Telling ---- */
-
-struct text {
-    char *at, *end; /* one byte behind `end` is for the NUL */
-};
-
-static void put(struct text *text, const char *bytes, size_t size)
-{
-    size_t room = (size_t)(text->end - text->at);
-    size = size < room ? size : room;
-    memcpy(text->at, bytes, size);
-    text->at += size;
-    *text->at = 0;
-}
-
-/* As RFC 6901 writes a key; NUL, which would end the text, as '?'. */
-static void put_key(struct text *text, const char *key, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        char c = key[i] ? key[i] : '?';
-        if (c == '~' || c == '/')
-            put(text, c == '~' ? "~0" : "~1", 2);
-        else
-            put(text, &c, 1);
-    }
-}
-
-static void put_place(struct text *text, const struct place *place)
-{
-    char number[16];
-    if (!place)
-        return;
-    put_place(text, place->above);
-    put(text, "/", 1);
-    if (place->key)
-        put_key(text, place->key, place->key_bytes);
-    else
-        put(text, number, (size_t)snprintf(number, sizeof number, "%u", place->index));
-}
-
-/* Cut between characters, not within one; and with nothing in it that would upset a terminal. */
-static void cut(char *text)
-{
-    text[utf8_valid_bytes(text, strlen(text))] = 0;
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
-
 /* Returns false, for `return fault(…)`. */
 static bool fault(struct check *check, const struct schema_node *node, const char *keyword,
-                  const struct place *place, const char *format, ...)
+                  const struct schema_place *place, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
 static bool fault(struct check *check, const struct schema_node *node, const char *keyword,
-                  const struct place *place, const char *format, ...)
+                  const struct schema_place *place, const char *format, ...)
 {
-    struct schema_fault *out = check->fault;
-    if (!out || check->told)
+    if (!check->fault || check->told)
         return false;
-    struct text pointer = {out->pointer, out->pointer + sizeof out->pointer - 1};
-    *pointer.at = 0;
-    put_place(&pointer, place);
-    cut(out->pointer);
-    snprintf(out->rule, sizeof out->rule, "%s%s%s", node->where, *keyword ? "/" : "", keyword);
-    cut(out->rule);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(out->text, sizeof out->text, format, arguments);
+    schema_fault_tell(check->fault, node, keyword, place, format, arguments);
     va_end(arguments);
-    cut(out->text);
     return false;
 }
 
-/* A value as JSON, cut where it gets long. Valid until the next call. */
+/* A value for a fault's text. Valid until the next call. */
 static const char *show(struct check *check, struct msgpack_cursor value)
 {
-    enum { SHOWN = 48 };
-    static const char dots[] = "…";
-    struct buffer *buffer = &check->schema->scratch;
-    if (!check->fault)
-        return "";
-    struct msgpack_cursor end = value;
-    buffer->size = 0;
-    if (msgpack_skip(&end, NULL) ||
-        json_from_msgpack(value.at, (size_t)(end.at - value.at), JSON_COMPACT, buffer, NULL) ||
-        buffer_append(buffer, "", 1, NULL))
-        return "it";
-    if (buffer->size > SHOWN + sizeof dots) {
-        size_t whole = utf8_valid_bytes(buffer->data, SHOWN);
-        memcpy(buffer->data + whole, dots, sizeof dots);
-    }
-    return (const char *)buffer->data;
-}
-
-static const char *show_number(const struct schema_number *number, char text[32])
-{
-    if (number->kind == MSGPACK_KIND_FLOAT)
-        snprintf(text, 32, "%.15g", number->real);
-    else
-        snprintf(text, 32, "%s%llu", number->kind == MSGPACK_KIND_INT ? "-" : "",
-                 (unsigned long long)number->magnitude);
-    return text;
+    return check->fault ? schema_fault_show(&check->schema->scratch, value) : "";
 }
 
 /* ---- Rules ---- */
 
 static bool check_value(struct check *check, const struct schema_node *node,
-                        struct msgpack_cursor *cursor, const struct place *place);
+                        struct msgpack_cursor *cursor, const struct schema_place *place);
 
 static unsigned types_of(const struct msgpack_value *value, struct schema_number *number)
 {
@@ -178,18 +87,6 @@ static unsigned types_of(const struct msgpack_value *value, struct schema_number
     }
 }
 
-static const char *name_types(unsigned types, char text[80])
-{
-    static const char *const names[] = {"null",   "boolean", "object", "array",
-                                        "number", "integer", "string"};
-    char *at = text;
-    *at = 0;
-    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
-        if (types & 1U << i)
-            at += sprintf(at, "%s%s", at > text ? " or " : "", names[i]);
-    return text;
-}
-
 static bool is_container(struct msgpack_cursor value)
 {
     struct msgpack_value head;
@@ -197,7 +94,7 @@ static bool is_container(struct msgpack_cursor value)
 }
 
 static bool check_constants(struct check *check, const struct schema_node *node,
-                            struct msgpack_cursor value, const struct place *place)
+                            struct msgpack_cursor value, const struct schema_place *place)
 {
     bool found = false;
     charge(check, node->constant_count / CONSTANTS_PER_STEP);
@@ -237,7 +134,7 @@ static bool breaks(unsigned rule, const struct schema_number *number,
 
 static bool check_number(struct check *check, const struct schema_node *node,
                          const struct schema_number *number, struct msgpack_cursor value,
-                         const struct place *place)
+                         const struct schema_place *place)
 {
     const struct {
         unsigned rule;
@@ -255,7 +152,7 @@ static bool check_number(struct check *check, const struct schema_node *node,
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (node->number_rules & rules[i].rule && breaks(rules[i].rule, number, rules[i].bound))
             return fault(check, node, rules[i].keyword, place, "%s is %s %s", show(check, value),
-                         rules[i].text, show_number(rules[i].bound, bound));
+                         rules[i].text, schema_fault_number(rules[i].bound, bound));
     return true;
 }
 
@@ -268,7 +165,7 @@ static uint64_t count_characters(const char *text, size_t bytes)
 }
 
 static bool give_up(struct check *check, const struct schema_node *node, const char *keyword,
-                    const struct place *place, const char *why)
+                    const struct schema_place *place, const char *why)
 {
     check->gave_up = true;
     fault(check, node, keyword, place, "%s", why);
@@ -288,7 +185,7 @@ static enum schema_match match_text(struct check *check, struct schema_pattern *
 }
 
 static bool check_length(struct check *check, const struct schema_node *node, const char *text,
-                         size_t bytes, const struct place *place)
+                         size_t bytes, const struct schema_place *place)
 {
     /* A character has one to four bytes: as a rule they need not be counted. */
     if (bytes / 4 >= node->length_min && bytes <= node->length_max)
@@ -303,7 +200,7 @@ static bool check_length(struct check *check, const struct schema_node *node, co
 }
 
 static bool check_string(struct check *check, const struct schema_node *node, const char *text,
-                         size_t bytes, const struct place *place)
+                         size_t bytes, const struct schema_place *place)
 {
     charge(check, bytes / BYTES_PER_STEP);
     if (!check_length(check, node, text, bytes, place))
@@ -326,7 +223,7 @@ static bool check_string(struct check *check, const struct schema_node *node, co
 
 /* Over a value that no rule looks into. */
 static bool skip(struct check *check, const struct schema_node *node,
-                 struct msgpack_cursor *cursor, const struct place *place)
+                 struct msgpack_cursor *cursor, const struct schema_place *place)
 {
     enum error_code code = msgpack_skip_within(cursor, &check->steps_left, NULL);
     return code == ERROR_FULL ? give_up(check, node, "", place, "the check takes too long")
@@ -365,7 +262,7 @@ static bool find_equal(struct check *check, const struct item *items, uint32_t c
 }
 
 static bool check_unique(struct check *check, const struct schema_node *node,
-                         struct msgpack_cursor cursor, uint32_t count, const struct place *place)
+                         struct msgpack_cursor cursor, uint32_t count, const struct schema_place *place)
 {
     uint32_t first, second;
     if (count < 2)
@@ -392,7 +289,7 @@ static bool check_unique(struct check *check, const struct schema_node *node,
 
 /* Whether it keeps to the node, without a word, and without moving. */
 static bool is_valid(struct check *check, const struct schema_node *node,
-                     struct msgpack_cursor cursor, const struct place *place)
+                     struct msgpack_cursor cursor, const struct schema_place *place)
 {
     struct schema_fault *fault_out = check->fault;
     check->fault = NULL;
@@ -407,7 +304,7 @@ static const struct schema_node *node_of_item(const struct schema_node *node, ui
 }
 
 static bool check_array(struct check *check, const struct schema_node *node,
-                        struct msgpack_cursor *cursor, uint32_t count, const struct place *place)
+                        struct msgpack_cursor *cursor, uint32_t count, const struct schema_place *place)
 {
     struct msgpack_cursor first = *cursor;
     bool contained = !node->contains;
@@ -416,7 +313,7 @@ static bool check_array(struct check *check, const struct schema_node *node,
     if (count > node->items_max)
         return fault(check, node, "maxItems", place, "%u items are too many", count);
     for (uint32_t i = 0; i < count; i++) {
-        struct place here = {.above = place, .index = i};
+        struct schema_place here = {.above = place, .index = i};
         const struct schema_node *of_item = node_of_item(node, i);
         if (!contained)
             contained = is_valid(check, node->contains, *cursor, &here);
@@ -439,7 +336,7 @@ struct seen {
 };
 
 static bool check_missing(struct check *check, const struct schema_node *node,
-                          const struct seen *seen, const struct place *place)
+                          const struct seen *seen, const struct schema_place *place)
 {
     if (seen->required == node->names.required_count)
         return true;
@@ -455,8 +352,8 @@ static bool check_missing(struct check *check, const struct schema_node *node,
 
 /* By every pattern that matches the key; *matched_out: one has. The cursor stays where it is. */
 static bool check_patterns(struct check *check, const struct schema_node *node,
-                           struct msgpack_cursor cursor, const struct place *place,
-                           const struct place *object, bool *matched_out)
+                           struct msgpack_cursor cursor, const struct schema_place *place,
+                           const struct schema_place *object, bool *matched_out)
 {
     for (uint32_t i = 0; i < node->pattern_rule_count; i++) {
         const struct schema_pattern_rule *rule = &node->pattern_rules[i];
@@ -476,14 +373,14 @@ static bool check_patterns(struct check *check, const struct schema_node *node,
 }
 
 static bool check_name(struct check *check, const struct schema_node *node,
-                       struct msgpack_cursor key, const struct place *object)
+                       struct msgpack_cursor key, const struct schema_place *object)
 {
     return check_value(check, node->property_names, &key, object);
 }
 
 /* The value of one key, at the cursor, which moves behind it. */
 static bool check_property(struct check *check, const struct schema_node *node, uint16_t index,
-                           struct msgpack_cursor *cursor, const struct place *here)
+                           struct msgpack_cursor *cursor, const struct schema_place *here)
 {
     const struct schema_node *known =
         index == SCHEMA_NONE ? NULL : node->names.list[index].node;
@@ -501,7 +398,7 @@ static bool check_property(struct check *check, const struct schema_node *node, 
 }
 
 static bool note_name(struct check *check, const struct schema_node *node, uint16_t index,
-                      struct seen *seen, const struct place *here)
+                      struct seen *seen, const struct schema_place *here)
 {
     uint64_t bit = UINT64_C(1) << index % 64;
     if (seen->words[index / 64] & bit)
@@ -512,7 +409,7 @@ static bool note_name(struct check *check, const struct schema_node *node, uint1
 }
 
 static bool check_object(struct check *check, const struct schema_node *node,
-                         struct msgpack_cursor *cursor, uint32_t count, const struct place *place)
+                         struct msgpack_cursor *cursor, uint32_t count, const struct schema_place *place)
 {
     struct seen seen;
     uint16_t guess = 0;
@@ -527,7 +424,7 @@ static bool check_object(struct check *check, const struct schema_node *node,
         struct msgpack_value key;
         if (msgpack_head_read(cursor, &key) || key.kind != MSGPACK_KIND_STR)
             return fault(check, node, "", place, "one of the keys is no string");
-        struct place here = {.above = place, .key = key.bytes, .key_bytes = key.count};
+        struct schema_place here = {.above = place, .key = key.bytes, .key_bytes = key.count};
         if (node->property_names &&
             !check_name(check, node, (struct msgpack_cursor){key_at, cursor->end}, &here))
             return false;
@@ -546,7 +443,7 @@ static bool check_object(struct check *check, const struct schema_node *node,
 /* ---- Schemas of the same value ---- */
 
 static bool check_any(struct check *check, const struct schema_node *node,
-                      struct msgpack_cursor value, const struct place *place)
+                      struct msgpack_cursor value, const struct schema_place *place)
 {
     for (uint32_t i = 0; i < node->any_of.count; i++)
         if (is_valid(check, node->any_of.list[i], value, place))
@@ -557,7 +454,7 @@ static bool check_any(struct check *check, const struct schema_node *node,
 }
 
 static bool check_one(struct check *check, const struct schema_node *node,
-                      struct msgpack_cursor value, const struct place *place)
+                      struct msgpack_cursor value, const struct schema_place *place)
 {
     uint32_t valid = 0, first = 0;
     for (uint32_t i = 0; i < node->one_of.count; i++) {
@@ -574,13 +471,13 @@ static bool check_one(struct check *check, const struct schema_node *node,
 }
 
 static bool check_by(struct check *check, const struct schema_node *node,
-                     struct msgpack_cursor value, const struct place *place)
+                     struct msgpack_cursor value, const struct schema_place *place)
 {
     return !node || check_value(check, node, &value, place);
 }
 
 static bool check_if(struct check *check, const struct schema_node *node,
-                     struct msgpack_cursor value, const struct place *place)
+                     struct msgpack_cursor value, const struct schema_place *place)
 {
     if (!node->if_)
         return true;
@@ -589,7 +486,7 @@ static bool check_if(struct check *check, const struct schema_node *node,
 }
 
 static bool check_more(struct check *check, const struct schema_node *node,
-                       struct msgpack_cursor value, const struct place *place)
+                       struct msgpack_cursor value, const struct schema_place *place)
 {
     if (!check_by(check, node->ref, value, place))
         return false;
@@ -607,7 +504,7 @@ static bool check_more(struct check *check, const struct schema_node *node,
 /* What is inside, or behind, the head that has been read; the cursor moves to the value's end. */
 static bool check_inside(struct check *check, const struct schema_node *node,
                          const struct msgpack_value *value, struct msgpack_cursor start,
-                         struct msgpack_cursor *cursor, const struct place *place)
+                         struct msgpack_cursor *cursor, const struct schema_place *place)
 {
     switch (value->kind) {
     case MSGPACK_KIND_STR:
@@ -629,7 +526,7 @@ static bool check_inside(struct check *check, const struct schema_node *node,
 }
 
 static bool check_value(struct check *check, const struct schema_node *node,
-                        struct msgpack_cursor *cursor, const struct place *place)
+                        struct msgpack_cursor *cursor, const struct schema_place *place)
 {
     /* Not a copy of all of it (core/msgpack.c). */
     const uint8_t *first = cursor->at;
@@ -649,7 +546,7 @@ static bool check_value(struct check *check, const struct schema_node *node,
     unsigned types = types_of(&value, &number);
     if (node->types && !(types & node->types))
         return fault(check, node, "type", place, "%s is not of the type %s", show(check, start),
-                     name_types(node->types, names));
+                     schema_fault_types(node->types, names));
     if (node->constants && !check_constants(check, node, start, place))
         return false;
     if (types & SCHEMA_NUMBER && node->number_rules &&

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/schema_compile.h"
+#include "core/schema_names.h"
 
 typedef enum error_code take_keyword(struct schema_compiler *compiler, struct schema_node *node,
                                      struct msgpack_cursor value);
@@ -709,54 +710,8 @@ enum error_code schema_keyword_take(struct schema_compiler *compiler, struct sch
                                          "checked; remove it, or say it with others");
 }
 
-/* ---- Names, to be found fast ---- */
-
-/* FNV-1a (Fowler, Noll, Vo), as keys are short. */
-static uint32_t hash_name(const char *bytes, uint32_t size)
-{
-    uint32_t hash = 2166136261;
-    for (uint32_t i = 0; i < size; i++)
-        hash = (hash ^ (uint8_t)bytes[i]) * 16777619;
-    return hash;
-}
-
 enum error_code schema_keyword_finish(struct schema_compiler *compiler, struct schema_node *node)
 {
-    struct schema_names *names = &node->names;
-    uint32_t size = 4;
-    if (names->count == 0)
-        return OK;
-    while (size < 2 * (uint32_t)names->count)
-        size *= 2;
-    names->slots = schema_allocate(compiler->schema, size * sizeof *names->slots);
-    if (!names->slots)
-        return schema_compile_no_memory(compiler);
-    names->slot_mask = size - 1;
-    memset(names->slots, 0xff, size * sizeof *names->slots);
-    for (uint16_t i = 0; i < names->count; i++) {
-        uint32_t slot = hash_name(names->list[i].bytes, names->list[i].size);
-        while (names->slots[slot & names->slot_mask] != SCHEMA_NONE)
-            slot++;
-        names->slots[slot & names->slot_mask] = i;
-    }
-    return OK;
-}
-
-static bool name_is(const struct schema_name *name, const char *bytes, uint32_t size)
-{
-    return name->size == size && (size == 0 || memcmp(name->bytes, bytes, size) == 0);
-}
-
-uint16_t schema_names_find(const struct schema_names *names, const char *bytes, uint32_t size,
-                           uint16_t guess)
-{
-    if (names->count == 0)
-        return SCHEMA_NONE;
-    if (guess < names->count && name_is(&names->list[guess], bytes, size))
-        return guess;
-    for (uint32_t slot = hash_name(bytes, size);; slot++) {
-        uint16_t index = names->slots[slot & names->slot_mask];
-        if (index == SCHEMA_NONE || name_is(&names->list[index], bytes, size))
-            return index;
-    }
+    return schema_names_index(compiler->schema, &node->names) ? OK
+                                                              : schema_compile_no_memory(compiler);
 }

@@ -108,10 +108,6 @@ struct schema_node {
     bool on_chain;  /* while that is found out */
 };
 
-/* SCHEMA_NONE: it is not among them. `guess` is tried first. */
-uint16_t schema_names_find(const struct schema_names *names, const char *bytes, uint32_t size,
-                           uint16_t guess);
-
 struct schema_chunk;
 
 struct schema {
