@@ -1,5 +1,7 @@
 /* Checking a value against a compiled schema. */
+#include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +65,14 @@ static const char *show(struct check *check, struct msgpack_cursor value)
 static bool check_value(struct check *check, const struct schema_node *node,
                         struct msgpack_cursor *cursor, const struct schema_place *place);
 
-static unsigned types_of(const struct msgpack_value *value, struct schema_number *number)
+/* Of a double only if it is asked for, as that takes a while: is it an integer? */
+static unsigned types_of_real(double real, unsigned asked)
+{
+    bool whole = asked & SCHEMA_INTEGER && !(asked & SCHEMA_NUMBER) && trunc(real) == real;
+    return isfinite(real) ? SCHEMA_NUMBER | (whole ? SCHEMA_INTEGER : 0) : 0;
+}
+
+static unsigned types_of(const struct msgpack_value *value, unsigned asked)
 {
     switch (value->kind) {
     case MSGPACK_KIND_NIL:
@@ -78,32 +87,41 @@ static unsigned types_of(const struct msgpack_value *value, struct schema_number
         return SCHEMA_OBJECT;
     case MSGPACK_KIND_UINT:
     case MSGPACK_KIND_INT:
+        return SCHEMA_NUMBER | SCHEMA_INTEGER;
     case MSGPACK_KIND_FLOAT:
-        if (!schema_number_from(value, number))
-            return 0;
-        return SCHEMA_NUMBER | (schema_number_is_integer(number) ? SCHEMA_INTEGER : 0);
+        return types_of_real(value->real, asked);
     default:
         return 0;
     }
 }
 
-static bool is_container(struct msgpack_cursor value)
+/* A text is compared byte by byte; whatever else it might be equal to has to be looked into. */
+static bool is_one_of(struct check *check, const struct schema_node *node,
+                      const struct msgpack_value *head, struct msgpack_cursor value)
 {
-    struct msgpack_value head;
-    return !msgpack_read(&value, &head, NULL) && head.kind >= MSGPACK_KIND_ARRAY;
+    for (uint32_t i = 0; i < node->constant_count; i++) {
+        struct msgpack_cursor constant = node->constants[i];
+        struct msgpack_value other;
+        uint64_t one = 1; /* enough for two scalars; with more in them they pay themselves */
+        if (head->kind == MSGPACK_KIND_STR) {
+            if (!msgpack_head_read(&constant, &other) && other.kind == MSGPACK_KIND_STR &&
+                other.count == head->count &&
+                schema_names_same(other.bytes, head->bytes, head->count))
+                return true;
+        } else if (schema_equal(value, constant,
+                                head->kind >= MSGPACK_KIND_ARRAY ? &check->steps_left : &one)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool check_constants(struct check *check, const struct schema_node *node,
-                            struct msgpack_cursor value, const struct schema_place *place)
+                            const struct msgpack_value *head, struct msgpack_cursor value,
+                            const struct schema_place *place)
 {
-    bool found = false;
     charge(check, node->constant_count / CONSTANTS_PER_STEP);
-    for (uint32_t i = 0; i < node->constant_count && !found; i++) {
-        uint64_t one = 1; /* enough for two scalars; with more in them they pay themselves */
-        found = schema_equal(value, node->constants[i],
-                             is_container(value) ? &check->steps_left : &one);
-    }
-    if (!found)
+    if (!is_one_of(check, node, head, value))
         return fault(check, node, node->is_const ? "const" : "enum", place,
                      node->is_const ? "%s is not the one value that is allowed"
                                     : "%s is not one of the values that are allowed",
@@ -114,45 +132,76 @@ static bool check_constants(struct check *check, const struct schema_node *node,
     return true;
 }
 
-static bool breaks(unsigned rule, const struct schema_number *number,
+/*
+ * Of a double and a bound that a double can hold at once: most are such. Anything else takes the
+ * long way over the exact values.
+ */
+static int compare(const struct msgpack_value *value, const struct schema_number *bound)
+{
+    const uint64_t exact_max = UINT64_C(1) << 53;
+    struct schema_number number;
+    if (value->kind == MSGPACK_KIND_FLOAT &&
+        (bound->kind == MSGPACK_KIND_FLOAT || bound->magnitude <= exact_max)) {
+        double real = bound->kind == MSGPACK_KIND_FLOAT ? bound->real : (double)bound->magnitude;
+        if (bound->kind == MSGPACK_KIND_INT)
+            real = -real;
+        return (value->real > real) - (value->real < real);
+    }
+    schema_number_from(value, &number);
+    return schema_number_compare(&number, bound);
+}
+
+static bool is_multiple(const struct msgpack_value *value, const struct schema_number *bound)
+{
+    struct schema_number number;
+    schema_number_from(value, &number);
+    return schema_number_is_multiple(&number, bound);
+}
+
+static bool breaks(unsigned rule, const struct msgpack_value *value,
                    const struct schema_number *bound)
 {
-    if (rule == SCHEMA_MULTIPLE)
-        return !schema_number_is_multiple(number, bound);
-    int order = schema_number_compare(number, bound);
     switch (rule) {
     case SCHEMA_MINIMUM:
-        return order < 0;
+        return compare(value, bound) < 0;
     case SCHEMA_MAXIMUM:
-        return order > 0;
+        return compare(value, bound) > 0;
     case SCHEMA_EXCLUSIVE_MINIMUM:
-        return order <= 0;
+        return compare(value, bound) <= 0;
+    case SCHEMA_EXCLUSIVE_MAXIMUM:
+        return compare(value, bound) >= 0;
     default:
-        return order >= 0;
+        return !is_multiple(value, bound);
     }
 }
 
+static const struct number_rule {
+    unsigned rule;
+    size_t offset; /* of the bound in the node */
+    const char *keyword, *text;
+} number_rules[] = {
+    {SCHEMA_MINIMUM, offsetof(struct schema_node, minimum), "minimum", "less than the minimum"},
+    {SCHEMA_MAXIMUM, offsetof(struct schema_node, maximum), "maximum", "greater than the maximum"},
+    {SCHEMA_EXCLUSIVE_MINIMUM, offsetof(struct schema_node, exclusive_minimum), "exclusiveMinimum",
+     "not greater than"},
+    {SCHEMA_EXCLUSIVE_MAXIMUM, offsetof(struct schema_node, exclusive_maximum), "exclusiveMaximum",
+     "not less than"},
+    {SCHEMA_MULTIPLE, offsetof(struct schema_node, multiple), "multipleOf", "no multiple of"},
+};
+
 static bool check_number(struct check *check, const struct schema_node *node,
-                         const struct schema_number *number, struct msgpack_cursor value,
+                         const struct msgpack_value *number, struct msgpack_cursor value,
                          const struct schema_place *place)
 {
-    const struct {
-        unsigned rule;
-        const struct schema_number *bound;
-        const char *keyword, *text;
-    } rules[] = {
-        {SCHEMA_MINIMUM, &node->minimum, "minimum", "less than the minimum"},
-        {SCHEMA_MAXIMUM, &node->maximum, "maximum", "greater than the maximum"},
-        {SCHEMA_EXCLUSIVE_MINIMUM, &node->exclusive_minimum, "exclusiveMinimum",
-         "not greater than"},
-        {SCHEMA_EXCLUSIVE_MAXIMUM, &node->exclusive_maximum, "exclusiveMaximum", "not less than"},
-        {SCHEMA_MULTIPLE, &node->multiple, "multipleOf", "no multiple of"},
-    };
-    char bound[32];
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        if (node->number_rules & rules[i].rule && breaks(rules[i].rule, number, rules[i].bound))
-            return fault(check, node, rules[i].keyword, place, "%s is %s %s", show(check, value),
-                         rules[i].text, schema_fault_number(rules[i].bound, bound));
+    for (size_t i = 0; i < sizeof number_rules / sizeof *number_rules; i++) {
+        const struct number_rule *rule = &number_rules[i];
+        const struct schema_number *bound =
+            (const struct schema_number *)(const void *)((const char *)node + rule->offset);
+        char text[SCHEMA_FAULT_NUMBER_BYTES];
+        if (node->number_rules & rule->rule && breaks(rule->rule, number, bound))
+            return fault(check, node, rule->keyword, place, "%s is %s %s", show(check, value),
+                         rule->text, schema_fault_number(bound, text));
+    }
     return true;
 }
 
@@ -531,8 +580,7 @@ static bool check_value(struct check *check, const struct schema_node *node,
     /* Not a copy of all of it (core/msgpack.c). */
     const uint8_t *first = cursor->at;
     struct msgpack_value value;
-    struct schema_number number;
-    char names[80];
+    char names[SCHEMA_FAULT_TYPES_BYTES];
     if (check->gave_up)
         return false;
     if (check->steps_left == 0)
@@ -543,14 +591,14 @@ static bool check_value(struct check *check, const struct schema_node *node,
     if (msgpack_head_read(cursor, &value))
         return fault(check, node, "", place, "the bytes are no msgpack");
     struct msgpack_cursor start = {first, cursor->end};
-    unsigned types = types_of(&value, &number);
+    unsigned types = types_of(&value, node->types);
     if (node->types && !(types & node->types))
         return fault(check, node, "type", place, "%s is not of the type %s", show(check, start),
                      schema_fault_types(node->types, names));
-    if (node->constants && !check_constants(check, node, start, place))
+    if (node->constants && !check_constants(check, node, &value, start, place))
         return false;
     if (types & SCHEMA_NUMBER && node->number_rules &&
-        !check_number(check, node, &number, start, place))
+        !check_number(check, node, &value, start, place))
         return false;
     if (!check_inside(check, node, &value, start, cursor, place))
         return false;
