@@ -25,6 +25,7 @@ enum error_code gate_open(const char *directory, struct gate **gate_out, struct 
     struct gate *gate = calloc(1, sizeof *gate);
     if (!gate)
         return error_set(error, ERROR_MEMORY, "no memory for the schemas of topics");
+    gate_rules_init(&gate->rules);
     enum error_code code = gate_change_init(&gate->change, directory, &gate->rules, error);
     if (code) {
         gate_close(gate);
@@ -64,7 +65,7 @@ static enum error_code refuse(const struct gate_rule *rule, const struct schema_
     }
     return error_set(error, ERROR_INVALID, "payload%s%s: %s (%s of schema %" PRIu32 ")",
                      fault->pointer[0] ? " at " : "", fault->pointer, fault->text, fault->rule,
-                     rule->version);
+                     rule->version->number);
 }
 
 static bool pack_text(msgpack_packer *packer, const char *text)
@@ -78,7 +79,7 @@ static bool pack_reason(msgpack_packer *packer, const struct gate_rule *rule,
 {
     return msgpack_pack_map(packer, 6) || pack_text(packer, "topic") ||
            pack_text(packer, rule->topic) || pack_text(packer, "version") ||
-           msgpack_pack_uint32(packer, rule->version) || pack_text(packer, "pointer") ||
+           msgpack_pack_uint32(packer, rule->version->number) || pack_text(packer, "pointer") ||
            pack_text(packer, fault->pointer) || pack_text(packer, "rule") ||
            pack_text(packer, fault->rule) || pack_text(packer, "reason") ||
            pack_text(packer, fault->text) || pack_text(packer, "payload");
@@ -130,19 +131,31 @@ static enum error_code quarantine(struct gate *gate, struct gate_rule *rule,
 
 /* ---- Appending ---- */
 
+/* What was found before counts as long as the version is the same one. */
+static bool keeps_to(const struct gate_rule *rule, const struct event *event,
+                     const struct gate_finding *finding, struct schema_fault *fault_out)
+{
+    if (!finding || finding->version != rule->version)
+        return schema_check(rule->version->schema, event->payload, event->payload_bytes,
+                            fault_out);
+    if (finding->fault)
+        *fault_out = *finding->fault;
+    return !finding->fault;
+}
+
 /* OK: *stored is what is to be appended, the event itself or what stands for it. */
 static enum error_code admit(struct gate *gate, struct segment_log *log, struct event *stored,
-                             bool in_words, struct error *error)
+                             const struct gate_finding *finding, bool in_words,
+                             struct error *error)
 {
     struct schema_fault fault;
     struct gate_rule *rule = gate_rules_find(&gate->rules, stored->topic, stored->topic_bytes);
-    if (!rule || !rule->schema)
+    if (!rule || !rule->version)
         return OK;
     rule->checked++;
-    if (schema_check(rule->schema, stored->payload, stored->payload_bytes, &fault) ||
-        is_repeated(log, stored))
+    if (keeps_to(rule, stored, finding, &fault) || is_repeated(log, stored))
         return OK;
-    switch (rule->mode) {
+    switch (rule->version->mode) {
     case SCHEMAS_WARN:
         rule->warned++;
         return OK;
@@ -191,16 +204,56 @@ static enum error_code append_change(struct gate *gate, struct segment_log *log,
 }
 
 enum error_code gate_append(struct gate *gate, struct segment_log *log, const struct event *event,
-                            bool in_words, enum segment_log_outcome *outcome_out,
-                            uint64_t *sequence_out, struct error *error)
+                            const struct gate_finding *finding, bool in_words,
+                            enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                            struct error *error)
 {
     if (!gate)
         return append(log, event, outcome_out, sequence_out, error);
     if (is_change(event))
         return append_change(gate, log, event, outcome_out, sequence_out, error);
     struct event stored = *event;
-    enum error_code code = admit(gate, log, &stored, in_words, error);
+    enum error_code code = admit(gate, log, &stored, finding, in_words, error);
     return code ? code : append(log, &stored, outcome_out, sequence_out, error);
+}
+
+/* ---- Beforehand, on another thread ---- */
+
+/* Without memory for it nothing is known, and who appends looks again. */
+static bool find_fault(struct gate_version *version, const struct event *event,
+                       struct schema_fault **fault_out)
+{
+    struct schema_fault fault;
+    if (!version->examiners && schema_compile((const char *)version->text.data,
+                                              version->text.size, &version->examiners, NULL))
+        return false;
+    if (schema_check(version->examiners, event->payload, event->payload_bytes, &fault))
+        return true;
+    *fault_out = malloc(sizeof **fault_out);
+    if (*fault_out)
+        **fault_out = fault;
+    return *fault_out != NULL;
+}
+
+void gate_examine(struct gate *gate, const struct event *event, struct gate_finding *finding_out)
+{
+    *finding_out = (struct gate_finding){0};
+    if (!gate)
+        return;
+    struct gate_version *version = gate_rules_hold(&gate->rules, event->topic, event->topic_bytes);
+    if (version && find_fault(version, event, &finding_out->fault))
+        finding_out->version = version;
+    else
+        gate_rules_drop(&gate->rules, version);
+}
+
+void gate_forget(struct gate *gate, struct gate_finding *finding)
+{
+    if (!gate)
+        return;
+    gate_rules_drop(&gate->rules, finding->version);
+    free(finding->fault);
+    *finding = (struct gate_finding){0};
 }
 
 void gate_withdraw(struct gate *gate, uint64_t durable)
@@ -219,8 +272,8 @@ struct gate_count gate_count(const struct gate *gate, size_t index)
     const struct gate_rule *rule = gate->rules.list[index];
     return (struct gate_count){
         .topic = rule->topic,
-        .version = rule->schema ? rule->version : 0,
-        .mode = rule->mode,
+        .version = rule->version ? rule->version->number : 0,
+        .mode = rule->version ? rule->version->mode : SCHEMAS_REJECT,
         .checked = rule->checked,
         .refused = rule->refused,
         .quarantined = rule->quarantined,

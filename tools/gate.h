@@ -14,7 +14,8 @@
  *   - stored, and counted.
  * A repeated event, whose number the log has already, is a duplicate whatever it looks like now.
  *
- * A log without schemas pays a comparison an event. One thread at a time, the one that appends.
+ * A log without schemas pays a comparison an event. One thread at a time, the one that appends; but
+ * for gate_examine, with which another one may look at large events before.
  */
 #ifndef DAYBOOK_TOOLS_GATE_H
 #define DAYBOOK_TOOLS_GATE_H
@@ -23,6 +24,8 @@
 #include "segment/schemas.h"
 
 struct gate;
+struct gate_version;
+struct schema_fault;
 
 /*
  * For the log in `directory`, which the caller has opened to write. ERROR_DAMAGED, ERROR_INVALID: catalogue or schemas are not to be
@@ -32,14 +35,28 @@ enum error_code gate_open(const char *directory, struct gate **gate_out, struct 
 /* Accepts NULL. */
 void gate_close(struct gate *gate);
 
+/* What is known of one event already. Zero-initialised: nothing. */
+struct gate_finding {
+    struct gate_version *version; /* that it was held against; NULL: none */
+    struct schema_fault *fault;   /* NULL: it keeps to it */
+};
+/*
+ * Hold the event, which event_check has accepted, against its topic's schema: what takes long need
+ * not be done where everybody waits. By one thread beside the one that appends. The finding is to
+ * be forgotten, with the same gate, by either. With `gate` NULL it is empty.
+ */
+void gate_examine(struct gate *gate, const struct event *event, struct gate_finding *finding_out);
+void gate_forget(struct gate *gate, struct gate_finding *finding);
+
 /*
  * segment_log_append through the gate: waits for room where that would be ERROR_BUSY.
  * ERROR_INVALID: the event is refused; without `in_words` the text stays empty. With `gate` NULL
- * nothing is checked.
+ * nothing is checked. `finding` may be NULL, and may be about a version that is past.
  */
 enum error_code gate_append(struct gate *gate, struct segment_log *log, const struct event *event,
-                            bool in_words, enum segment_log_outcome *outcome_out,
-                            uint64_t *sequence_out, struct error *error);
+                            const struct gate_finding *finding, bool in_words,
+                            enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
+                            struct error *error);
 /* The log has withdrawn what is not durable: so perhaps the last change. */
 void gate_withdraw(struct gate *gate, uint64_t durable);
 

@@ -1,6 +1,5 @@
 #include "tools/gate_change.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -8,36 +7,12 @@
 
 static const char catalogue_path[] = "schemas/catalogue";
 
-static void free_version(struct gate_version *version)
+/* The version that a change brings; SCHEMAS_REMOVE: NULL. Takes the text. */
+static enum error_code make_version(const struct segment_schemas_change *line, struct buffer *text,
+                                    struct gate_version **version_out, struct error *error)
 {
-    schema_free(version->schema);
-    *version = (struct gate_version){0};
-}
-
-static struct gate_version exchange(struct gate_rule *rule, struct gate_version with)
-{
-    struct gate_version before = {rule->schema, rule->version, rule->mode};
-    rule->schema = with.schema;
-    rule->version = with.version;
-    rule->mode = with.mode;
-    return before;
-}
-
-/* The version that a change brings; SCHEMAS_REMOVE: one without a schema. */
-static enum error_code make_version(const struct segment_schemas_change *line,
-                                    const struct buffer *text, struct gate_version *version_out,
-                                    struct error *error)
-{
-    struct gate_version version = {.version = line->version, .mode = line->mode};
-    struct error why;
-    enum error_code code = OK;
-    if (line->action == SCHEMAS_ADD)
-        code = schema_compile((const char *)text->data, text->size, &version.schema, &why);
-    if (code)
-        return error_set(error, code, "schema %" PRIu32 " of topic '%s': %s", line->version,
-                         line->topic, why.text);
-    *version_out = version;
-    return OK;
+    *version_out = NULL;
+    return line->action == SCHEMAS_ADD ? gate_version_make(line, text, version_out, error) : OK;
 }
 
 static enum error_code read_text(const struct gate_change *change,
@@ -55,7 +30,7 @@ static enum error_code take_present(struct gate_change *change,
                                     const struct segment_schemas_change *line, struct error *error)
 {
     struct buffer text = {0};
-    struct gate_version version;
+    struct gate_version *version;
     struct gate_rule *rule;
     enum error_code code = read_text(change, line, &text, error);
     if (!code)
@@ -63,14 +38,15 @@ static enum error_code take_present(struct gate_change *change,
     if (!code)
         code = make_version(line, &text, &version, error);
     if (!code)
-        exchange(rule, version);
+        gate_rules_exchange(change->rules, rule, version);
     buffer_release(&text);
     return code;
 }
 
 static void forget_pending(struct gate_change *change)
 {
-    free_version(&change->next);
+    gate_rules_drop(change->rules, change->next);
+    change->next = NULL;
     change->pending = (struct segment_schemas_change){0};
     change->rule = NULL;
     change->payload.size = 0;
@@ -150,8 +126,8 @@ enum error_code gate_change_init(struct gate_change *change, const char *directo
 
 void gate_change_release(struct gate_change *change)
 {
-    free_version(&change->next);
-    free_version(&change->before);
+    gate_rules_drop(change->rules, change->next);
+    gate_rules_drop(change->rules, change->before);
     buffer_release(&change->payload);
     file_close(&change->log_fd);
 }
@@ -211,12 +187,12 @@ enum error_code gate_change_check(struct gate_change *change, const struct event
 
 void gate_change_apply(struct gate_change *change, uint64_t sequence)
 {
-    free_version(&change->before);
-    change->before = exchange(change->rule, change->next);
+    gate_rules_drop(change->rules, change->before);
+    change->before = gate_rules_exchange(change->rules, change->rule, change->next);
     change->applied = sequence;
     change->applied_number = change->pending.number;
     change->applied_rule = change->rule;
-    change->next = (struct gate_version){0};
+    change->next = NULL;
     forget_pending(change);
 }
 
@@ -225,9 +201,9 @@ void gate_change_withdraw(struct gate_change *change, uint64_t durable)
 {
     if (change->applied <= durable)
         return;
-    struct gate_version undone = exchange(change->applied_rule, change->before);
-    free_version(&undone);
-    change->before = (struct gate_version){0};
+    gate_rules_drop(change->rules, gate_rules_exchange(change->rules, change->applied_rule,
+                                                       change->before));
+    change->before = NULL;
     change->applied = 0;
     change->applied_number = 0;
     change->applied_rule = NULL;

@@ -14,13 +14,6 @@
 #include "core/event.h"
 #include "tools/gate_rules.h"
 
-/* What is in effect for a topic: the part of a rule that a change replaces. */
-struct gate_version {
-    struct schema *schema;
-    uint32_t version;
-    enum segment_schemas_mode mode;
-};
-
 struct gate_change {
     struct gate_rules *rules; /* borrowed */
     int log_fd;
@@ -30,12 +23,12 @@ struct gate_change {
     struct segment_schemas_change pending;
     struct buffer payload; /* its event must have */
     struct gate_rule *rule;
-    struct gate_version next; /* owned until it is applied */
+    struct gate_version *next; /* held until it is applied; NULL: the schema is removed */
     /* The change applied last, until it is durable; sequence 0: none. */
     uint64_t applied;
     uint64_t applied_number;
     struct gate_rule *applied_rule;
-    struct gate_version before; /* owned */
+    struct gate_version *before; /* held; NULL: there was none */
 };
 
 /*

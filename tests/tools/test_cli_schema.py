@@ -524,6 +524,30 @@ def repeated(directory):
         connection.close()
 
 
+@promise("large events, which are looked through beside everything else, are held against it, too")
+def large(directory):
+    data = os.path.join(directory, "log")
+    os.mkdir(data, 0o750)
+    with daemon(data):
+        add(data, "door", write(directory, "s.json", '{"items": {"minimum": 0}}'))
+        good, bad = list(range(20000)), list(range(20000)) + [-1]
+        connection = framed.Connection(f"{data}/daybook.sock")
+        connection.send(framed.frame(["pub", 1, [["door", None, good], ["door", None, bad],
+                                                 ["lamp", None, bad]]]))
+        answer = connection.receive()
+        assert answer[2] == 2 and answer[6] == [[1, "invalid", "payload at /20000: -1 is less than "
+                                                 "the minimum 0 (#/items/minimum of schema 1)"]], \
+            answer
+        connection.close()
+        lines = socket.socket(socket.AF_UNIX)
+        lines.connect(f"{data}/daybook.sock")
+        for payload, expected in ((good, b'{"ok":true'), (bad, b'{"ok":false,"error":"payload at')):
+            lines.sendall(json.dumps({"topic": "door", "payload": payload}).encode() + b"\n")
+            assert lines.recv(4096).startswith(expected)
+        lines.close()
+        assert rows(data)["door"]["checked"] == 4 and rows(data)["door"]["refused"] == 2
+
+
 @promise("what topics --infer proposes is taken by schema add as it is, and all stored events pass")
 def inferred(directory):
     data = os.path.join(directory, "log")

@@ -66,10 +66,11 @@ Test(examiner, each_event_of_a_pub_gets_its_verdict, .init = setup, .fini = tear
     cr_assert_eq(result->code, OK);
     cr_assert_eq(result->pub.id, 7);
     cr_assert_eq(result->pub.event_count, 3);
-    cr_assert_eq(result->verdicts[0]->code, OK);
-    cr_assert_eq(result->verdicts[1]->code, ERROR_INVALID);
-    cr_assert_not_null(strstr(result->verdicts[1]->text, "UTF-8"), "%s", result->verdicts[1]->text);
-    cr_assert_eq(result->verdicts[2]->code, OK);
+    cr_assert_eq(result->known[0].verdict->code, OK);
+    cr_assert_eq(result->known[1].verdict->code, ERROR_INVALID);
+    cr_assert_not_null(strstr(result->known[1].verdict->text, "UTF-8"), "%s",
+                       result->known[1].verdict->text);
+    cr_assert_eq(result->known[2].verdict->code, OK);
     cr_assert_eq(result->events[2].payload_bytes, 2);
     examiner_finish(examiner);
 }
@@ -83,8 +84,8 @@ Test(examiner, more_refusals_than_reasons_are_refusals_all_the_same, .init = set
     for (int round = 0; round < 2; round++) {
         const struct examiner_result *result = examine_pub(payloads, WIRE_REASONS_MAX + 5);
         for (int i = 0; i < WIRE_REASONS_MAX + 5; i++) {
-            cr_assert_eq(result->verdicts[i]->code, ERROR_INVALID);
-            cr_assert_eq(result->verdicts[i]->text[0] != '\0', i < WIRE_REASONS_MAX);
+            cr_assert_eq(result->known[i].verdict->code, ERROR_INVALID);
+            cr_assert_eq(result->known[i].verdict->text[0] != '\0', i < WIRE_REASONS_MAX);
         }
         examiner_finish(examiner);
     }
@@ -104,12 +105,12 @@ Test(examiner, lines_are_read_and_checked, .init = setup, .fini = teardown)
 {
     const struct examiner_result *result = examine_line("{\"topic\":\"a\",\"payload\":[1,2]}");
     cr_assert_eq(result->code, OK);
-    cr_assert_eq(result->verdicts[0]->code, OK);
+    cr_assert_eq(result->known[0].verdict->code, OK);
     cr_assert_eq(result->events[0].payload_bytes, 3);
     examiner_finish(examiner);
     result = examine_line("{\"topic\":\"a b\",\"payload\":1}");
     cr_assert_eq(result->code, OK);
-    cr_assert_eq(result->verdicts[0]->code, ERROR_INVALID);
+    cr_assert_eq(result->known[0].verdict->code, ERROR_INVALID);
     examiner_finish(examiner);
     result = examine_line("{\"topic\":\"a\",\"payload\":}");
     cr_assert_neq(result->code, OK);

@@ -74,7 +74,7 @@ static struct outcome append_bytes(const char *topic, const struct buffer *paylo
     struct outcome outcome = {0};
     error.text[0] = '\0';
     cr_assert_eq(event_check(&event, &error), OK, "%s", error.text);
-    outcome.code = gate_append(gate, log_open, &event, true, &outcome.outcome, &outcome.sequence,
+    outcome.code = gate_append(gate, log_open, &event, NULL, true, &outcome.outcome, &outcome.sequence,
                                &error);
     return outcome;
 }
@@ -371,15 +371,54 @@ Test(gate, holds_many_topics_apart)
     }
 }
 
+static const uint8_t minus_one[] = {0x81, 0xa5, 'p', 'r', 'i', 'c', 'e', 0xff};
+static const uint8_t plus_one[] = {0x81, 0xa5, 'p', 'r', 'i', 'c', 'e', 0x01};
+
+static struct event door_event(const uint8_t *payload)
+{
+    return (struct event){
+        .topic = "door", .topic_bytes = 4, .payload = payload, .payload_bytes = sizeof minus_one};
+}
+
+static enum error_code append_known(const uint8_t *payload, const struct gate_finding *finding)
+{
+    struct event event = door_event(payload);
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    return gate_append(gate, log_open, &event, finding, true, &outcome, &sequence, &error);
+}
+
+Test(gate, believes_what_was_found_beforehand_as_long_as_the_version_is_the_same)
+{
+    struct event bad = door_event(minus_one), good = door_event(plus_one);
+    struct gate_finding of_bad, of_good, of_other;
+    struct event other = {.topic = "lamp", .topic_bytes = 4, .payload = "\x01", .payload_bytes = 1};
+    add("door", price, SCHEMAS_REJECT);
+    gate_examine(gate, &bad, &of_bad);
+    gate_examine(gate, &good, &of_good);
+    gate_examine(gate, &other, &of_other);
+    cr_assert_null(of_other.version);
+    cr_assert_not_null(of_bad.fault);
+    cr_assert_null(of_good.fault);
+    cr_assert_eq(append_known(minus_one, &of_bad), ERROR_INVALID);
+    cr_assert_not_null(strstr(error.text, "payload at /price"), "%s", error.text);
+    cr_assert_eq(append_known(minus_one, &of_good), OK, "it is not looked at again");
+    add("door", "{\"properties\":{\"price\":{\"maximum\":0}}}", SCHEMAS_REJECT);
+    cr_assert_eq(append_known(minus_one, &of_bad), OK, "that was another version");
+    cr_assert_eq(append_known(plus_one, &of_good), ERROR_INVALID);
+    gate_forget(gate, &of_bad);
+    gate_forget(gate, &of_good);
+    gate_forget(gate, &of_other);
+    cr_assert_null(of_bad.version);
+}
+
 Test(gate, without_words_costs_none)
 {
     add("door", price, SCHEMAS_REJECT);
-    static const uint8_t payload[] = {0x81, 0xa5, 'p', 'r', 'i', 'c', 'e', 0xff};
-    struct event event = {
-        .topic = "door", .topic_bytes = 4, .payload = payload, .payload_bytes = sizeof payload};
+    struct event event = door_event(minus_one);
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    cr_assert_eq(gate_append(gate, log_open, &event, false, &outcome, &sequence, &error),
+    cr_assert_eq(gate_append(gate, log_open, &event, NULL, false, &outcome, &sequence, &error),
                  ERROR_INVALID);
     cr_assert_str_eq(error.text, "");
 }

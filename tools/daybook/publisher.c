@@ -324,7 +324,7 @@ static enum error_code append_to_log(struct publisher *publisher, const struct e
         return code;
     enum segment_log_outcome outcome;
     uint64_t sequence;
-    code = gate_append(publisher->gate, publisher->log, &numbered, true, &outcome, &sequence,
+    code = gate_append(publisher->gate, publisher->log, &numbered, NULL, true, &outcome, &sequence,
                        error);
     if (code)
         return code;

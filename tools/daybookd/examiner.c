@@ -23,6 +23,7 @@ struct examiner {
     int fd;
     struct examiner_job job;
     struct examiner_result result;
+    struct gate_finding *findings; /* empty but for those of the result */
     struct error reasons[WIRE_REASONS_MAX];
     size_t reason_count;
     struct json_reader *json;
@@ -71,8 +72,13 @@ static void examine(struct examiner *examiner)
         examine_line(examiner);
     else
         examine_pub(examiner);
-    for (uint32_t i = 0; !result->code && i < result->pub.event_count; i++)
-        result->verdicts[i] = judge(examiner, &result->events[i]);
+    for (uint32_t i = 0; !result->code && i < result->pub.event_count; i++) {
+        struct gate_finding *finding = &examiner->findings[i];
+        result->known[i] =
+            (struct intake_known){judge(examiner, &result->events[i]), finding};
+        if (result->known[i].verdict == &fine)
+            gate_examine(examiner->job.gate, &result->events[i], finding);
+    }
 }
 
 static void *run(void *context)
@@ -102,12 +108,20 @@ static void *run(void *context)
     return NULL;
 }
 
+static void forget_findings(struct examiner *examiner)
+{
+    const struct examiner_result *result = &examiner->result;
+    for (uint32_t i = 0; !result->code && i < result->pub.event_count; i++)
+        gate_forget(examiner->job.gate, &examiner->findings[i]);
+}
+
 static enum error_code make(struct examiner *examiner, struct error *error)
 {
     struct examiner_result *result = &examiner->result;
     result->events = calloc(WIRE_EVENTS_MAX, sizeof *result->events);
-    result->verdicts = calloc(WIRE_EVENTS_MAX, sizeof *result->verdicts);
-    if (!result->events || !result->verdicts)
+    result->known = calloc(WIRE_EVENTS_MAX, sizeof *result->known);
+    examiner->findings = calloc(WIRE_EVENTS_MAX, sizeof *examiner->findings);
+    if (!result->events || !result->known || !examiner->findings)
         return error_set(error, ERROR_MEMORY, "no memory for the events of a frame");
     enum error_code code = json_reader_create(&examiner->json, error);
     if (code)
@@ -125,7 +139,8 @@ static void release(struct examiner *examiner)
     json_reader_free(examiner->json);
     buffer_release(&examiner->converted);
     free(examiner->result.events);
-    free(examiner->result.verdicts);
+    free(examiner->result.known);
+    free(examiner->findings);
     file_close(&examiner->fd);
     free(examiner);
 }
@@ -161,6 +176,8 @@ void examiner_free(struct examiner *examiner)
     pthread_cond_signal(&examiner->wanted);
     pthread_mutex_unlock(&examiner->mutex);
     pthread_join(examiner->thread, NULL);
+    if (examiner->done)
+        forget_findings(examiner);
     release(examiner);
 }
 
@@ -196,6 +213,7 @@ void examiner_finish(struct examiner *examiner)
     assert(examiner->done);
     examiner->done = false;
     pthread_mutex_unlock(&examiner->mutex);
+    forget_findings(examiner);
     if (examiner->converted.capacity > LINE_KEEP_BYTES)
         buffer_release(&examiner->converted);
 }

@@ -12,6 +12,7 @@
 
 #include "core/json.h"
 #include "tools/client/wire.h"
+#include "tools/daybookd/intake.h"
 
 enum {
     EXAMINER_VALUES = 16384,
@@ -25,6 +26,7 @@ struct examiner_job {
     size_t size;
     uint32_t left;             /* elements of the pub, for wire_read_pub */
     struct wire_text producer; /* of the pub */
+    struct gate *gate;         /* to hold the events against; may be NULL */
 };
 
 /* All of it is the examiner's, and stays until examiner_finish. */
@@ -33,7 +35,7 @@ struct examiner_result {
     struct error error;
     struct wire_pub pub;           /* of a line only the count: 1 */
     struct event *events;          /* pub.event_count of them */
-    const struct error **verdicts; /* event_check's word on each, never NULL */
+    struct intake_known *known; /* of each; never without a verdict */
 };
 
 struct examiner;

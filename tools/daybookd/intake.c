@@ -65,11 +65,11 @@ static enum intake_fate judge(const struct intake *intake, enum error_code code)
 }
 
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
-                             const struct error *verdict, bool in_words, uint64_t *sequence_out,
-                             struct error *error)
+                             const struct intake_known *known, bool in_words,
+                             uint64_t *sequence_out, struct error *error)
 {
     *sequence_out = 0;
-    if (check(event, verdict, in_words, error)) {
+    if (check(event, known ? known->verdict : NULL, in_words, error)) {
         intake->refused++;
         intake_note_refusal(intake, event, error->text);
         return INTAKE_REFUSED;
@@ -80,7 +80,8 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
      * Whoever calls has asked for room, so the gate waits rarely: the log counted otherwise than we
      * did. Nothing else could be done for this frame, which is stored in part already.
      */
-    enum error_code code = gate_append(intake->gate, intake->log, event, in_words, &outcome,
+    enum error_code code = gate_append(intake->gate, intake->log, event,
+                                       known ? known->finding : NULL, in_words, &outcome,
                                        &sequence, error);
     if (code) {
         intake->refused++;

@@ -37,15 +37,20 @@ enum intake_fate {
     INTAKE_FAILED,  /* the log has failed, and takes nothing any more */
 };
 
+/* What somebody has found out about an event already. */
+struct intake_known {
+    const struct error *verdict;        /* event_check's word */
+    const struct gate_finding *finding; /* the gate's */
+};
+
 /*
- * Take one event. `verdict` is event_check's word on it, when somebody has asked already; NULL: it
- * is checked here. *sequence_out is what an answer must wait for (0 for a refusal: nothing); the
+ * Take one event. `known` NULL: it is checked here. *sequence_out is what an answer must wait for (0 for a refusal: nothing); the
  * error says why it was not stored: without `in_words` only the code of a broken rule, for the words
  * take longer than all the rest. There must be room (intake_has_room).
  */
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
-                             const struct error *verdict, bool in_words, uint64_t *sequence_out,
-                             struct error *error);
+                             const struct intake_known *known, bool in_words,
+                             uint64_t *sequence_out, struct error *error);
 /*
  * The event was refused, for this reason; intake_take has done so for those that it refuses. Whose
  * events are numbered will be told of the gap by the index.

@@ -202,12 +202,12 @@ static enum error_code check_owner(const struct connection *connection, const st
 }
 
 static enum take store(struct connection *connection, const struct event *event,
-                       const struct error *verdict)
+                       const struct intake_known *known)
 {
     struct error error;
     uint64_t sequence;
     struct intake *intake = server_intake(connection->server);
-    switch (intake_take(intake, event, verdict, true, &sequence, &error)) {
+    switch (intake_take(intake, event, known, true, &sequence, &error)) {
     case INTAKE_STORED:
         answer_stored(connection, sequence);
         return TAKE_DONE;
@@ -239,7 +239,7 @@ enum error_code line_read(struct json_reader *json, const char *text, size_t byt
 
 /* What the line says, or why it says nothing; also counts it, unless the log has no room. */
 static enum take take_event(struct connection *connection, const struct event *event,
-                            const struct error *verdict, const struct error *fault)
+                            const struct intake_known *known, const struct error *fault)
 {
     struct intake *intake = server_intake(connection->server);
     struct error error = *fault;
@@ -256,12 +256,12 @@ static enum take take_event(struct connection *connection, const struct event *e
         return TAKE_DONE;
     }
     connection->events++;
-    return store(connection, event, verdict);
+    return store(connection, event, known);
 }
 
 static enum take take_examined(struct connection *connection, const struct examiner_result *result)
 {
-    enum take take = take_event(connection, &result->events[0], result->verdicts[0],
+    enum take take = take_event(connection, &result->events[0], &result->known[0],
                                 result->code ? &result->error : &(struct error){0});
     if (take != TAKE_STALL)
         server_forget_result(connection->server, connection);
@@ -280,7 +280,10 @@ static enum take take_text(struct connection *connection, const char *text, size
     }
     if (bytes > EXAMINER_LINE_BYTES) {
         connection->examination =
-            (struct examiner_job){.is_line = true, .data = (const uint8_t *)text, .size = bytes};
+            (struct examiner_job){.is_line = true,
+                                  .data = (const uint8_t *)text,
+                                  .size = bytes,
+                                  .gate = server_intake(connection->server)->gate};
         return TAKE_AWAY;
     }
     struct intake *intake = server_intake(connection->server);

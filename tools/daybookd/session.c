@@ -121,7 +121,8 @@ static enum error_code refuse(struct intake *intake, struct tally *tally, uint32
 }
 
 static enum error_code take_event(struct intake *intake, const struct event *event,
-                                  const struct error *verdict, uint32_t index, struct tally *tally)
+                                  const struct intake_known *known, uint32_t index,
+                                  struct tally *tally)
 {
     if (tally->unable) {
         static const char WHY[] = "an event before it in this frame could not be stored";
@@ -131,7 +132,7 @@ static enum error_code take_event(struct intake *intake, const struct event *eve
     struct error error;
     uint64_t sequence;
     bool in_words = tally->ack.refused < WIRE_REASONS_MAX;
-    enum intake_fate fate = intake_take(intake, event, verdict, in_words, &sequence, &error);
+    enum intake_fate fate = intake_take(intake, event, known, in_words, &sequence, &error);
     if (sequence > tally->sequence_wait)
         tally->sequence_wait = sequence;
     switch (fate) {
@@ -167,15 +168,15 @@ static void answer_pub(struct connection *connection, const struct tally *tally)
     connection_answer(connection, code, silent ? 0 : tally->sequence_wait);
 }
 
-/* `verdicts` are event_check's words on the events, or NULL: nobody has asked it yet. */
+/* `known` is what the examiner has found out about the events; NULL: nobody has looked yet. */
 static enum take store(struct connection *connection, const struct wire_pub *pub,
-                       const struct event *events, const struct error *const *verdicts)
+                       const struct event *events, const struct intake_known *known)
 {
     struct intake *intake = server_intake(connection->server);
     struct tally tally = {.ack.id = pub->id};
     intake->refusals.size = 0;
     for (uint32_t i = 0; i < pub->event_count && !tally.failure.code; i++)
-        if (take_event(intake, &events[i], verdicts ? verdicts[i] : NULL, i, &tally))
+        if (take_event(intake, &events[i], known ? &known[i] : NULL, i, &tally))
             return stop(connection, "busy", "no memory for an ack");
     if (tally.failure.code) { /* as server.c tells everybody, but this frame came first */
         error_prefix(&tally.failure, "outcome unknown");
@@ -215,7 +216,7 @@ static enum take take_examined(struct connection *connection, const struct exami
         return TAKE_STALL;
     enum take take = result->code
                          ? refuse_pub(connection, &result->error)
-                         : store(connection, &result->pub, result->events, result->verdicts);
+                         : store(connection, &result->pub, result->events, result->known);
     server_forget_result(connection->server, connection);
     return take;
 }
@@ -239,6 +240,7 @@ static enum take take_pub(struct connection *connection, struct msgpack_cursor c
             .size = (size_t)(cursor.end - cursor.at),
             .left = left,
             .producer = producer,
+            .gate = server_intake(connection->server)->gate,
         };
         return TAKE_AWAY;
     }
