@@ -82,7 +82,10 @@ static bool parse(const char *text, size_t lines, struct segment_schemas *schema
         if (!parse_line(line, &change) || !segment_schemas_fits(schemas, &change))
             return false;
         schemas->changes[schemas->count++] = change;
-        line = strchr(line, '\n') + 1;
+        const char *end = strchr(line, '\n');
+        if (!end)
+            return false; /* a NUL stands before it */
+        line = end + 1;
     }
     return true;
 }
