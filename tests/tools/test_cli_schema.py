@@ -379,6 +379,32 @@ def unreachable(directory):
         assert not os.path.exists(f"{other}/schemas/catalogue")
 
 
+@promise("a daemon of an older release, which would check nothing, gets no schema")
+def older_daemon(directory):
+    data = os.path.join(directory, "log")
+    pub(data, [{}])
+    log_id = json.loads(daybook("status", "-D", data, "-o", "json").text)["log_id"]
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{directory}/old.sock")
+    listener.listen(1)
+
+    def serve():
+        client, _ = listener.accept()
+        while frame := receive_frame(client):
+            kind = framed.unpack(frame, 4)[0][0]
+            assert kind in ("hello", "status"), f"a {kind} came"
+            answer = ["welcome", {"version": 1, "server": "daybookd 0.0.9", "log": log_id,
+                                  "durable": 1, "last_number": 0, "max_frame": 1052672,
+                                  "max_events": 4096}]
+            client.sendall(framed.frame(answer if kind == "hello" else ["status", {"log": log_id}]))
+
+    threading.Thread(target=serve, daemon=True).start()
+    result = add(data, "door", write(directory, "s.json", PRICE), "-s", f"{directory}/old.sock",
+                 expect=FAILURE)
+    assert "is of an older release" in result.err, result.err
+    assert not os.path.exists(f"{data}/schemas/catalogue")
+
+
 @promise("a damaged or missing catalogue or text keeps every writer out, and says what to do")
 def damaged(directory):
     data = os.path.join(directory, "log")
@@ -402,6 +428,9 @@ def damaged(directory):
     with open(f"{data}/schemas/catalogue", "r+b") as file:
         file.seek(20)
         file.write(b"X")
+    found = daybook("verify", "-D", data, expect=DAMAGE)
+    assert "schemas/catalogue is damaged" in found.text, found.text
+    assert "schemas/catalogue is damaged" in daybook("status", "-D", data, expect=DAMAGE).text
     expect_refusal("schemas/catalogue is damaged: put schemas/catalogue back")
     os.unlink(f"{data}/schemas/catalogue")
     expect_refusal("schemas/catalogue is missing")
@@ -409,9 +438,12 @@ def damaged(directory):
         file.write(b" ")
     result = daybook("pub", "-D", data, "-t", "door", stdin="{}\n", expect=DAMAGE)
     assert "schemas/door.1.json is damaged" in result.err, result.err
+    found = daybook("verify", "-D", data, expect=DAMAGE)
+    assert "schemas/door.1.json is damaged" in found.text, found.text
     shutil.copy(f"{kept}/door.1.json", f"{data}/schemas/door.1.json")
     pub(data, [{"price": -1}], expect=INCOMPLETE)
     assert len(events(data)) == 1
+    daybook("verify", "-D", data)
 
 
 INVALID = {

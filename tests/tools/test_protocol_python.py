@@ -214,6 +214,7 @@ def test_a_client_publishes_and_gets_acks(daemon):
     assert client.receive() == ["pong", 99, 2]
     client.send(["status"])
     kind, status = client.receive()
+    assert status["schemas"] == {}, "no topic has one"
     assert kind == "status" and status["durable"] == 2 and status["pid"] == daemon.process.pid
     client.close()
 

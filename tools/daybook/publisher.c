@@ -160,19 +160,31 @@ static enum daybook_code connect_to_daemon(struct publisher *publisher, struct d
     return daybook_connect(&options, &publisher->daybook, error);
 }
 
-/* The identity of the log behind the connection, as hexadecimal digits; "" when it is not told. */
-static void ask_log_id(struct publisher *publisher, char *text_out, size_t size)
+/* A value of the daemon's status. */
+static bool ask(struct publisher *publisher, const char *key, struct msgpack_value *value_out)
 {
     const void *map;
     size_t map_bytes;
     struct msgpack_cursor found;
+    if (daybook_status(publisher->daybook, &map, &map_bytes, NULL) != DAYBOOK_OK)
+        return false;
+    struct msgpack_cursor cursor = {map, (const uint8_t *)map + map_bytes};
+    return msgpack_find(&cursor, key, &found, NULL) == OK &&
+           msgpack_read(&found, value_out, NULL) == OK;
+}
+
+bool publisher_checks_schemas(struct publisher *publisher)
+{
+    struct msgpack_value value;
+    return publisher->log || ask(publisher, "schemas", &value);
+}
+
+/* The identity of the log behind the connection, as hexadecimal digits; "" when it is not told. */
+static void ask_log_id(struct publisher *publisher, char *text_out, size_t size)
+{
     struct msgpack_value value;
     text_out[0] = '\0';
-    if (daybook_status(publisher->daybook, &map, &map_bytes, NULL) != DAYBOOK_OK)
-        return;
-    struct msgpack_cursor cursor = {map, (const uint8_t *)map + map_bytes};
-    if (msgpack_find(&cursor, "log", &found, NULL) == OK &&
-        msgpack_read(&found, &value, NULL) == OK && value.kind == MSGPACK_KIND_STR)
+    if (ask(publisher, "log", &value) && value.kind == MSGPACK_KIND_STR)
         snprintf(text_out, size, "%.*s", (int)value.count, (const char *)value.bytes);
 }
 

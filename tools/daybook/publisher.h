@@ -44,6 +44,8 @@ struct publisher;
  */
 enum error_code publisher_open(const struct publisher_options *options,
                                struct publisher **publisher_out, struct error *error);
+/* Does whoever writes the log hold events against schemas? A daemon of an older release does not. */
+bool publisher_checks_schemas(struct publisher *publisher);
 /*
  * Publish one event, checked by event_check; its producer and number are set here. Copies what it
  * needs. ERROR_INVALID: this event is refused. Any other error is the end: publish no more.

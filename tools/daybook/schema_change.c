@@ -54,7 +54,13 @@ static enum error_code reach_writer(struct changing *changing, struct error *err
     options->refused = take_refusal;
     options->unknown = take_unknown;
     options->context = changing;
-    return publisher_open(options, &changing->publisher, error);
+    enum error_code code = publisher_open(options, &changing->publisher, error);
+    if (code || publisher_checks_schemas(changing->publisher))
+        return code;
+    return error_set(error, ERROR_VERSION,
+                     "the daemon at '%s' is of an older release, which knows no schemas: restart it "
+                     "with this one",
+                     options->socket);
 }
 
 /* The event's own time, so that it is known without reading the log again. */

@@ -157,7 +157,9 @@ static void look_at_schemas(struct status *status, int log_fd)
 {
     struct segment_schemas schemas = {0};
     struct error error;
-    if (segment_schemas_load(log_fd, &schemas, &error)) {
+    enum error_code code = segment_schemas_load(log_fd, &schemas, &error);
+    if (code) {
+        status->damaged = code == ERROR_DAMAGED;
         snprintf(status->trouble, sizeof status->trouble, "%.250s", error.text);
         return;
     }

@@ -5,9 +5,11 @@
 #include <stdio.h>
 
 #include "core/clock.h"
+#include "core/file.h"
 #include "core/units.h"
 #include "indexer/witness.h"
 #include "segment/reader.h"
+#include "segment/schemas.h"
 #include "segment/verify.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -126,6 +128,35 @@ static enum error_code compare_with_index(struct verify_run *run, const char *di
     return OK;
 }
 
+static void tell_schema(struct verify_run *run, const struct error *why)
+{
+    tell_finding(run, &(struct segment_verify_finding){.text = why->text});
+}
+
+/* Without them nobody can write: every version's text, not only what is in effect. */
+static enum error_code check_schemas(struct verify_run *run, const char *directory,
+                                     struct error *error)
+{
+    struct segment_schemas schemas = {0};
+    struct error why = {0};
+    int log_fd = -1;
+    enum error_code code = file_open_directory_to_read(directory, &log_fd, error);
+    if (code)
+        return code;
+    if (segment_schemas_load(log_fd, &schemas, &why))
+        tell_schema(run, &why);
+    for (size_t i = 0; i < schemas.count; i++) {
+        struct buffer text = {0};
+        if (schemas.changes[i].action == SCHEMAS_ADD &&
+            segment_schemas_read_text(log_fd, &schemas.changes[i], &text, &why))
+            tell_schema(run, &why);
+        buffer_release(&text);
+    }
+    segment_schemas_free(&schemas);
+    file_close(&log_fd);
+    return OK;
+}
+
 static void print_summary(const struct verify_run *run, const struct segment_verify_totals *totals,
                           const char *directory, int64_t took_ns)
 {
@@ -167,6 +198,8 @@ static enum error_code check(struct verify_run *run, const char *directory,
     terminal_progress_clear(&run->progress);
     if (!code)
         code = compare_with_index(run, directory, &run->error);
+    if (!code)
+        code = check_schemas(run, directory, &run->error);
     if (!code && run->rows)
         code = rows_finish(run->rows, &run->error);
     return code;

@@ -136,7 +136,11 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     atomic_store(&daemon->progress.log, daemon->log);
     report_recovery(daemon, &recovery);
     strangers_report(daemon->config.directory, &daemon->report);
-    return gate_open(daemon->config.directory, &daemon->gate, error);
+    code = gate_open(daemon->config.directory, &daemon->gate, error);
+    if (!code && gate_topics(daemon->gate) > 0)
+        report_line(&daemon->report, REPORT_INFO, "schemas: %zu topic%s",
+                    gate_topics(daemon->gate), gate_topics(daemon->gate) == 1 ? "" : "s");
+    return code;
 }
 
 /*
