@@ -483,7 +483,7 @@ def invalid(directory):
     assert not os.path.exists(f"{data}/schemas/door.1.json")
     daybook("schema", "add", "-D", data, "door", f"{directory}/missing.json", expect=FAILURE)
     good = write(directory, "good.json", "true")
-    for topic in ("_schema", "_rejected.door", "no topic"):
+    for topic in ("_schema", "_gap", "_rejected.door", "no topic"):
         daybook("schema", "add", "-D", data, topic, good, expect=USAGE)
     too_long = "a/" * 100
     assert "too long to have a schema" in add(data, too_long, good, expect=FAILURE).err

@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/file.h"
+#include "core/gap.h"
 #include "segment/lock.h"
 #include "segment/reader.h"
 #include "segment/schemas_event.h"
@@ -24,7 +25,7 @@ enum error_code schema_change_check_topic(const char *topic, struct error *error
     enum error_code code = event_check_topic(topic, strlen(topic), error);
     if (code)
         return code;
-    if (strcmp(topic, SCHEMAS_EVENT_TOPIC) == 0 ||
+    if (strcmp(topic, SCHEMAS_EVENT_TOPIC) == 0 || strcmp(topic, GAP_TOPIC) == 0 ||
         strncmp(topic, rejected, sizeof rejected - 1) == 0)
         return error_set(error, ERROR_INVALID,
                          "the topic '%s' is Daybook's own and cannot have a schema", topic);
