@@ -125,6 +125,21 @@ static void take_term(struct draft *draft, int constraint)
     draft->has_topic |= column->role == EVENT_COLUMN_TOPIC;
 }
 
+/* Where there is no index, a join may make one (indexer/event_join.h). */
+static void take_equality(struct draft *draft)
+{
+    for (int i = 0; i < draft->info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *term = &draft->info->aConstraint[i];
+        if (term->usable && term->iColumn > 0 && term->op == SQLITE_INDEX_CONSTRAINT_EQ &&
+            column_at(draft->columns, term->iColumn)->role == EVENT_COLUMN_FIELD &&
+            compares_bytes(draft->info, i)) {
+            write_term(draft, i, term->iColumn, '=');
+            draft->rows *= 1e-3;
+            return;
+        }
+    }
+}
+
 /* Of the comparisons with indexed fields the most selective one. */
 static void take_field(struct draft *draft)
 {
@@ -142,8 +157,10 @@ static void take_field(struct draft *draft)
         if (letter == '=')
             break;
     }
-    if (best < 0)
+    if (best < 0) {
+        take_equality(draft);
         return;
+    }
     const struct sqlite3_index_constraint *term = &draft->info->aConstraint[best];
     char letter = operator_letter(term->op);
     write_term(draft, best, term->iColumn, letter);
@@ -355,6 +372,11 @@ static void fold_field(const struct indexer_event_column *column, char letter,
     struct indexer_event_field *field = &plan->field;
     if (sqlite3_value_type(value) == SQLITE_NULL)
         plan->empty = true;
+    if (!column->field_id) {
+        plan->equal_column = column;
+        plan->equal_value = value;
+        return;
+    }
     if (field->count == sizeof field->operators)
         return;
     field->id = column->field_id;

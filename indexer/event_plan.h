@@ -52,6 +52,9 @@ struct indexer_event_plan {
     size_t topic_bytes;
     char topic[EVENT_TOPIC_BYTES_MAX];
     struct indexer_event_field field;
+    /* A comparison for equality with a field that is not in the index, as a hint; else NULL. */
+    const struct indexer_event_column *equal_column;
+    sqlite3_value *equal_value; /* borrowed, as the others */
     int64_t limit; /* at most so many rows will be asked for, as a hint; -1: not known */
 };
 

@@ -6,6 +6,7 @@
 #include "core/units.h"
 #include "indexer/database.h"
 #include "indexer/event_columns.h"
+#include "indexer/event_join.h"
 #include "indexer/event_plan.h"
 #include "indexer/event_rows.h"
 #include "indexer/event_scan.h"
@@ -20,16 +21,17 @@ struct event_table {
     char *topic; /* the one of a table of one topic; NULL: all */
 };
 
-/* The events come from the log when way is EVENT_WAY_LOG, else from the index. */
+/* Rows come from the index, or else events from the log: gives_events. */
 struct event_cursor {
     sqlite3_vtab_cursor base;
     struct indexer_event_ways *ways;
     struct indexer_event_plan plan;
     enum indexer_event_way way;
     struct indexer_event_scan scan;
+    struct indexer_event_join join;
     struct indexer_event_rows *rows; /* made by the first query that needs them */
     struct indexer_lookup *lookup;
-    struct event event; /* the present one, from the log */
+    struct event event; /* the present one, when it comes from the log */
     int64_t sequence;   /* … its sequence, also from the index */
     bool at_end;
     struct buffer json;
@@ -167,6 +169,7 @@ static int close_cursor(sqlite3_vtab_cursor *base)
     struct event_cursor *cursor = (struct event_cursor *)base;
     indexer_host_give_lookup(table_of(cursor)->host, cursor->lookup);
     indexer_event_ways_free(cursor->ways);
+    indexer_event_join_release(&cursor->join);
     indexer_event_rows_free(cursor->rows);
     buffer_release(&cursor->json);
     sqlite3_free(cursor);
@@ -178,7 +181,7 @@ static enum error_code start(struct event_cursor *cursor, struct error *error)
 {
     struct indexer_host *host = table_of(cursor)->host;
     enum error_code code = OK;
-    if (cursor->way == EVENT_WAY_NONE)
+    if (cursor->way == EVENT_WAY_NONE || cursor->way == EVENT_WAY_JOIN)
         return OK;
     if (cursor->way == EVENT_WAY_LOG)
         return indexer_event_scan_start(&cursor->scan, cursor->lookup, &cursor->plan, error);
@@ -209,13 +212,26 @@ static enum error_code next_of_log(struct event_cursor *cursor, struct error *er
     return code ? code : next_of_rows(cursor, error);
 }
 
+static enum error_code find_next(struct event_cursor *cursor, struct error *error)
+{
+    switch (cursor->way) {
+    case EVENT_WAY_NONE:
+        return ERROR_END;
+    case EVENT_WAY_LOG:
+        return next_of_log(cursor, error);
+    case EVENT_WAY_JOIN:
+        return indexer_event_join_next(&cursor->join, cursor->lookup, &cursor->event,
+                                       &cursor->sequence, error);
+    default:
+        return next_of_rows(cursor, error);
+    }
+}
+
 static int next(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct error error;
-    enum error_code code = cursor->way == EVENT_WAY_NONE  ? ERROR_END
-                           : cursor->way == EVENT_WAY_LOG ? next_of_log(cursor, &error)
-                                                          : next_of_rows(cursor, &error);
+    enum error_code code = find_next(cursor, &error);
     cursor->at_end = code != OK;
     return code && code != ERROR_END ? fail(table_of(cursor), &error) : SQLITE_OK;
 }
@@ -231,9 +247,12 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
         indexer_event_plan_set_topic(&cursor->plan, table->topic, strlen(table->topic));
     if (cursor->rows)
         indexer_event_rows_stop(cursor->rows);
+    struct indexer_event_estimate estimate;
     int64_t bound = (int64_t)indexer_host_bound(table->host);
-    enum error_code code =
-        indexer_event_ways_choose(cursor->ways, bound, &cursor->plan, &cursor->way, &error);
+    enum error_code code = indexer_event_ways_choose(cursor->ways, bound, &cursor->plan,
+                                                     &cursor->way, &estimate, &error);
+    if (!code && indexer_event_join_begin(&cursor->join, &cursor->plan, &estimate, cursor->lookup))
+        cursor->way = EVENT_WAY_JOIN;
     if (!code)
         code = start(cursor, &error);
     return code ? fail(table, &error) : next(base);
@@ -250,6 +269,11 @@ static int rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid_out)
     return SQLITE_OK;
 }
 
+static bool gives_events(const struct event_cursor *cursor)
+{
+    return cursor->way == EVENT_WAY_LOG || cursor->way == EVENT_WAY_JOIN;
+}
+
 static int topic_column(struct event_cursor *cursor, sqlite3_context *context)
 {
     const char *topic = cursor->event.topic;
@@ -257,7 +281,7 @@ static int topic_column(struct event_cursor *cursor, sqlite3_context *context)
     if (cursor->plan.has_topic) {
         topic = cursor->plan.topic;
         bytes = cursor->plan.topic_bytes;
-    } else if (cursor->way != EVENT_WAY_LOG) {
+    } else if (!gives_events(cursor)) {
         struct error error;
         int64_t id = indexer_event_rows_number(cursor->rows, EVENT_ROW_TOPIC_ID);
         if (indexer_event_rows_topic(cursor->rows, id, &topic, &bytes, &error))
@@ -269,8 +293,8 @@ static int topic_column(struct event_cursor *cursor, sqlite3_context *context)
 
 static int64_t ts_of(const struct event_cursor *cursor)
 {
-    return cursor->way == EVENT_WAY_LOG ? cursor->event.time_ns
-                                        : indexer_event_rows_number(cursor->rows, EVENT_ROW_TS);
+    return gives_events(cursor) ? cursor->event.time_ns
+                                : indexer_event_rows_number(cursor->rows, EVENT_ROW_TS);
 }
 
 static void time_column(const struct event_cursor *cursor, sqlite3_context *context)
@@ -291,9 +315,8 @@ static void place_column(const struct event_cursor *cursor, enum indexer_event_n
 
 static int64_t bytes_of(const struct event_cursor *cursor)
 {
-    return cursor->way == EVENT_WAY_LOG
-               ? (int64_t)cursor->event.payload_bytes
-               : indexer_event_rows_number(cursor->rows, EVENT_ROW_BYTES);
+    return gives_events(cursor) ? (int64_t)cursor->event.payload_bytes
+                                : indexer_event_rows_number(cursor->rows, EVENT_ROW_BYTES);
 }
 
 /* ERROR_NOT_FOUND: there is none (any more). */
@@ -301,7 +324,7 @@ static enum error_code find_event(struct event_cursor *cursor, const struct even
                                   struct error *error)
 {
     *event_out = &cursor->event;
-    if (cursor->way == EVENT_WAY_LOG)
+    if (gives_events(cursor))
         return OK;
     return indexer_lookup_event(cursor->lookup, (uint64_t)cursor->sequence, event_out, error);
 }

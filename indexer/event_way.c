@@ -8,13 +8,10 @@
 enum { LOG_ROWS_MIN = 16384, LOG_SHARE_MIN = 8 /* one in so many */ };
 
 struct indexer_event_ways {
-    sqlite3_stmt *find_state, *find_topic, *find_segments;
-};
-
-/* How many rows there may be, before anybody has looked at them. */
-struct estimate {
-    double found;  /* rows in question */
-    double walked; /* events of the log between the first and the last of them */
+    sqlite3_stmt *find_state; /* stands on its row from the first question on: see event_way.h */
+    sqlite3_stmt *find_topic, *find_segments;
+    bool begun;
+    int64_t last_sequence;
 };
 
 static const char find_state_sql[] = "SELECT last_seq FROM %s.state";
@@ -79,25 +76,24 @@ static double share_of(int64_t first, int64_t last, int64_t low, int64_t high)
     return part <= 0 ? 0 : part / whole;
 }
 
-/* Narrow the plan to what the index and retention leave. */
-static enum error_code narrow_to_state(struct indexer_event_ways *ways, int64_t bound,
-                                       struct indexer_event_plan *plan, struct error *error)
+/* How far does the index go, and from here on it stays there. */
+static enum error_code begin(struct indexer_event_ways *ways, struct error *error)
 {
-    sqlite3_stmt *find = ways->find_state;
-    enum error_code code = indexer_database_step(find, error);
-    if (!code) {
-        plan->sequence_first = larger(plan->sequence_first, bound);
-        plan->sequence_last = smaller(plan->sequence_last, sqlite3_column_int64(find, 0));
-    } else if (code == ERROR_END) {
-        code = error_set(error, ERROR_DAMAGED, "index: its table state is empty");
-    }
-    sqlite3_reset(find);
-    return code;
+    if (ways->begun)
+        return OK;
+    enum error_code code = indexer_database_step(ways->find_state, error);
+    if (code == ERROR_END)
+        return error_set(error, ERROR_DAMAGED, "index: its table state is empty");
+    if (code)
+        return code;
+    ways->begun = true;
+    ways->last_sequence = sqlite3_column_int64(ways->find_state, 0);
+    return OK;
 }
 
 /* Find the plan's topic, and narrow the plan to where it has events. */
 static enum error_code narrow_to_topic(struct indexer_event_ways *ways,
-                                       struct indexer_event_plan *plan, struct estimate *estimate,
+                                       struct indexer_event_plan *plan, struct indexer_event_estimate *estimate,
                                        struct error *error)
 {
     sqlite3_stmt *find = ways->find_topic;
@@ -106,7 +102,8 @@ static enum error_code narrow_to_topic(struct indexer_event_ways *ways,
     if (!code) {
         plan->topic_id = sqlite3_column_int64(find, 0);
         int64_t first_ts = sqlite3_column_int64(find, 4), last_ts = sqlite3_column_int64(find, 5);
-        estimate->found = (double)sqlite3_column_int64(find, 1) *
+        estimate->topic_events = (double)sqlite3_column_int64(find, 1);
+        estimate->found = estimate->topic_events *
                           share_of(plan->ts_first, plan->ts_last, first_ts, last_ts);
         plan->sequence_first = larger(plan->sequence_first, sqlite3_column_int64(find, 2));
         plan->sequence_last = smaller(plan->sequence_last, sqlite3_column_int64(find, 3));
@@ -121,7 +118,7 @@ static enum error_code narrow_to_topic(struct indexer_event_ways *ways,
 /* Narrow the plan to the segments that have events of these times. */
 static enum error_code narrow_to_segments(struct indexer_event_ways *ways,
                                           struct indexer_event_plan *plan,
-                                          struct estimate *estimate, struct error *error)
+                                          struct indexer_event_estimate *estimate, struct error *error)
 {
     sqlite3_stmt *find = ways->find_segments;
     sqlite3_bind_int64(find, 1, plan->ts_first);
@@ -152,13 +149,20 @@ static double span_of(const struct indexer_event_plan *plan)
 }
 
 static enum error_code narrow(struct indexer_event_ways *ways, int64_t bound,
-                              struct indexer_event_plan *plan, struct estimate *estimate,
+                              struct indexer_event_plan *plan, struct indexer_event_estimate *estimate,
                               struct error *error)
 {
-    if (plan->empty)
-        return OK;
-    enum error_code code = narrow_to_state(ways, bound, plan, error);
-    *estimate = (struct estimate){.found = span_of(plan), .walked = span_of(plan)};
+    enum error_code code = begin(ways, error);
+    if (code || plan->empty)
+        return code;
+    plan->sequence_first = larger(plan->sequence_first, bound);
+    plan->sequence_last = smaller(plan->sequence_last, ways->last_sequence);
+    *estimate = (struct indexer_event_estimate){
+        .found = span_of(plan),
+        .walked = span_of(plan),
+        .sequence_first = bound,
+        .sequence_last = ways->last_sequence,
+    };
     if (!code && has_times(plan) && plan->sequence_first < plan->sequence_last)
         code = narrow_to_segments(ways, plan, estimate, error);
     if (!code && plan->has_topic && !plan->empty)
@@ -181,7 +185,7 @@ static bool is_by_sequence(enum indexer_event_order order)
     return order == EVENT_ORDER_SEQ || order == EVENT_ORDER_SEQ_DESC;
 }
 
-static bool log_is_cheaper(const struct indexer_event_plan *plan, const struct estimate *estimate)
+static bool log_is_cheaper(const struct indexer_event_plan *plan, const struct indexer_event_estimate *estimate)
 {
     return plan->needs_payload && !plan->needs_place &&
            (plan->order == EVENT_ORDER_NONE || plan->order == EVENT_ORDER_SEQ) &&
@@ -189,7 +193,7 @@ static bool log_is_cheaper(const struct indexer_event_plan *plan, const struct e
 }
 
 static enum indexer_event_way choose_with_topic(const struct indexer_event_plan *plan,
-                                                const struct estimate *estimate)
+                                                const struct indexer_event_estimate *estimate)
 {
     if (plan->order == EVENT_ORDER_TS || plan->order == EVENT_ORDER_TS_DESC)
         return EVENT_WAY_TOPIC;
@@ -200,7 +204,7 @@ static enum indexer_event_way choose_with_topic(const struct indexer_event_plan 
 }
 
 static enum indexer_event_way choose(const struct indexer_event_plan *plan,
-                                     const struct estimate *estimate)
+                                     const struct indexer_event_estimate *estimate)
 {
     if (plan->empty)
         return EVENT_WAY_NONE;
@@ -221,11 +225,15 @@ static enum indexer_event_way choose(const struct indexer_event_plan *plan,
 
 enum error_code indexer_event_ways_choose(struct indexer_event_ways *ways, int64_t bound,
                                           struct indexer_event_plan *plan,
-                                          enum indexer_event_way *way_out, struct error *error)
+                                          enum indexer_event_way *way_out,
+                                          struct indexer_event_estimate *estimate_out,
+                                          struct error *error)
 {
-    struct estimate estimate = {0};
+    struct indexer_event_estimate estimate = {0};
     enum error_code code = narrow(ways, bound, plan, &estimate, error);
-    if (!code)
-        *way_out = choose(plan, &estimate);
-    return code;
+    if (code)
+        return code;
+    *way_out = choose(plan, &estimate);
+    *estimate_out = estimate;
+    return OK;
 }

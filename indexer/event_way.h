@@ -7,6 +7,9 @@
  * when the values are known, by what the index knows of its topics and segments, in some
  * microseconds.
  *
+ * The first question begins a transaction that reads, which ends when the ways are freed: so all
+ * questions of a statement see the same index.
+ *
  * The plan is narrowed meanwhile: to what the index has, to what retention has left (the follower
  * may not have come to the rows of deleted events yet), to where the topic, or segments with such
  * times, are. Internal to indexer/.
@@ -24,6 +27,15 @@ enum indexer_event_way {
     EVENT_WAY_TIMES,
     EVENT_WAY_FIELD,
     EVENT_WAY_LOG,
+    EVENT_WAY_JOIN, /* never chosen here: indexer/event_join.h */
+};
+
+/* How many events there may be, before anybody has looked at them. */
+struct indexer_event_estimate {
+    double found;                          /* in question */
+    double walked;                         /* of the log between the first and the last of them */
+    double topic_events;                   /* of the plan's topic in all */
+    int64_t sequence_first, sequence_last; /* of the log, as this query sees it */
 };
 
 struct indexer_event_ways;
@@ -35,7 +47,9 @@ enum error_code indexer_event_ways_create(struct indexer_host *host,
 /* `bound` is the log's lower bound, now. */
 enum error_code indexer_event_ways_choose(struct indexer_event_ways *ways, int64_t bound,
                                           struct indexer_event_plan *plan,
-                                          enum indexer_event_way *way_out, struct error *error);
+                                          enum indexer_event_way *way_out,
+                                          struct indexer_event_estimate *estimate_out,
+                                          struct error *error);
 /* Accepts NULL. */
 void indexer_event_ways_free(struct indexer_event_ways *ways);
 
