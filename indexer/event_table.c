@@ -1,5 +1,6 @@
 #include "indexer/event_table.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -329,6 +330,30 @@ static enum error_code find_event(struct event_cursor *cursor, const struct even
     return indexer_lookup_event(cursor->lookup, (uint64_t)cursor->sequence, event_out, error);
 }
 
+/*
+ * A column of numbers gives reals where its type is REAL, and integers where it is INTEGER and JSON's
+ * 2.0 is one, as a table that stored them would: so price / 2 is what it says.
+ */
+static bool result_number(sqlite3_context *context, const struct indexer_event_column *column,
+                          struct msgpack_cursor at)
+{
+    const double beyond = 9223372036854775808.0;
+    struct msgpack_value value;
+    if ((column->type[0] != 'R' && column->type[0] != 'I') || msgpack_read(&at, &value, NULL))
+        return false;
+    bool is_real = column->type[0] == 'R';
+    if (is_real && value.kind == MSGPACK_KIND_UINT)
+        sqlite3_result_double(context, (double)value.unsigned_);
+    else if (is_real && value.kind == MSGPACK_KIND_INT)
+        sqlite3_result_double(context, (double)value.signed_);
+    else if (!is_real && value.kind == MSGPACK_KIND_FLOAT && floor(value.real) == value.real &&
+             value.real < beyond && value.real >= -beyond)
+        sqlite3_result_int64(context, (sqlite3_int64)value.real);
+    else
+        return false;
+    return true;
+}
+
 /* Of the payload, all of it or one value. NULL when there is none. */
 static int payload_column(struct event_cursor *cursor, const struct indexer_event_column *column,
                           sqlite3_context *context)
@@ -347,7 +372,8 @@ static int payload_column(struct event_cursor *cursor, const struct indexer_even
     if (column->role == EVENT_COLUMN_PAYLOAD)
         indexer_functions_result_payload(context, table->host, event->payload,
                                          event->payload_bytes);
-    else if (!msgpack_path_find(&column->path, event->payload, event->payload_bytes, &found))
+    else if (!msgpack_path_find(&column->path, event->payload, event->payload_bytes, &found) &&
+             !result_number(context, column, found))
         indexer_functions_result_value(context, found, &cursor->json);
     return SQLITE_OK;
 }
