@@ -87,13 +87,6 @@ enum error_code indexer_field_keeper_work(struct indexer_field_keeper *keeper, u
     return OK;
 }
 
-enum error_code indexer_field_keeper_retired(struct indexer_field_keeper *keeper,
-                                             struct error *error)
-{
-    return keeper->set.count ? indexer_field_set_load(&keeper->set, keeper->set.database, error)
-                             : OK;
-}
-
 void indexer_field_keeper_release(struct indexer_field_keeper *keeper)
 {
     indexer_field_fill_release(&keeper->fill);

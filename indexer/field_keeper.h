@@ -35,9 +35,6 @@ enum error_code indexer_field_keeper_look(struct indexer_field_keeper *keeper, b
 enum error_code indexer_field_keeper_work(struct indexer_field_keeper *keeper, uint64_t bound,
                                           uint64_t *removed_out, uint64_t *filled_out,
                                           bool *more_out, struct error *error);
-/* The bound of the database has moved. */
-enum error_code indexer_field_keeper_retired(struct indexer_field_keeper *keeper,
-                                             struct error *error);
 void indexer_field_keeper_release(struct indexer_field_keeper *keeper);
 
 #endif

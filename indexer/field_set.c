@@ -154,6 +154,15 @@ static enum error_code create_field(struct indexer_field_set *set, const struct 
     return code;
 }
 
+/* Both have no field twice. */
+static bool matches(const struct indexer_field_set *set, const struct indexer_wishes *wishes)
+{
+    bool same = set->count == wishes->count;
+    for (size_t i = 0; same && i < set->count; i++)
+        same = is_wished(wishes, &set->list[i].name);
+    return same;
+}
+
 static enum error_code match(struct indexer_field_set *set, const struct indexer_wishes *wishes,
                              bool *changed, struct error *error)
 {
@@ -176,6 +185,9 @@ enum error_code indexer_field_set_match(struct indexer_field_set *set,
                                         struct error *error)
 {
     bool changed = false;
+    *changed_out = false;
+    if (matches(set, wishes))
+        return OK;
     enum error_code code = indexer_database_exec(set->database, "BEGIN IMMEDIATE", error);
     if (code)
         return code;

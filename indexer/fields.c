@@ -8,6 +8,7 @@
 #include "indexer/schema.h"
 
 static const char select_sql[] = "SELECT id, topic, path, " INDEXER_SCHEMA_FIELD_DONE
+                                 ", events, min(done_seq, until_seq), until_seq"
                                  " FROM field_rows WHERE topic IS NOT NULL ORDER BY topic, path";
 
 static enum error_code append(struct indexer_fields *fields, sqlite3_stmt *row,
@@ -21,6 +22,9 @@ static enum error_code append(struct indexer_fields *fields, sqlite3_stmt *row,
     *field = (struct indexer_field){
         .id = sqlite3_column_int64(row, 0),
         .done = sqlite3_column_int(row, 3) != 0,
+        .events = (uint64_t)sqlite3_column_int64(row, 4),
+        .done_seq = (uint64_t)sqlite3_column_int64(row, 5),
+        .until_seq = (uint64_t)sqlite3_column_int64(row, 6),
     };
     snprintf(field->topic, sizeof field->topic, "%s", (const char *)sqlite3_column_text(row, 1));
     snprintf(field->path, sizeof field->path, "%s", (const char *)sqlite3_column_text(row, 2));

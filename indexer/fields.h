@@ -30,6 +30,9 @@ struct indexer_field {
     char topic[EVENT_TOPIC_BYTES_MAX + 1];
     char path[MSGPACK_PATH_BYTES_MAX + 1]; /* canonical: msgpack_path_text */
     bool done;
+    uint64_t events;    /* rows in its table */
+    uint64_t done_seq;  /* filled up to here … */
+    uint64_t until_seq; /* … of here; what comes later was indexed with the field at once */
 };
 
 struct indexer_fields {
@@ -41,7 +44,7 @@ struct indexer_fields {
 enum error_code indexer_fields_load(sqlite3 *database, struct indexer_fields *fields_out,
                                     struct error *error);
 void indexer_fields_free(struct indexer_fields *fields);
-/* NULL: it is not kept, or not done. */
+/* One that a query may be answered from. NULL: it is not kept, or not done. */
 const struct indexer_field *indexer_fields_find(const struct indexer_fields *fields,
                                                 const char *topic, const char *path);
 

@@ -61,10 +61,11 @@ struct indexer_step {
 
 /*
  * Do a bounded amount of work: index at most one transaction of durable events, remove at most one
- * transaction of retired rows, fill or remove one of fields' rows. After an error the index is as it
- * was before what failed, and the next step tries again. ERROR_NO_SPACE, ERROR_IO: the index cannot be written now. A database that
- * turns out to be damaged is deleted and filled anew, and so is one whose file somebody has deleted
- * or replaced, which is looked for about ten times a second (notice).
+ * transaction of retired rows, fill or remove one of fields' rows. After an error the index is as
+ * it was before what failed, and the next step tries again. ERROR_NO_SPACE, ERROR_IO: the index
+ * cannot be written now. A database that turns out to be damaged is deleted and filled anew, and so
+ * is one whose file somebody has deleted or replaced, which is looked for about ten times a second
+ * (notice).
  */
 enum error_code indexer_follower_step(struct indexer_follower *follower,
                                       struct indexer_step *step_out, struct error *error);

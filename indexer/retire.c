@@ -59,8 +59,6 @@ static const char *const finish_sql[] = {
     " AND id NOT IN (SELECT id FROM producer_rows ORDER BY last_seq DESC LIMIT " REMEMBERED ")",
 
     "UPDATE state SET bound = ?1, last_seq = max(last_seq, ?1 - 1)",
-    /* What a field still lacked below is gone. */
-    "UPDATE field_rows SET done_seq = max(done_seq, ?1 - 1)",
 };
 
 static enum error_code run_below(sqlite3 *database, const char *sql, uint64_t sequence,
@@ -128,7 +126,7 @@ static enum error_code finish(sqlite3 *database, uint64_t bound, struct error *e
         code = run_below(database, finish_sql[i], bound, error);
     if (!code)
         code = count_done(database, &done, error);
-    /* Some lacked nothing but what is gone now. */
+    /* Some fields lacked nothing but what is gone now. */
     return code || done == done_before ? code : indexer_schema_show_fields(database, error);
 }
 

@@ -236,7 +236,7 @@ static enum error_code drop_all(struct indexer_wishes *wishes, const struct inde
         bool found;
         size_t at = find(wishes, &fields->list[i], &found);
         if (!found)
-            return error_set(error, ERROR_NOT_FOUND,
+            return error_set(error, ERROR_INVALID,
                              "the field '%s' of topic '%s' is not indexed; nothing was dropped",
                              fields->list[i].path, fields->list[i].topic);
         wishes->count--;

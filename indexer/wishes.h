@@ -48,8 +48,8 @@ enum error_code indexer_wishes_load(int log_fd, struct indexer_wishes *wishes_ou
 enum indexer_wishes_change { WISHES_ADD, WISHES_DROP };
 /*
  * Add the fields to the list of the log in `path`, or take them off, durably; *changed_out of them
- * were not there yet. ERROR_NOT_FOUND: one to be dropped is not on the list (nothing was changed),
- * or there is no log. ERROR_FULL: together they are too many.
+ * were not there yet, or were there. ERROR_INVALID: one to be dropped is not on the list (nothing
+ * was changed). ERROR_NOT_FOUND: there is no log. ERROR_FULL: together they are too many.
  */
 enum error_code indexer_wishes_change(const char *path, enum indexer_wishes_change change,
                                       const struct indexer_wishes *fields, size_t *changed_out,

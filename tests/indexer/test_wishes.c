@@ -137,7 +137,7 @@ Test(wishes, of_which_one_is_not_there_are_not_dropped)
     expect_change(WISHES_ADD, "t a b", 2);
     struct error error = {0};
     size_t changed;
-    cr_assert_eq(change(WISHES_DROP, "t a c", &changed, &error), ERROR_NOT_FOUND);
+    cr_assert_eq(change(WISHES_DROP, "t a c", &changed, &error), ERROR_INVALID);
     cr_assert_str_eq(error.text,
                      "the field 'c' of topic 't' is not indexed; nothing was dropped");
     expect_list("t a\nt b\n");
