@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""daybook index: fields of payloads, added, filled, listed and dropped, with a daemon and without."""
+"""daybook index: fields added, filled, listed and dropped, with a daemon and without."""
 import json
 import os
 import sqlite3
@@ -91,7 +91,7 @@ class Killed(Exception):
     """Leaves a daemon without a word: then it is killed with SIGKILL."""
 
 
-@promise("a field is not done, and gives no rows, until a daemon that is killed meanwhile has it all")
+@promise("a field gives no rows until a daemon that is killed on the way has all of them")
 def killed(directory):
     publish(directory, 60000)
     daybook("topics", "-D", directory)

@@ -23,11 +23,11 @@ static const struct options_verb index_verb = {
     .name = "index",
     .usage = "add TOPIC FIELD… | drop TOPIC FIELD… | list [FLAGS]",
     .about =
-        "Keep chosen payload fields of a topic in events.db, so that SQL finds events by them; or\n"
-        "no longer; or say which are kept, and how far they are filled. A FIELD is a key (user_id),\n"
-        "keys joined by dots (order.id), or a path as in SQLite's JSON ($.items[0].id). Whoever\n"
-        "fills the index, the daemon if one runs, takes in the older events in the background;\n"
-        "until it has them all, no query uses the field.",
+        "Keep chosen payload fields of a topic in events.db, so that SQL finds events by them;\n"
+        "or no longer; or say which are kept, and how far they are filled. A FIELD is a key\n"
+        "(user_id), keys joined by dots (order.id), or a path as in SQLite's JSON\n"
+        "($.items[0].id). Whoever fills the index, the daemon if one runs, takes in the older\n"
+        "events in the background; until it has them all, no query uses the field.",
     .flags = index_flags,
     .example = "  daybook index add signal_generated user_id correlation_id\n"
                "  daybook index list\n",
@@ -42,7 +42,8 @@ struct listed {
 static struct listed look_up(const struct indexer_wish *wish, const struct indexer_fields *fields)
 {
     for (size_t i = 0; i < fields->count; i++)
-        if (!strcmp(fields->list[i].topic, wish->topic) && !strcmp(fields->list[i].path, wish->path))
+        if (!strcmp(fields->list[i].topic, wish->topic) &&
+            !strcmp(fields->list[i].path, wish->path))
             return (struct listed){wish, &fields->list[i]};
     return (struct listed){wish, NULL};
 }
