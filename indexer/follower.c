@@ -11,7 +11,8 @@
 #include "core/file.h"
 #include "indexer/clock_guard.h"
 #include "indexer/database.h"
-#include "indexer/relocate.h"
+#include "indexer/field_keeper.h"
+#include "indexer/relocator.h"
 #include "indexer/retire.h"
 #include "indexer/store.h"
 #include "indexer/witness.h"
@@ -45,10 +46,9 @@ struct indexer_follower {
     uint64_t bound;        /* what the index has done about retention */
     uint64_t bound_wanted; /* the log's */
     int64_t looked_ns;
-    struct timespec changed; /* DIR/segments, when packed segments were looked for */
-    bool relocated;          /* … and then none was left whose blocks have other places */
-    bool relocating;         /* some are left, for the next step */
-    int64_t reload_ns;       /* no look at all the files before */
+    struct indexer_relocator relocator;
+    struct indexer_field_keeper fields;
+    bool working_on_fields; /* rows of theirs are to be filled or removed */
     int64_t stepped_ns;
     bool must_seek;    /* the reader is not behind last_sequence */
     uint64_t unknown_before; /* what was before this sequence the index has never seen; 0: nothing */
@@ -69,6 +69,7 @@ static void close_database(struct indexer_follower *follower)
 {
     indexer_writer_free(follower->writer);
     follower->writer = NULL;
+    indexer_field_keeper_release(&follower->fields);
     sqlite3_close(follower->database);
     follower->database = NULL;
 }
@@ -85,6 +86,21 @@ static uint64_t fresh_bound(const struct indexer_follower *follower)
     return bound;
 }
 
+static enum error_code rebuild_database(struct indexer_follower *follower, const char *reason,
+                                        struct error *error);
+
+static enum error_code prepare_database(struct indexer_follower *follower, struct error *error)
+{
+    enum error_code code = indexer_field_keeper_open(&follower->fields, follower->log_fd,
+                                                     follower->path, follower->database, error);
+    if (!code)
+        code = indexer_writer_create(follower->database, follower->segments_fd,
+                                     &follower->fields.set, &follower->writer, error);
+    if (!code && fstatat(follower->log_fd, follower->name, &follower->file, AT_SYMLINK_NOFOLLOW))
+        code = error_set_errno(error, errno, "look at '%s/%s'", follower->path, follower->name);
+    return code;
+}
+
 static enum error_code open_database(struct indexer_follower *follower, struct error *error)
 {
     struct indexer_store_place place = {follower->log_fd, follower->path, follower->name};
@@ -96,19 +112,20 @@ static enum error_code open_database(struct indexer_follower *follower, struct e
         indexer_store_open(&place, &fresh, &follower->database, &state, follower->rebuilt, error);
     if (code)
         return code;
-    code =
-        indexer_writer_create(follower->database, follower->segments_fd, &follower->writer, error);
-    if (!code && fstatat(follower->log_fd, follower->name, &follower->file, AT_SYMLINK_NOFOLLOW))
-        code = error_set_errno(error, errno, "look at '%s/%s'", follower->path, follower->name);
+    struct error why = {0};
+    code = prepare_database(follower, &why);
+    if (code == ERROR_DAMAGED && !follower->rebuilt[0])
+        return rebuild_database(follower, why.text, error);
     if (code) {
         close_database(follower);
-        return code;
+        return error_set(error, code, "%s", why.text);
     }
     follower->last_sequence = state.last_sequence;
     follower->bound = state.bound;
     follower->bound_wanted = state.bound;
     follower->looked_ns = 0;
-    follower->relocated = follower->relocating = false;
+    follower->relocator = (struct indexer_relocator){0};
+    follower->working_on_fields = true;
     follower->must_seek = true;
     bool begins_late = state.bound > 1 && state.last_sequence == state.bound - 1;
     follower->unknown_before = begins_late ? state.bound : 0;
@@ -521,34 +538,24 @@ static enum error_code look_for_file(struct indexer_follower *follower, struct i
     return rebuild_database(follower, "its file was deleted or replaced", error);
 }
 
-/*
- * Packing renames a file, which changes the directory. Its time has a coarse grain: after a change
- * it takes a second look that finds none.
- */
 static enum error_code look_for_packed(struct indexer_follower *follower, struct error *error)
 {
-    struct stat now;
-    struct segment_set set;
-    enum error_code code = file_status(follower->segments_fd, "segments", &now, error);
-    if (code)
-        return blame_log(follower, code);
-    bool changed = now.st_mtim.tv_sec != follower->changed.tv_sec ||
-                   now.st_mtim.tv_nsec != follower->changed.tv_nsec;
-    int64_t begin = clock_monotonic_ns();
-    if ((!changed && follower->relocated) || (begin < follower->reload_ns && !follower->relocating))
-        return OK;
-    code = segment_set_load(follower->log_fd, follower->segments_fd, &set, error);
-    if (code)
-        return blame_log(follower, code);
-    /* A twentieth of the time at most, however many files there are. */
-    follower->reload_ns = begin + 20 * (clock_monotonic_ns() - begin);
-    enum indexer_relocate_left left = RELOCATE_NONE;
-    code = indexer_relocate_some(follower->database, &set, follower->segments_fd,
-                                 follower->last_sequence, &left, error);
-    segment_set_free(&set);
-    follower->relocating = !code && left == RELOCATE_MORE;
-    follower->relocated = !code && left == RELOCATE_NONE && !changed;
-    follower->changed = now.st_mtim;
+    bool log_at_fault = false;
+    enum error_code code =
+        indexer_relocator_look(&follower->relocator, follower->database, follower->log_fd,
+                               follower->segments_fd, follower->last_sequence, &log_at_fault,
+                               error);
+    return code && log_at_fault ? blame_log(follower, code) : code;
+}
+
+static enum error_code look_for_fields(struct indexer_follower *follower, struct error *error)
+{
+    bool changed;
+    enum error_code code = indexer_field_keeper_look(&follower->fields, &changed, error);
+    if (changed) {
+        indexer_writer_forget_names(follower->writer);
+        follower->working_on_fields = true;
+    }
     return code;
 }
 
@@ -556,13 +563,16 @@ static enum error_code look_around(struct indexer_follower *follower, struct ind
                                    struct error *error)
 {
     int64_t now = clock_monotonic_ns();
-    if (follower->looked_ns && now - follower->looked_ns < LOOK_NS && !follower->relocating)
+    if (follower->looked_ns && now - follower->looked_ns < LOOK_NS &&
+        !follower->relocator.relocating)
         return OK;
     enum error_code code = look_for_file(follower, step, error);
     if (!code)
         code = look_for_bound(follower, error);
     if (!code)
         code = look_for_packed(follower, error);
+    if (!code)
+        code = look_for_fields(follower, error);
     if (!code)
         follower->looked_ns = now;
     return code;
@@ -588,6 +598,20 @@ static enum error_code retire_some(struct indexer_follower *follower, struct ind
     return OK;
 }
 
+/* Behind everything else: whoever asks for new events waits for those, and nobody for these. */
+static enum error_code work_on_fields(struct indexer_follower *follower, struct indexer_step *step,
+                                      struct error *error)
+{
+    if (!step->caught_up || follower->bound < follower->bound_wanted)
+        return OK;
+    uint64_t removed = 0;
+    enum error_code code =
+        indexer_field_keeper_work(&follower->fields, follower->bound, &removed, &step->filled,
+                                  &follower->working_on_fields, error);
+    step->retired += removed;
+    return code;
+}
+
 static enum error_code step_once(struct indexer_follower *follower, struct indexer_step *step,
                                  struct error *error)
 {
@@ -596,7 +620,14 @@ static enum error_code step_once(struct indexer_follower *follower, struct index
         code = retire_some(follower, step, error);
     if (!code)
         code = index_some(follower, step, error);
-    if (follower->bound < follower->bound_wanted || follower->relocating)
+    if (!code)
+        code = work_on_fields(follower, step, error);
+    if (follower->fields.notice[0]) {
+        notice(follower, step, follower->fields.notice);
+        follower->fields.notice[0] = '\0';
+    }
+    if (follower->bound < follower->bound_wanted || follower->relocator.relocating ||
+        follower->working_on_fields)
         step->caught_up = false;
     return code;
 }
@@ -633,7 +664,8 @@ enum error_code indexer_follower_step(struct indexer_follower *follower,
         return error_set(error, code, "index of '%s': %s", follower->path, why.text);
     if (step.caught_up)
         follower->rebuilds = 0;
-    step.relocating = follower->relocating;
+    step.relocating = follower->relocator.relocating;
+    step.working_on_fields = follower->working_on_fields;
     step.last_sequence = follower->last_sequence;
     step.watermark = segment_reader_watermark(follower->reader);
     *step_out = step;
@@ -645,20 +677,21 @@ enum error_code indexer_follower_catch_up(struct indexer_follower *follower, str
     uint64_t target = segment_reader_watermark(follower->reader);
     struct indexer_step step;
     do {
-        follower->looked_ns = follower->reload_ns = 0;
+        follower->looked_ns = follower->relocator.reload_ns = 0;
         enum error_code code = indexer_follower_step(follower, &step, error);
         if (code)
             return code;
     } while (!step.caught_up &&
              (step.last_sequence < target || follower->bound < follower->bound_wanted ||
-              step.relocating));
+              step.relocating || step.working_on_fields));
     /* Packed segments that had to be indexed first: now they are. */
     do {
-        follower->looked_ns = follower->reload_ns = 0;
-        enum error_code code = follower->relocated ? OK : look_for_packed(follower, error);
+        follower->looked_ns = follower->relocator.reload_ns = 0;
+        enum error_code code =
+            follower->relocator.relocated ? OK : look_for_packed(follower, error);
         if (code)
             return code;
-    } while (follower->relocating);
+    } while (follower->relocator.relocating);
     return OK;
 }
 

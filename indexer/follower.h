@@ -4,7 +4,9 @@
  * The index is derived: delete it and only time is lost. The follower is its one writer. It reads
  * the log through segment/reader.h, up to the watermark and never beyond, and adds the events in
  * transactions of whole blocks, so a crash at any moment leaves an index that ends at a block's
- * end. It also removes the rows of segments that retention has deleted.
+ * end. It also removes the rows of segments that retention has deleted, and keeps the payload
+ * fields that DIR/index-fields wishes (indexer/wishes.h): those of new events in the events'
+ * transactions, those of older ones when there is nothing else to do.
  *
  *     indexer_follower_open(path, &follower, &error);
  *     while (!stopping) {
@@ -45,10 +47,13 @@ const char *indexer_follower_rebuilt(const struct indexer_follower *follower);
 struct indexer_step {
     uint64_t events;        /* added by this step */
     uint64_t damaged;       /* places in the log that could not be read, met by this step */
-    uint64_t retired;       /* rows removed by this step, of segments that retention deleted */
+    uint64_t retired;       /* rows removed by this step: of segments that retention deleted, of
+                               fields that were dropped */
+    uint64_t filled;        /* older events that this step read once more, for indexed fields */
     uint64_t last_sequence; /* everything up to here is indexed (or known to be missing) */
     uint64_t watermark;     /* the last durable sequence when the step ended */
     bool relocating;        /* more packed segments wait for their blocks' new places */
+    bool working_on_fields; /* indexed fields have rows to be filled or removed */
     bool caught_up;         /* nothing more to do now: wait */
     const char *notice;     /* something a person should read (damage in the log, the index was
                                rebuilt), else NULL; valid until the next call on the follower */
@@ -56,15 +61,19 @@ struct indexer_step {
 
 /*
  * Do a bounded amount of work: index at most one transaction of durable events, remove at most one
- * transaction of retired rows. After an error the index is as it was before the step, and the next
- * step tries again. ERROR_NO_SPACE, ERROR_IO: the index cannot be written now. A database that
- * turns out to be damaged is deleted and filled anew, and so is one whose file somebody has deleted
- * or replaced, which is looked for about ten times a second (notice).
+ * transaction of retired rows, fill or remove one of fields' rows. After an error the index is as
+ * it was before what failed, and the next step tries again. ERROR_NO_SPACE, ERROR_IO: the index
+ * cannot be written now. A database that turns out to be damaged is deleted and filled anew, and so
+ * is one whose file somebody has deleted or replaced, which is looked for about ten times a second
+ * (notice).
  */
 enum error_code indexer_follower_step(struct indexer_follower *follower,
                                       struct indexer_step *step_out, struct error *error);
 
-/* Step until everything that is durable now is indexed and everything retired removed. */
+/*
+ * Step until everything that is durable now is indexed, everything retired removed, and every field
+ * that is wished is filled as far as the log can be read now.
+ */
 enum error_code indexer_follower_catch_up(struct indexer_follower *follower, struct error *error);
 
 /*

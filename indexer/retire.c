@@ -1,10 +1,11 @@
 #include "indexer/retire.h"
 
 #include <assert.h>
-
 #include <stdio.h>
 
 #include "indexer/database.h"
+#include "indexer/fields.h"
+#include "indexer/schema.h"
 #include "segment/producers.h"
 
 /*
@@ -74,6 +75,26 @@ static enum error_code run_below(sqlite3 *database, const char *sql, uint64_t se
     return code;
 }
 
+/* Also for fields that are not filled yet: they may have rows of the last of those events. */
+static enum error_code retire_fields(sqlite3 *database, uint64_t limit, struct error *error)
+{
+    struct indexer_fields fields = {0};
+    char sql[128];
+    enum error_code code = indexer_fields_load(database, &fields, error);
+    for (size_t i = 0; !code && i < fields.count; i++) {
+        long long id = fields.list[i].id;
+        snprintf(sql, sizeof sql, "DELETE FROM field_%lld WHERE seq < ?1", id);
+        code = run_below(database, sql, limit, error);
+        long long rows = sqlite3_changes64(database);
+        snprintf(sql, sizeof sql, "UPDATE field_rows SET events = events - %lld WHERE id = %lld",
+                 rows, id);
+        if (!code && rows)
+            code = indexer_database_exec(database, sql, error);
+    }
+    indexer_fields_free(&fields);
+    return code;
+}
+
 /* All events below `limit` go. */
 static enum error_code retire_rows(sqlite3 *database, uint64_t limit, uint64_t *rows_out,
                                    struct error *error)
@@ -85,15 +106,28 @@ static enum error_code retire_rows(sqlite3 *database, uint64_t limit, uint64_t *
         *rows_out = (uint64_t)sqlite3_changes64(database);
     if (!code)
         code = run_below(database, delete_blocks_sql, limit, error);
+    if (!code)
+        code = retire_fields(database, limit, error);
     return code;
+}
+
+static enum error_code count_done(sqlite3 *database, int64_t *count_out, struct error *error)
+{
+    return indexer_database_number(
+        database, "SELECT count(*) FROM field_rows WHERE " INDEXER_SCHEMA_FIELD_DONE, 0, count_out,
+        error);
 }
 
 static enum error_code finish(sqlite3 *database, uint64_t bound, struct error *error)
 {
-    enum error_code code = OK;
+    int64_t done_before = 0, done = 0;
+    enum error_code code = count_done(database, &done_before, error);
     for (size_t i = 0; !code && i < sizeof finish_sql / sizeof finish_sql[0]; i++)
         code = run_below(database, finish_sql[i], bound, error);
-    return code;
+    if (!code)
+        code = count_done(database, &done, error);
+    /* Some fields lacked nothing but what is gone now. */
+    return code || done == done_before ? code : indexer_schema_show_fields(database, error);
 }
 
 static enum error_code retire(sqlite3 *database, uint64_t bound, uint64_t *rows_out, bool *done_out,

@@ -83,7 +83,18 @@ static const char *const tables[] = {
     " cause TEXT NOT NULL, seq INTEGER NOT NULL, ts INTEGER NOT NULL, reason TEXT NOT NULL)",
 
     "CREATE INDEX producer_gap_rows_by_number ON producer_gap_rows(producer_id, last_number)",
+
+    /* Without topic and path: it is being removed. No id is given twice: see indexer/fields.h. */
+    "CREATE TABLE field_rows("
+    " id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, path TEXT, events INTEGER NOT NULL,"
+    " done_seq INTEGER NOT NULL, until_seq INTEGER NOT NULL, lost_seq INTEGER NOT NULL,"
+    " UNIQUE(topic, path))",
 };
+
+/* Of a field; %lld is its id. No type, so that each value keeps its own. */
+#define FIELD_TABLE "CREATE TABLE field_%lld(seq INTEGER PRIMARY KEY, value)"
+#define FIELD_INDEX "CREATE INDEX field_%lld_by_value ON field_%lld(value)"
+#define NO_FIELDS   "SELECT NULL AS topic, NULL AS field, NULL AS seq, NULL AS value WHERE 0"
 
 static const char *const views[] = {
     "CREATE VIEW events AS"
@@ -130,6 +141,11 @@ static const char *const views[] = {
     " FROM (SELECT ts / 3600000000000 - (ts % 3600000000000 < 0) AS hour, topic_id,"
     " count(*) AS events, sum(bytes) AS bytes FROM event_rows GROUP BY 1, 2) s"
     " JOIN topic_rows t ON t.id = s.topic_id",
+
+    "CREATE VIEW fields AS"
+    " SELECT topic, path AS field, events, " INDEXER_SCHEMA_FIELD_DONE " AS done,"
+    " min(done_seq, until_seq) AS done_seq, until_seq, 'field_' || id AS storage"
+    " FROM field_rows WHERE topic IS NOT NULL",
 };
 
 /*
@@ -175,6 +191,8 @@ static enum error_code create_all(sqlite3 *database, const struct indexer_schema
         code = indexer_database_exec(database, statistics, error);
     if (!code)
         code = insert_state(database, state, error);
+    if (!code)
+        code = indexer_schema_show_fields(database, error);
     return code;
 }
 
@@ -236,6 +254,25 @@ bool indexer_schema_is_ours(sqlite3 *database, const char *schema)
            application == INDEXER_SCHEMA_APPLICATION_ID;
 }
 
+/* The tables of fields come and go; those that field_rows has must be there, as we make them. */
+static enum error_code check_fields(sqlite3 *database, const char *schema, struct error *error)
+{
+    int64_t missing = 0;
+    char *sql = sqlite3_mprintf(
+        "SELECT ifnull(max(id), 0) FROM \"%w\".field_rows f WHERE"
+        " NOT EXISTS (SELECT 1 FROM \"%w\".sqlite_schema WHERE sql = printf(%Q, f.id)) OR"
+        " NOT EXISTS (SELECT 1 FROM \"%w\".sqlite_schema WHERE sql = printf(%Q, f.id, f.id))",
+        schema, schema, FIELD_TABLE, schema, FIELD_INDEX);
+    if (!sql)
+        return error_set(error, ERROR_MEMORY, "no memory for SQL");
+    enum error_code code = indexer_database_number(database, sql, 0, &missing, error);
+    sqlite3_free(sql);
+    if (!code && missing)
+        code = error_set(error, ERROR_DAMAGED, "it is without its table or index field_%lld",
+                         (long long)missing);
+    return code;
+}
+
 enum error_code indexer_schema_check(sqlite3 *database, const char *schema, struct error *error)
 {
     int64_t application, version, objects;
@@ -260,6 +297,8 @@ enum error_code indexer_schema_check(sqlite3 *database, const char *schema, stru
     code = check_definitions(database, schema, tables, sizeof tables / sizeof tables[0], error);
     if (!code)
         code = check_definitions(database, schema, views, sizeof views / sizeof views[0], error);
+    if (!code)
+        code = check_fields(database, schema, error);
     return code;
 }
 
@@ -292,5 +331,78 @@ enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_sche
         return code;
     code = read_state(select, state_out, error);
     sqlite3_finalize(select);
+    return code;
+}
+
+static enum error_code exec_and_free(sqlite3 *database, char *sql, struct error *error)
+{
+    if (!sql)
+        return error_set(error, ERROR_MEMORY, "no memory for SQL");
+    enum error_code code = indexer_database_exec(database, sql, error);
+    sqlite3_free(sql);
+    return code;
+}
+
+enum error_code indexer_schema_create_field(sqlite3 *database, int64_t id, struct error *error)
+{
+    long long n = id;
+    enum error_code code = exec_and_free(database, sqlite3_mprintf(FIELD_TABLE, n), error);
+    if (!code)
+        code = exec_and_free(database, sqlite3_mprintf(FIELD_INDEX, n, n), error);
+    return code;
+}
+
+enum error_code indexer_schema_drop_field(sqlite3 *database, int64_t id, struct error *error)
+{
+    long long n = id;
+    return exec_and_free(database,
+                         sqlite3_mprintf("DROP TABLE field_%lld;"
+                                         "DELETE FROM field_rows WHERE id = %lld",
+                                         n, n),
+                         error);
+}
+
+/*
+ * One SELECT a field, which says by constants whose it is: a query over topic and field reads only
+ * those that it asks for.
+ */
+static enum error_code write_field_values(sqlite3_stmt *fields, sqlite3_str *sql,
+                                          struct error *error)
+{
+    int result;
+    const char *between = "";
+    while ((result = sqlite3_step(fields)) == SQLITE_ROW) {
+        sqlite3_str_appendf(sql,
+                            "%s SELECT %Q AS topic, %Q AS field, seq, value FROM field_%lld",
+                            between, sqlite3_column_text(fields, 1), sqlite3_column_text(fields, 2),
+                            sqlite3_column_int64(fields, 0));
+        between = " UNION ALL";
+    }
+    if (!*between)
+        sqlite3_str_appendall(sql, " " NO_FIELDS);
+    return result == SQLITE_DONE
+               ? OK
+               : indexer_database_error(sqlite3_db_handle(fields), result, error);
+}
+
+enum error_code indexer_schema_show_fields(sqlite3 *database, struct error *error)
+{
+    sqlite3_stmt *fields = NULL;
+    enum error_code code =
+        indexer_database_prepare(database,
+                                 "SELECT id, topic, path FROM field_rows"
+                                 " WHERE topic IS NOT NULL AND " INDEXER_SCHEMA_FIELD_DONE
+                                 " ORDER BY topic, path",
+                                 &fields, error);
+    if (code)
+        return code;
+    sqlite3_str *sql = sqlite3_str_new(database);
+    sqlite3_str_appendall(sql, "DROP VIEW IF EXISTS field_values; CREATE VIEW field_values AS");
+    code = write_field_values(fields, sql, error);
+    sqlite3_finalize(fields);
+    char *text = sqlite3_str_finish(sql);
+    if (!code)
+        return exec_and_free(database, text, error);
+    sqlite3_free(text);
     return code;
 }

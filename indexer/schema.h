@@ -11,6 +11,11 @@
  *     gaps(first_seq, last_seq, missing, cause, segment, producer, first_number, last_number, time,
  *          reason)
  *     event_stats(hour, topic, events, bytes)
+ *     fields(topic, field, events, done, done_seq, until_seq, storage)
+ *     field_values(topic, field, seq, value)
+ *
+ * Each indexed field has a table field_<id> of its own, made and dropped as users ask for it; the
+ * view field_values is made anew each time, of those that are complete.
  *
  * docs/decisions/0004-index-schema.md says why it looks like this and what was measured.
  */
@@ -32,6 +37,14 @@ enum {
 /* The cause of a gap that nobody has put on record in the log: see segment_format_gap_cause_text.
  */
 #define INDEXER_GAP_UNREPAIRED "damage, not repaired"
+
+/*
+ * Of a row of field_rows: its table holds every event of the index that has the field. done_seq:
+ * back-filled up to here; until_seq: what comes later was indexed with the field at once; lost_seq:
+ * the last event that could not be read for it.
+ */
+#define INDEXER_SCHEMA_FIELD_DONE                                                                  \
+    "(done_seq >= until_seq AND lost_seq < (SELECT bound FROM state))"
 
 /* The single row of the table state. */
 struct indexer_schema_state {
@@ -56,5 +69,11 @@ bool indexer_schema_is_ours(sqlite3 *database, const char *schema);
 
 enum error_code indexer_schema_load_state(sqlite3 *database, struct indexer_schema_state *state_out,
                                           struct error *error);
+
+/* In a transaction: the table and the index of a field, which is in field_rows already. */
+enum error_code indexer_schema_create_field(sqlite3 *database, int64_t id, struct error *error);
+enum error_code indexer_schema_drop_field(sqlite3 *database, int64_t id, struct error *error);
+/* In a transaction: make the view field_values anew, of the fields that are complete now. */
+enum error_code indexer_schema_show_fields(sqlite3 *database, struct error *error);
 
 #endif

@@ -16,6 +16,7 @@ struct topic {
     uint32_t name_bytes;
     size_t name_at; /* in names */
     int64_t id;
+    size_t field; /* the first that is indexed, from 1; 0: none is */
     int64_t events; /* since the last flush; 0: nothing to write */
     int64_t bytes;
     int64_t sequence_last;
@@ -24,6 +25,7 @@ struct topic {
 };
 
 struct indexer_topics {
+    const struct indexer_field_set *fields; /* borrowed */
     sqlite3_stmt *find;
     sqlite3_stmt *insert;
     sqlite3_stmt *update;
@@ -41,12 +43,13 @@ static const char update_sql[] =
     "UPDATE topic_rows SET events = events + ?2, bytes = bytes + ?3, last_seq = max(last_seq, ?4),"
     " first_ts = min(first_ts, ?5), last_ts = max(last_ts, ?6) WHERE id = ?1";
 
-enum error_code indexer_topics_create(sqlite3 *database, struct indexer_topics **topics_out,
-                                      struct error *error)
+enum error_code indexer_topics_create(sqlite3 *database, const struct indexer_field_set *fields,
+                                      struct indexer_topics **topics_out, struct error *error)
 {
     struct indexer_topics *topics = calloc(1, sizeof *topics);
     if (!topics)
         return error_set(error, ERROR_MEMORY, "no memory for the index's topics");
+    topics->fields = fields;
     enum error_code code = indexer_database_prepare(database, find_sql, &topics->find, error);
     if (!code)
         code = indexer_database_prepare(database, insert_sql, &topics->insert, error);
@@ -111,6 +114,7 @@ static enum error_code remember(struct indexer_topics *topics, const struct even
         .hash = hash,
         .name_bytes = (uint32_t)event->topic_bytes,
         .name_at = topics->names.size,
+        .field = indexer_field_set_first(topics->fields, event->topic, event->topic_bytes),
     };
     enum error_code code = find_or_insert(topics, event, &topic.id, error);
     if (!code)
@@ -139,7 +143,7 @@ static void add_totals(struct topic *topic, const struct event *event)
 }
 
 enum error_code indexer_topics_count(struct indexer_topics *topics, const struct event *event,
-                                     int64_t *id_out, struct error *error)
+                                     int64_t *id_out, size_t *field_out, struct error *error)
 {
     uint32_t hash = checksum_extend(0, event->topic, event->topic_bytes);
     uint16_t *slot = find_slot(topics, event, hash);
@@ -158,6 +162,7 @@ enum error_code indexer_topics_count(struct indexer_topics *topics, const struct
     struct topic *topic = &topics->topics[*slot - 1];
     add_totals(topic, event);
     *id_out = topic->id;
+    *field_out = topic->field;
     return OK;
 }
 

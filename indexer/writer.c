@@ -33,6 +33,7 @@ struct segment_totals {
 struct indexer_writer {
     sqlite3 *database; /* borrowed */
     int segments_fd;   /* borrowed */
+    struct indexer_field_set *fields; /* borrowed */
     bool open;         /* a transaction is */
     struct indexer_topics *topics;
     struct indexer_producers *producers;
@@ -96,6 +97,7 @@ static enum error_code prepare_all(struct indexer_writer *writer, struct error *
 }
 
 enum error_code indexer_writer_create(sqlite3 *database, int segments_fd,
+                                      struct indexer_field_set *fields,
                                       struct indexer_writer **writer_out, struct error *error)
 {
     struct indexer_writer *writer = calloc(1, sizeof *writer);
@@ -103,11 +105,12 @@ enum error_code indexer_writer_create(sqlite3 *database, int segments_fd,
         return error_set(error, ERROR_MEMORY, "no memory for the index's writer");
     writer->database = database;
     writer->segments_fd = segments_fd;
+    writer->fields = fields;
     enum error_code code = attach_batches(writer, error);
     if (!code)
         code = prepare_all(writer, error);
     if (!code)
-        code = indexer_topics_create(database, &writer->topics, error);
+        code = indexer_topics_create(database, fields, &writer->topics, error);
     if (!code)
         code = indexer_producers_create(database, &writer->producers, error);
     if (code) {
@@ -252,11 +255,14 @@ static enum error_code add_event_row(struct indexer_writer *writer, const struct
                                      struct error *error)
 {
     int64_t id;
-    enum error_code code = indexer_topics_count(writer->topics, event, &id, error);
+    size_t field;
+    enum error_code code = indexer_topics_count(writer->topics, event, &id, &field, error);
     if (!code && event->producer_bytes > 0)
         code = indexer_producers_count(writer->producers, event, error);
     if (!code && gap_is_topic(event->topic, event->topic_bytes))
         code = indexer_producers_explain(writer->producers, event, error);
+    if (!code && field)
+        code = indexer_field_set_add_all(writer->fields, field, event, error);
     if (code)
         return code;
     int64_t *row = indexer_batch_add(&writer->events);
@@ -351,6 +357,8 @@ static enum error_code write_all(struct indexer_writer *writer, uint64_t last_se
     if (!code)
         code = indexer_producers_flush(writer->producers, error);
     if (!code)
+        code = indexer_field_set_flush(writer->fields, error);
+    if (!code)
         code = write_segment(writer, error);
     if (code)
         return code;
@@ -389,6 +397,7 @@ void indexer_writer_rollback(struct indexer_writer *writer)
     empty(writer);
     /* Ids that the transaction gave out are void. */
     indexer_writer_forget_names(writer);
+    indexer_field_set_forget(writer->fields);
 }
 
 void indexer_writer_forget_names(struct indexer_writer *writer)

@@ -9,12 +9,17 @@
 
 #include "indexer/sqlite.h"
 
+#include "indexer/field_set.h"
 #include "segment/reader.h"
 
 struct indexer_writer;
 
-/* Borrows both; `segments_fd` (DIR/segments) tells the files' sizes. */
+/*
+ * Borrows all; `segments_fd` (DIR/segments) tells the files' sizes. The fields' values go into the
+ * same transactions; when there are other fields, indexer_writer_forget_names.
+ */
 enum error_code indexer_writer_create(sqlite3 *database, int segments_fd,
+                                      struct indexer_field_set *fields,
                                       struct indexer_writer **writer_out, struct error *error);
 
 /*
@@ -45,7 +50,7 @@ enum error_code indexer_writer_commit(struct indexer_writer *writer, uint64_t la
                                       struct error *error);
 /* Drop what was gathered. */
 void indexer_writer_rollback(struct indexer_writer *writer);
-/* Topics and producers were deleted by somebody else on this connection. */
+/* Topics and producers were deleted by somebody else on this connection, or fields changed. */
 void indexer_writer_forget_names(struct indexer_writer *writer);
 /* Accepts NULL. */
 void indexer_writer_free(struct indexer_writer *writer);

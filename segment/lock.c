@@ -118,6 +118,9 @@ static enum error_code describe_busy(int log_fd, enum segment_lock_role role, st
     case LOCK_INDEXER:
         return error_set(error, ERROR_BUSY,
                          "another process fills the index of this log; it does so for everybody");
+    case LOCK_FIELDS:
+        return error_set(error, ERROR_BUSY,
+                         "another process changes the list of indexed fields; try again");
     }
     return error_set(error, ERROR_BUSY, "another process holds this role in the log");
 }

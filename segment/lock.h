@@ -16,6 +16,7 @@ enum segment_lock_role {
     LOCK_INDEXER = 2,   /* writes events.db */
     LOCK_PACKER = 3,    /* packs segments */
     LOCK_SCHEMAS = 4,   /* changes the schemas of topics */
+    LOCK_FIELDS = 5,    /* changes the list of indexed fields */
 };
 
 /*

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/units.h"
+#include "indexer/wishes.h"
 
 enum {
     PENDING_BYTES_MIN = 2 << 20, /* a frame of the largest size, and one more behind it */
@@ -157,6 +158,22 @@ static enum error_code set_allow_users(struct settings *settings, const char *va
     return allowed_users_parse(value, &settings->allowed, error);
 }
 
+static enum error_code set_index(struct settings *settings, const char *value, struct error *error)
+{
+    struct indexer_wishes wishes = {0};
+    enum error_code code = indexer_wishes_add_text(&wishes, value, error);
+    indexer_wishes_release(&wishes);
+    if (code)
+        return code;
+    size_t used = strlen(settings->index), bytes = strlen(value);
+    if (used + bytes + 2 > sizeof settings->index)
+        return error_set(error, ERROR_INVALID, "more than %d bytes of fields to index",
+                         SETTINGS_INDEX_BYTES - 2);
+    memcpy(settings->index + used, value, bytes);
+    memcpy(settings->index + used + bytes, "\n", 2);
+    return OK;
+}
+
 static enum error_code set_verbose(struct settings *settings, const char *value,
                                    struct error *error)
 {
@@ -197,6 +214,9 @@ static const struct setting table[SETTINGS_COUNT] = {
     [SETTINGS_ALLOW_USERS] = {{"allow-users", 0, "LIST",
                                "names or numbers; others are turned away (all)"},
                               set_allow_users},
+    [SETTINGS_INDEX] = {{"index", 0, "'TOPIC FIELD…'",
+                         "index these fields, too; may be repeated"},
+                        set_index},
     [SETTINGS_VERBOSE] = {{"verbose", 'v', NULL, "report details, too"}, set_verbose},
 };
 

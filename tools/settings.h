@@ -14,6 +14,8 @@
 #include "segment/log.h"
 #include "tools/allowed_users.h"
 
+enum { SETTINGS_INDEX_BYTES = 16384 };
+
 struct settings {
     char directory[PATH_MAX]; /* "": not told */
     char socket[PATH_MAX];
@@ -23,6 +25,7 @@ struct settings {
     size_t user_connections_max;    /* 0: as many as there are */
     size_t input_bytes_max;
     struct allowed_users allowed;
+    char index[SETTINGS_INDEX_BYTES]; /* lines "TOPIC FIELD…" for indexer_wishes_add_text */
     bool verbose;
 };
 
@@ -39,6 +42,7 @@ enum settings_id {
     SETTINGS_MAX_CONNECTIONS,
     SETTINGS_MAX_USER_CONNECTIONS,
     SETTINGS_ALLOW_USERS,
+    SETTINGS_INDEX, /* may be given again and again, and adds up */
     SETTINGS_VERBOSE,
     SETTINGS_COUNT,
 };

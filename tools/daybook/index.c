@@ -35,8 +35,8 @@ static enum error_code follow_to_end(const char *verb, struct indexer_follower *
         }
         if (!step.caught_up)
             terminal_progress_show(&progress, step.last_sequence, target);
-    } while (!step.caught_up &&
-             (step.last_sequence < target || step.retired > 0 || step.relocating));
+    } while (!step.caught_up && (step.last_sequence < target || step.retired > 0 ||
+                                 step.relocating || step.working_on_fields));
     if (!code)
         code = indexer_follower_catch_up(follower, error);
     terminal_progress_clear(&progress);

@@ -17,6 +17,7 @@ static const struct verb verbs[] = {
     {"read", verb_read, "print events, from history or as they come"},
     {"replay", verb_replay, "events again, with their timing"},
     {"sql", verb_sql, "ask the index in SQL"},
+    {"index", verb_index, "which payload fields are indexed; add and drop some"},
     {"topics", verb_topics, "what topics there are, with counts and times"},
     {"schema", verb_schema, "what events of a topic must look like"},
     {"segments", verb_segments, "the files of the log"},

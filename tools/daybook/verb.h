@@ -30,6 +30,7 @@ int verb_pub(int argc, char **argv);
 int verb_read(int argc, char **argv);
 int verb_replay(int argc, char **argv);
 int verb_sql(int argc, char **argv);
+int verb_index(int argc, char **argv);
 int verb_topics(int argc, char **argv);
 int verb_schema(int argc, char **argv);
 int verb_segments(int argc, char **argv);

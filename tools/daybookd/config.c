@@ -30,12 +30,18 @@ void config_print_help(FILE *out)
           out);
 }
 
-enum { FLAG_LONG = 256, FLAG_VERSION = FLAG_LONG + SETTINGS_COUNT };
+enum {
+    FLAG_LONG = 256,
+    FLAG_VERSION = FLAG_LONG + SETTINGS_COUNT,
+    INDEX_FLAGS_MAX = 128, /* of a flag that may be repeated */
+};
 
 struct flags {
     const char *config_path;
     const char *values[SETTINGS_COUNT];
     bool given[SETTINGS_COUNT];
+    const char *index[INDEX_FLAGS_MAX];
+    size_t index_count;
     bool help;
     bool version;
 };
@@ -87,6 +93,11 @@ static enum error_code read_flags(int argc, char **argv, struct flags *flags, st
             flags->help = true;
         else if (flag == FLAG_VERSION)
             flags->version = true;
+        else if (index == SETTINGS_INDEX && flags->index_count == INDEX_FLAGS_MAX)
+            return error_set(error, ERROR_INVALID, "--index: not more than %d times",
+                             INDEX_FLAGS_MAX);
+        else if (index == SETTINGS_INDEX)
+            flags->index[flags->index_count++] = optarg;
         else if (index >= 0) {
             flags->values[index] = optarg;
             flags->given[index] = true;
@@ -104,6 +115,8 @@ static enum error_code apply_flags(struct settings *settings, const struct flags
     for (int i = 0; !code && i < SETTINGS_COUNT; i++)
         if (flags->given[i])
             code = settings_set(settings, (enum settings_id)i, flags->values[i], error);
+    for (size_t i = 0; !code && i < flags->index_count; i++)
+        code = settings_set(settings, SETTINGS_INDEX, flags->index[i], error);
     return code;
 }
 
@@ -158,6 +171,7 @@ static void take_settings(struct config *config, const struct settings *settings
         settings->user_connections_max ? settings->user_connections_max : settings->connections_max;
     config->allowed = settings->allowed;
     config->input_bytes_max = settings->input_bytes_max;
+    memcpy(config->index, settings->index, sizeof config->index);
     config->verbose = settings->verbose;
 }
 

@@ -11,6 +11,7 @@
 
 #include "segment/log.h"
 #include "tools/allowed_users.h"
+#include "tools/settings.h"
 
 struct config {
     char directory[PATH_MAX];
@@ -21,6 +22,7 @@ struct config {
     size_t user_connections_max;
     size_t input_bytes_max;
     struct allowed_users allowed;
+    char index[SETTINGS_INDEX_BYTES]; /* fields to be indexed: settings.h */
     bool verbose;
     bool help; /* only print the help, or the version, and go */
     bool version;

@@ -18,7 +18,7 @@ enum {
     PAUSE_FIRST_MS = 250, /* after the first trouble; doubles */
     PAUSE_LAST_MS = 30000,
     PAUSE_FULL_MS = 100, /* on a full disk: what becomes free, the log may soon have taken */
-    REST_PARTS = 3,      /* behind a step that deletes rows, so many times as long as it took */
+    REST_PARTS = 3,      /* behind a step of such work, so many times as long as it took */
     REST_MAX_MS = 200,
 };
 
@@ -130,14 +130,15 @@ static struct indexer_follower *open_follower(struct index_thread *thread)
 }
 
 /*
- * Nobody waits for rows of deleted segments to go, and whoever publishes for the same disk. Whoever
- * asks waits for new rows, so they come first.
+ * Nobody waits for rows of deleted segments to go, or for a new field to be filled, and whoever
+ * publishes for the same disk. Whoever asks waits for new rows, so they come first.
  */
 static void rest_behind(struct index_thread *thread, const struct indexer_step *step,
                         int64_t began_ns)
 {
     int64_t took_ms = (clock_monotonic_ns() - began_ns) / 1000000;
-    if (step->retired == 0 || step->caught_up || step->last_sequence < step->watermark)
+    bool can_wait = step->retired > 0 || step->filled > 0;
+    if (!can_wait || step->caught_up || step->last_sequence < step->watermark)
         return;
     pause_for(thread, took_ms * REST_PARTS < REST_MAX_MS ? (unsigned)took_ms * REST_PARTS
                                                          : REST_MAX_MS);

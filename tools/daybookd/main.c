@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -14,6 +15,7 @@
 
 #include "core/file.h"
 #include "core/units.h"
+#include "indexer/wishes.h"
 #include "indexer/witness.h"
 #include "segment/ballast.h"
 #include "segment/lock.h"
@@ -190,6 +192,27 @@ static void keep_ballast(const struct daemon *daemon)
     file_close(&log_fd);
 }
 
+/* Before the index is opened: one that is made anew has them from its first event on then. */
+static void wish_fields(struct daemon *daemon)
+{
+    struct indexer_wishes fields = {0};
+    struct error error;
+    size_t added = 0;
+    enum error_code code = OK;
+    char *rest = daemon->config.index;
+    for (char *line; !code && (line = strsep(&rest, "\n"));)
+        if (*line)
+            code = indexer_wishes_add_text(&fields, line, &error);
+    if (!code && fields.count > 0)
+        code = indexer_wishes_change(daemon->config.directory, WISHES_ADD, &fields, &added, &error);
+    indexer_wishes_release(&fields);
+    if (code)
+        report_line(&daemon->report, REPORT_WARNING, "index: not all fields are added: %s",
+                    error.text);
+    else if (added)
+        report_line(&daemon->report, REPORT_INFO, "index: %zu fields added", added);
+}
+
 static enum error_code start(struct daemon *daemon, struct error *error)
 {
     struct config *config = &daemon->config;
@@ -212,6 +235,8 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         code = open_log(daemon, error);
     if (!code)
         keep_ballast(daemon);
+    if (!code)
+        wish_fields(daemon);
     if (!code)
         code = index_thread_start(config->directory, &daemon->report, &daemon->index, error);
     if (!code && !config->pack)
