@@ -85,7 +85,7 @@ enum error_code indexer_database_prepare_in(sqlite3 *database, const char *schem
                                             struct error *error)
 {
     char *quoted = sqlite3_mprintf("\"%w\"", schema);
-    char *sql = quoted ? sqlite3_mprintf(format, quoted) : NULL;
+    char *sql = quoted ? sqlite3_mprintf(format, quoted, quoted) : NULL;
     enum error_code code = sql ? indexer_database_prepare(database, sql, statement_out, error)
                                : error_set(error, ERROR_MEMORY, "no memory for a statement");
     sqlite3_free(quoted);

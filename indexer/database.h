@@ -28,7 +28,7 @@ enum error_code indexer_database_error(sqlite3 *database, int result, struct err
 enum error_code indexer_database_exec(sqlite3 *database, const char *sql, struct error *error);
 enum error_code indexer_database_prepare(sqlite3 *database, const char *sql,
                                          sqlite3_stmt **statement_out, struct error *error);
-/* The same where %s in `format` stands for the database `schema` of the connection, quoted. */
+/* The same where %s in `format`, at most two, is the database `schema` of the connection, quoted. */
 enum error_code indexer_database_prepare_in(sqlite3 *database, const char *schema,
                                             const char *format, sqlite3_stmt **statement_out,
                                             struct error *error);

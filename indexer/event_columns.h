@@ -34,7 +34,7 @@ struct indexer_event_column {
     bool hidden;
     struct msgpack_path path;
     char path_text[MSGPACK_PATH_BYTES_MAX + 1]; /* canonical */
-    int64_t field_id; /* the values are in the index as this field; 0: they are not */
+    bool is_kept; /* the index keeps the values (indexer/fields.h), or did when we looked */
 };
 
 /* Zero-initialised is empty; release frees. */

@@ -149,7 +149,7 @@ static void take_field(struct draft *draft)
         const struct indexer_event_column *column = column_at(draft->columns, term->iColumn);
         char letter = operator_letter(term->op);
         if (!term->usable || term->iColumn < 0 || column->role != EVENT_COLUMN_FIELD ||
-            !column->field_id || !letter || letter == '%' || letter == '*' ||
+            !column->is_kept || !letter || letter == '%' || letter == '*' ||
             term->op == SQLITE_INDEX_CONSTRAINT_IS || !compares_bytes(draft->info, i))
             continue;
         if (best < 0 || letter == '=')
@@ -372,14 +372,14 @@ static void fold_field(const struct indexer_event_column *column, char letter,
     struct indexer_event_field *field = &plan->field;
     if (sqlite3_value_type(value) == SQLITE_NULL)
         plan->empty = true;
-    if (!column->field_id) {
+    if (!column->is_kept) {
         plan->equal_column = column;
         plan->equal_value = value;
         return;
     }
     if (field->count == sizeof field->operators)
         return;
-    field->id = column->field_id;
+    field->column = column;
     field->operators[field->count] = letter;
     field->values[field->count++] = value;
 }

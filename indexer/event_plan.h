@@ -35,7 +35,8 @@ enum indexer_event_order {
 
 /* One side of a comparison with an indexed field. */
 struct indexer_event_field {
-    int64_t id;        /* 0: none */
+    const struct indexer_event_column *column; /* NULL: none */
+    int64_t id; /* of the table field_<id>, when the index answers: event_field.h; else 0 */
     char operators[2]; /* '=', '<', 'l' for <=, '>', 'g' for >= */
     sqlite3_value *values[2]; /* borrowed from xFilter's arguments */
     size_t count;

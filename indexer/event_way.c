@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "indexer/database.h"
+#include "indexer/event_field.h"
 
 /* So many rows must be wanted, and so large a part, to go through the log for them. */
 enum { LOG_ROWS_MIN = 16384, LOG_SHARE_MIN = 8 /* one in so many */ };
@@ -10,6 +11,8 @@ enum { LOG_ROWS_MIN = 16384, LOG_SHARE_MIN = 8 /* one in so many */ };
 struct indexer_event_ways {
     sqlite3_stmt *find_state; /* stands on its row from the first question on: see event_way.h */
     sqlite3_stmt *find_topic, *find_segments;
+    struct indexer_event_field_check *check; /* made by the first plan with a field */
+    struct indexer_host *host;
     bool begun;
     int64_t last_sequence;
 };
@@ -37,6 +40,7 @@ enum error_code indexer_event_ways_create(struct indexer_host *host,
         {find_segments_sql, &ways->find_segments},
     };
     enum error_code code = OK;
+    ways->host = host;
     for (size_t i = 0; !code && i < sizeof list / sizeof list[0]; i++)
         code = indexer_database_prepare_in(host->database, host->schema, list[i].sql,
                                            list[i].statement, error);
@@ -55,6 +59,7 @@ void indexer_event_ways_free(struct indexer_event_ways *ways)
     sqlite3_finalize(ways->find_state);
     sqlite3_finalize(ways->find_topic);
     sqlite3_finalize(ways->find_segments);
+    indexer_event_field_check_free(ways->check);
     free(ways);
 }
 
@@ -148,6 +153,15 @@ static double span_of(const struct indexer_event_plan *plan)
     return (double)(plan->sequence_last - plan->sequence_first) + 1;
 }
 
+static enum error_code check_field(struct indexer_event_ways *ways,
+                                   struct indexer_event_plan *plan, struct error *error)
+{
+    enum error_code code = OK;
+    if (!ways->check)
+        code = indexer_event_field_check_create(ways->host, &ways->check, error);
+    return code ? code : indexer_event_field_check_plan(ways->check, plan, error);
+}
+
 static enum error_code narrow(struct indexer_event_ways *ways, int64_t bound,
                               struct indexer_event_plan *plan, struct indexer_event_estimate *estimate,
                               struct error *error)
@@ -168,6 +182,8 @@ static enum error_code narrow(struct indexer_event_ways *ways, int64_t bound,
     if (!code && plan->has_topic && !plan->empty)
         code = narrow_to_topic(ways, plan, estimate, error);
     plan->empty |= plan->sequence_first > plan->sequence_last;
+    if (!code && plan->field.column && !plan->empty)
+        code = check_field(ways, plan, error);
     return code;
 }
 

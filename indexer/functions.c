@@ -1,6 +1,5 @@
 #include "indexer/functions.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "core/msgpack_path.h"
 #include "core/units.h"
 #include "indexer/database.h"
+#include "indexer/field_value.h"
 
 /* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
 enum { SUBTYPE_JSON = 'J' };
@@ -75,41 +75,29 @@ void indexer_functions_result_payload(sqlite3_context *context, struct indexer_h
         host->payload.size = 0; /* Without memory it is parsed again, if need be. */
 }
 
-void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor value,
-                                    struct buffer *json)
+void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor found,
+                                    struct buffer *scratch)
 {
-    struct msgpack_cursor cursor = value;
-    struct msgpack_value head;
+    struct indexer_field_value value;
     struct error error;
-    if (msgpack_read(&cursor, &head, &error)) {
+    if (indexer_field_value_read(&found, scratch, &value, &error)) {
         indexer_functions_result_error(context, &error);
         return;
     }
-    switch (head.kind) {
-    case MSGPACK_KIND_NIL:
-        sqlite3_result_null(context);
+    switch (value.type) {
+    case FIELD_NULL:
         return;
-    case MSGPACK_KIND_BOOL:
-        sqlite3_result_int(context, head.boolean);
+    case FIELD_INTEGER:
+        sqlite3_result_int64(context, value.integer);
         return;
-    case MSGPACK_KIND_UINT:
-        if (head.unsigned_ > INT64_MAX)
-            sqlite3_result_double(context, (double)head.unsigned_);
-        else
-            sqlite3_result_int64(context, (sqlite3_int64)head.unsigned_);
+    case FIELD_REAL:
+        sqlite3_result_double(context, value.real);
         return;
-    case MSGPACK_KIND_INT:
-        sqlite3_result_int64(context, head.signed_);
-        return;
-    case MSGPACK_KIND_FLOAT:
-        if (isfinite(head.real)) /* else NULL, as in the JSON text */
-            sqlite3_result_double(context, head.real);
-        return;
-    case MSGPACK_KIND_STR:
-        sqlite3_result_text64(context, head.bytes, head.count, SQLITE_TRANSIENT, SQLITE_UTF8);
-        return;
-    default:
-        result_json(context, value.at, (size_t)(value.end - value.at), json);
+    case FIELD_TEXT:
+        sqlite3_result_text64(context, value.text, value.text_bytes, SQLITE_TRANSIENT,
+                              SQLITE_UTF8);
+        if (value.text == (const char *)scratch->data)
+            sqlite3_result_subtype(context, SUBTYPE_JSON);
     }
 }
 

@@ -10,9 +10,7 @@
  *     daybook_time(text)           nanoseconds since the epoch, to compare with ts: what
  *                                  `daybook read --since` takes, in UTC where no zone is told
  *
- * Values become SQL's as with SQLite's own ->> : texts, integers (those above 2^63-1 as reals),
- * reals (NaN and the infinities are NULL), true and false as 1 and 0, null as NULL, and arrays and
- * objects as JSON text.
+ * Values become SQL's as with SQLite's own ->> (indexer/field_value.h).
  * Damage is an SQL error that names segment and offset, unless the host has a watcher. Internal to
  * indexer/.
  */
@@ -25,9 +23,9 @@
 /* A reference to the host is taken for each. */
 enum error_code indexer_functions_attach(struct indexer_host *host, struct error *error);
 
-/* Make one msgpack value the result. `json` is scratch memory. */
-void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor value,
-                                    struct buffer *json);
+/* Make one msgpack value the result (indexer/field_value.h). */
+void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor found,
+                                    struct buffer *scratch);
 /* Make a whole payload the result, as JSON text. */
 void indexer_functions_result_payload(sqlite3_context *context, struct indexer_host *host,
                                       const void *payload, size_t payload_bytes);

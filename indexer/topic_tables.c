@@ -23,6 +23,38 @@ static enum error_code add_typed(struct indexer_host *host, const struct segment
     return code;
 }
 
+/* The fields that the index keeps, of all topics, ordered by them: topic and path. */
+static const char list_fields_sql[] =
+    "SELECT topic, path FROM %s.field_rows WHERE topic IS NOT NULL ORDER BY topic, path";
+
+/* Where the schema has named it already, the field is its column. */
+static enum error_code add_field(const char *path_text, struct indexer_event_columns *columns,
+                                 struct error *error)
+{
+    struct msgpack_path path;
+    enum error_code code = msgpack_path_parse(path_text, strlen(path_text), &path, error);
+    if (!code)
+        code = indexer_event_columns_add_field(columns, path_text, "", &path, error);
+    struct indexer_event_column *column =
+        code ? NULL : indexer_event_columns_find(columns, path_text);
+    if (column)
+        column->is_kept = true;
+    return code;
+}
+
+static enum error_code add_kept(struct indexer_host *host, const char *topic,
+                                struct indexer_event_columns *columns, struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    enum error_code code = indexer_database_prepare_in(host->database, host->schema,
+                                                       list_fields_sql, &list, error);
+    while (!code && !(code = indexer_database_step(list, error)))
+        if (strcmp((const char *)sqlite3_column_text(list, 0), topic) == 0)
+            code = add_field((const char *)sqlite3_column_text(list, 1), columns, error);
+    sqlite3_finalize(list);
+    return code == ERROR_END ? OK : code;
+}
+
 enum error_code indexer_topic_tables_columns(struct indexer_host *host, const char *topic,
                                              struct indexer_event_columns *columns_out,
                                              struct error *error)
@@ -34,6 +66,8 @@ enum error_code indexer_topic_tables_columns(struct indexer_host *host, const ch
         code = indexer_event_columns_begin(&columns, error);
     if (!code)
         code = add_typed(host, &schemas, topic, &columns, error);
+    if (!code)
+        code = add_kept(host, topic, &columns, error);
     if (!code)
         code = indexer_event_columns_finish(&columns, error);
     segment_schemas_free(&schemas);
@@ -114,15 +148,70 @@ static enum error_code drop_all(sqlite3 *database, struct error *error)
     return code || !sql ? code : run(database, sql, error);
 }
 
+static enum error_code create_with_schema(struct indexer_host *host,
+                                          const struct segment_schemas *schemas,
+                                          struct error *error)
+{
+    enum error_code code = OK;
+    for (size_t i = 0; !code && i < schemas->count; i++)
+        if (segment_schemas_is_present(schemas, i))
+            code = create(host->database, schemas->changes[i].topic, error);
+    return code;
+}
+
+static enum error_code append_topic(sqlite3_stmt *list, char ***topics, size_t *count,
+                                    struct error *error)
+{
+    char **more = sqlite3_realloc64(*topics, (*count + 1) * sizeof **topics);
+    char *topic = more ? sqlite3_mprintf("%s", sqlite3_column_text(list, 0)) : NULL;
+    if (more)
+        *topics = more;
+    if (!topic)
+        return error_set(error, ERROR_MEMORY, "no memory for the list of topics");
+    (*topics)[(*count)++] = topic;
+    return OK;
+}
+
+static enum error_code list_topics_with_fields(struct indexer_host *host, char ***topics_out,
+                                               size_t *count_out, struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    enum error_code code = indexer_database_prepare_in(
+        host->database, host->schema,
+        "SELECT DISTINCT topic FROM %s.field_rows WHERE topic IS NOT NULL", &list, error);
+    while (!code && !(code = indexer_database_step(list, error)))
+        code = append_topic(list, topics_out, count_out, error);
+    sqlite3_finalize(list);
+    return code == ERROR_END ? OK : code;
+}
+
+/* Those that have kept fields, but no schema. The list is read before tables are made. */
+static enum error_code create_with_fields(struct indexer_host *host,
+                                          const struct segment_schemas *schemas,
+                                          struct error *error)
+{
+    char **topics = NULL;
+    size_t count = 0;
+    enum error_code code = list_topics_with_fields(host, &topics, &count, error);
+    for (size_t i = 0; i < count; i++) {
+        if (!code && !segment_schemas_present(schemas, topics[i], strlen(topics[i])))
+            code = create(host->database, topics[i], error);
+        sqlite3_free(topics[i]);
+    }
+    sqlite3_free(topics);
+    return code;
+}
+
 enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
 {
     struct segment_schemas schemas = {0};
     enum error_code code = drop_all(host->database, error);
     if (!code)
         code = segment_schemas_load(host->log_fd, &schemas, error);
-    for (size_t i = 0; !code && i < schemas.count; i++)
-        if (segment_schemas_is_present(&schemas, i))
-            code = create(host->database, schemas.changes[i].topic, error);
+    if (!code)
+        code = create_with_schema(host, &schemas, error);
+    if (!code)
+        code = create_with_fields(host, &schemas, error);
     segment_schemas_free(&schemas);
     return code;
 }

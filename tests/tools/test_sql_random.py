@@ -260,6 +260,16 @@ def thousand(directory):
     compare(log, plain, rng, events, 250, typed=True)
 
 
+@promise("… and so they do over typed tables some of whose fields are in the index")
+def with_fields(directory):
+    rng = random.Random(20261202)
+    log, schema, plain, events = fill_both(directory, rng, 6000)
+    daybook("schema", "add", "signal", schema, "-D", log, "--mode", "warn")
+    daybook("index", "add", "signal", "pair", "count", "free", "meta.user", "-D", log)
+    make_typed(plain)
+    compare(log, plain, rng, events, 250, typed=True)
+
+
 @promise("… and so they do when the log is packed, and when retention has deleted its beginning")
 def packed(directory):
     rng = random.Random(20261201)

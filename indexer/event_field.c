@@ -1,0 +1,138 @@
+#include "indexer/event_field.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "indexer/database.h"
+
+enum class { CLASS_NONE, CLASS_TEXTS, CLASS_NUMBERS, CLASS_MIXED };
+
+struct indexer_event_field_check {
+    struct indexer_host *host;
+    sqlite3_stmt *find;
+    /* Of the table that was looked at last: its snapshot is that of the whole statement. */
+    int64_t id;
+    enum class class;
+};
+
+/* See INDEXER_SCHEMA_FIELD_DONE. */
+static const char find_sql[] = "SELECT id FROM %s.field_rows WHERE topic = ?1 AND path = ?2"
+                               " AND done_seq >= until_seq"
+                               " AND lost_seq < (SELECT bound FROM %s.state)";
+
+enum error_code indexer_event_field_check_create(struct indexer_host *host,
+                                                 struct indexer_event_field_check **check_out,
+                                                 struct error *error)
+{
+    struct indexer_event_field_check *check = calloc(1, sizeof *check);
+    if (!check)
+        return error_set(error, ERROR_MEMORY, "no memory for a query over a field");
+    check->host = host;
+    enum error_code code =
+        indexer_database_prepare_in(host->database, host->schema, find_sql, &check->find, error);
+    if (code)
+        free(check);
+    else
+        *check_out = check;
+    return code;
+}
+
+void indexer_event_field_check_free(struct indexer_event_field_check *check)
+{
+    if (!check)
+        return;
+    sqlite3_finalize(check->find);
+    free(check);
+}
+
+/* The table with all values; 0: there is none. */
+static enum error_code find_table(struct indexer_event_field_check *check,
+                                  const struct indexer_event_plan *plan, int64_t *id_out,
+                                  struct error *error)
+{
+    const struct indexer_event_column *column = plan->field.column;
+    sqlite3_bind_text(check->find, 1, plan->topic, (int)plan->topic_bytes, SQLITE_STATIC);
+    sqlite3_bind_text(check->find, 2, column->path_text, -1, SQLITE_STATIC);
+    enum error_code code = indexer_database_step(check->find, error);
+    *id_out = code ? 0 : sqlite3_column_int64(check->find, 0);
+    sqlite3_reset(check->find);
+    return code == ERROR_END ? OK : code;
+}
+
+static enum class class_of_type(const char *type)
+{
+    if (!type || strcmp(type, "null") == 0)
+        return CLASS_NONE;
+    return strcmp(type, "text") == 0 ? CLASS_TEXTS : CLASS_NUMBERS;
+}
+
+/* SQLite orders numbers before texts: the first and the last value tell of all. */
+static enum error_code read_class(struct indexer_event_field_check *check, int64_t id,
+                                  struct error *error)
+{
+    char sql[160];
+    sqlite3_stmt *select = NULL;
+    if (check->id == id)
+        return OK;
+    sqlite3_snprintf(sizeof sql, sql,
+                     "SELECT (SELECT typeof(min(value)) FROM %%s.field_%lld),"
+                     " (SELECT typeof(max(value)) FROM %%s.field_%lld)",
+                     (long long)id, (long long)id);
+    enum error_code code = indexer_database_prepare_in(check->host->database, check->host->schema,
+                                                       sql, &select, error);
+    if (!code)
+        code = indexer_database_step(select, error);
+    if (!code) {
+        enum class first = class_of_type((const char *)sqlite3_column_text(select, 0));
+        enum class last = class_of_type((const char *)sqlite3_column_text(select, 1));
+        check->class = first == last ? first : CLASS_MIXED;
+        check->id = id;
+    }
+    sqlite3_finalize(select);
+    return code;
+}
+
+static enum class class_of_value(const struct indexer_event_column *column, sqlite3_value *value)
+{
+    /* A column of numbers makes numbers of texts that look like one. */
+    bool converts = column->type[0] && column->type[0] != 'T';
+    switch (converts ? sqlite3_value_numeric_type(value) : sqlite3_value_type(value)) {
+    case SQLITE_INTEGER:
+    case SQLITE_FLOAT:
+        return CLASS_NUMBERS;
+    case SQLITE_TEXT:
+        return CLASS_TEXTS;
+    default:
+        return CLASS_NONE;
+    }
+}
+
+static bool is_answered(const struct indexer_event_field_check *check,
+                        const struct indexer_event_field *field)
+{
+    if (check->class == CLASS_NONE)
+        return true; /* there are no values */
+    for (size_t i = 0; i < field->count; i++)
+        if (class_of_value(field->column, field->values[i]) != check->class)
+            return false;
+    return true;
+}
+
+enum error_code indexer_event_field_check_plan(struct indexer_event_field_check *check,
+                                               struct indexer_event_plan *plan,
+                                               struct error *error)
+{
+    struct indexer_event_field *field = &plan->field;
+    int64_t id = 0;
+    enum error_code code = find_table(check, plan, &id, error);
+    if (!code && id)
+        code = read_class(check, id, error);
+    if (code)
+        return code;
+    field->id = id && is_answered(check, field) ? id : 0;
+    if (!field->id && field->operators[0] == '=') {
+        plan->equal_column = field->column;
+        plan->equal_value = field->values[0];
+    }
+    return OK;
+}
