@@ -96,13 +96,13 @@ class Shell:
         return PROMPT.sub("\n", self.until(PROMPT)).replace("\r", "").lstrip("\n")
 
     def end(self, keys="\x04"):
-        """Leave; the exit status."""
+        """Leave, and succeed."""
         self.type(keys)
-        while self.more():
-            pass
+        while more := self.more():
+            self.seen += more
         status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         self.process = None
-        return status
+        assert status == 0, f"exit status {status} after {self.seen[-3000:]}"
 
     def history(self, name=".daybook_history"):
         with open(os.path.join(self.home, name), encoding="utf-8") as file:
@@ -120,10 +120,10 @@ def shell_answers(directory):
         assert shell.ask("SELEC 1;") == 'daybook sql: SQL: near "SELEC": syntax error\n'
         assert "1,234 rows" in shell.ask("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL "
                                          "SELECT x+1 FROM c LIMIT 1234) SELECT x FROM c;")
-        assert shell.end() == 0
+        shell.end()
     for words in (".quit\r", ".exit\r", "quit\r", "exit;\r"):
         with Shell(directory) as shell:
-            assert shell.end(words) == 0
+            shell.end(words)
 
 
 @promise("sql shell: sees what was stored after it began")
@@ -149,7 +149,7 @@ def continuation(directory):
         assert "a; b  2" in answer, answer
         shell.type("\x1b[A\r")  # up, and run it again
         assert "a; b  2" in shell.until(PROMPT)
-        assert shell.end() == 0
+        shell.end()
         assert shell.history() == ["SELECT 'a;\\nb' AS t, -- a comment; with a semicolon\\n2 AS n;"]
 
 
@@ -160,7 +160,7 @@ def history_lasts(directory):
         shell.ask("SELECT 'back\\slash \\n' AS x;")
         shell.ask("SELECT 'Zürich 東京' AS x;")
         shell.ask("SELECT 'Zürich 東京' AS x;")  # the same again is no new entry
-        assert shell.end() == 0
+        shell.end()
         assert shell.history() == ["SELECT 'back\\\\slash \\\\n' AS x;", "SELECT 'Zürich 東京' AS x;"]
     path = f"{directory}/.daybook_history"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
@@ -170,7 +170,7 @@ def history_lasts(directory):
         assert "Zürich 東京\r" in shell.until(PROMPT)
         shell.type("\x1b[A\x1b[A\r")
         assert "back\\slash \\n\r" in shell.until(PROMPT)
-        assert shell.end() == 0
+        shell.end()
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
@@ -187,12 +187,12 @@ def history_elsewhere(directory):
         assert shell.history("mine") == ["SELECT 2;"]
     with Shell(directory, DAYBOOK_HISTORY="") as shell:
         shell.ask("SELECT 3;")
-        assert shell.end() == 0
+        shell.end()
     assert not os.path.exists(f"{directory}/.daybook_history")
     with Shell(directory, DAYBOOK_HISTORY=f"{directory}/no/such/place") as shell:
         assert "no history" in shell.greeting and "No such file" in shell.greeting, shell.greeting
         assert "(1 row" in shell.ask("SELECT 4;")
-        assert shell.end() == 0
+        shell.end()
 
 
 @promise("sql shell: the history is bounded: its last thousand entries are read, and then kept")
@@ -201,7 +201,7 @@ def history_is_bounded(directory):
     path = write(directory, ".daybook_history", "".join(f"SELECT {i};\n" for i in range(2500)))
     with Shell(directory) as shell:
         shell.ask("SELECT 'last';")
-        assert shell.end() == 0
+        shell.end()
         lines = shell.history()
     assert lines == [f"SELECT {i};" for i in range(1500, 2500)] + ["SELECT 'last';"], len(lines)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600 and not os.path.exists(path + ".tmp")
@@ -220,7 +220,7 @@ def interrupted_typing(directory):
         shell.type("\x03")
         shell.until(PROMPT)
         assert "(1 row" in shell.ask("SELECT 1 AS one;")
-        assert shell.end() == 0
+        shell.end()
         assert shell.history() == ["SELECT 1 AS one;"]
 
 
@@ -245,7 +245,7 @@ def interrupted_query(directory):
         shell.type("\x03")
         assert re.search("interrupted|locked", shell.until(PROMPT))
         assert "(1 row" in shell.ask("SELECT 1;")
-        assert shell.end() == 0
+        shell.end()
 
 
 @promise("sql shell: SIGTERM and a terminal that goes away end it")
@@ -253,11 +253,11 @@ def shell_ends(directory):
     log_of(directory)
     with Shell(directory) as shell:
         os.kill(shell.process, signal.SIGTERM)
-        assert shell.end("") == 0
+        shell.end("")
     with Shell(directory) as shell:
         shell.enter(ENDLESS.format("count(*)"))
         os.kill(shell.process, signal.SIGHUP)
-        assert shell.end("") == 0
+        shell.end("")
 
 
 @promise("sql shell: Ctrl-Z gives the terminal back, and the line is there again afterwards")
@@ -272,7 +272,7 @@ def shell_is_suspended(directory):
         os.kill(shell.process, signal.SIGCONT)
         shell.type("5;\r")
         assert "55" in shell.until(PROMPT)
-        assert shell.end() == 0
+        shell.end()
 
 
 @promise("sql shell: Tab completes keywords, tables, columns, topics, functions and commands")
@@ -300,7 +300,7 @@ def completion(directory):
     with Shell(directory) as shell:
         for keys in typed:
             shell.ask(keys)
-        assert shell.end() == 0
+        shell.end()
         for want, got in zip(typed.values(), shell.history(), strict=True):
             assert got == want, (got, want)
 
@@ -327,7 +327,7 @@ def completion_lists(directory):
         shell.until("first_time")
         shell.type("\x03")
         shell.until(PROMPT)
-        assert shell.end() == 0
+        shell.end()
 
 
 @promise("sql shell: dot commands, and the nearest one to what is none")
@@ -369,7 +369,7 @@ def dot_commands(directory):
         assert "do you mean .tables?" in shell.ask(".tabels") and ".help lists" in shell.ask(".zzzzzz")
         assert "could be" in shell.ask(".t") and shell.ask(".mod") == "mode is csv\n"
         assert ".topics takes no argument" in shell.ask(".topics all")
-        assert shell.end() == 0
+        shell.end()
 
 
 @promise("sql shell: .mode and -o give tables, JSON, CSV and Markdown")
@@ -411,7 +411,7 @@ def widths(directory):
             assert all(re.search(r"2026-01-02T03:00:\d\d\.0+Z", line) for line in lines[1:-1]), lines
             answer = shell.ask("SELECT payload(seq) AS p FROM events LIMIT 1;")
             assert "…" not in answer and "json shows" not in answer, answer
-            assert shell.end() == 0
+            shell.end()
     assert "…" not in sql(directory, query).text
 
 
@@ -475,7 +475,7 @@ def only_reads(directory):
             answer = shell.ask(text.format(directory) + ";")
             if not text.startswith("CREATE TRIGGER"):  # complete only behind its END
                 assert answer.startswith("daybook sql: SQL: "), (text, answer)
-        assert shell.end() == 0
+        shell.end()
     assert digests(directory) == before
 
 

@@ -38,9 +38,7 @@ static bool add_word(struct place *place, size_t *capacity, const struct sql_wor
 /* Does the cursor, at the end of this word, still belong to it? */
 static bool is_being_typed(const struct sql_word *word, const char *cursor)
 {
-    if (word->at + word->bytes < cursor)
-        return false;
-    return word->kind == SQL_WORD_NAME || word->kind == SQL_WORD_NUMBER || word->open;
+    return word->at + word->bytes == cursor && word->kind != SQL_WORD_MARK;
 }
 
 /* False without memory. */
@@ -287,6 +285,9 @@ static void complete_statement(const struct place *place, struct sql_candidates 
 {
     candidates->typed = place->typed.at;
     candidates->typed_bytes = place->typed.bytes;
+    bool quotes = place->typed.kind == SQL_WORD_STRING || place->typed.kind == SQL_WORD_QUOTED;
+    if (quotes && !place->typed.open)
+        return; /* complete already */
     switch (place->typed.kind) {
     case SQL_WORD_STRING:
         candidates->exact = true;

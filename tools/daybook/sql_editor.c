@@ -223,7 +223,8 @@ static void set_up(struct sql_editor *editor)
     el_set(editor->line, EL_PROMPT, give_prompt);
     el_set(editor->line, EL_EDITOR, "emacs");
     el_set(editor->line, EL_HIST, history, editor->entries);
-    el_set(editor->line, EL_ADDFN, "daybook-complete", "Complete the word", complete);
+    /* The narrow form would copy both texts, and never free them. */
+    el_wset(editor->line, EL_ADDFN, L"daybook-complete", L"Complete the word", complete);
     el_set(editor->line, EL_BIND, "^I", "daybook-complete", NULL);
     el_set(editor->line, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(editor->line, NULL); /* ~/.editrc may know better */
