@@ -16,7 +16,7 @@ import termios
 from cli_support import (DAMAGE, DAYBOOK, FAILURE, daybook, environment, event_lines, jsonl, main,
                          promise, signals, write)
 
-PATIENCE = 15  # seconds without a byte: it hangs
+PATIENCE = 60  # seconds without a byte: it hangs
 PROMPT = re.compile(r"(?:^|\n)\r*daybook> $")
 CONTINUED = re.compile(r"(?:^|\n)\r*    \.\.\.> $")
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT {} FROM c;"

@@ -173,7 +173,6 @@ static enum error_code run_schema(struct sql_session *session, const char *argum
     enum error_code code =
         sql_tables_visit(session->database, print_schema_line, &lines, error);
     buffer_release(&lines.line);
-    fflush(stdout);
     return code;
 }
 
@@ -270,7 +269,6 @@ static enum error_code run_help(struct sql_session *session, const char *argumen
           "  SELECT time, payload(seq) FROM events WHERE topic = 'orders' LIMIT 5;\n"
           "  ATTACH 'users.db' AS users;   -- a database of yours to join with, read-only\n",
           stdout);
-    fflush(stdout);
     return OK;
 }
 
@@ -362,7 +360,12 @@ static enum error_code run_line(struct sql_session *session, char *line, struct 
     if (command->argument == SQL_ARGUMENT_NONE && argument[0])
         return error_set(error, ERROR_INVALID, "%s takes no argument, but '%s' follows it",
                          command->name, argument);
-    return command->run(session, argument, error);
+    if (!session->database)
+        code = sql_session_open(session, error);
+    if (!code)
+        code = command->run(session, argument, error);
+    fflush(stdout); /* somebody may wait for it in a pipe */
+    return code;
 }
 
 enum error_code sql_commands_run(struct sql_session *session, const char *line, size_t line_bytes,

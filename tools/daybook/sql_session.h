@@ -24,7 +24,7 @@ struct sql_session {
     bool interactive; /* a person types: go on after mistakes, keep the index fresh */
     bool finished;    /* .quit was said */
     int depth;        /* of files that .read each other */
-    sqlite3 *database;
+    sqlite3 *database; /* NULL after an index that was made anew could not be opened */
     struct index_trouble trouble;
     struct sql_guard guard;
 };

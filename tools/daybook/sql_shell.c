@@ -56,8 +56,6 @@ static void run_line(struct shell *shell, const char *line)
     size_t bytes = strlen(line);
     enum error_code code = buffer_append(&shell->typed, line, bytes, &error);
     if (!code)
-        code = sql_session_freshen(shell->session, &error);
-    if (!code)
         code = sql_script_add(shell->session, &shell->script, line, bytes, &ran, &error);
     if (code == ERROR_END)
         fprintf(stderr, "\n%s\n", error.text); /* behind the terminal's own ^C */

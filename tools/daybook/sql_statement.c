@@ -127,9 +127,12 @@ static enum error_code run_one(struct sql_session *session, sqlite3_stmt *statem
 enum error_code sql_statement_run(struct sql_session *session, const char *text,
                                   struct error *error)
 {
+    enum error_code code = session->interactive ? sql_session_freshen(session, error) : OK;
+    if (code)
+        return code;
     while (*text) {
         sqlite3_stmt *statement = NULL;
-        enum error_code code = sql_guard_prepare(&session->guard, text, &statement, &text, error);
+        code = sql_guard_prepare(&session->guard, text, &statement, &text, error);
         if (!code && statement)
             code = run_one(session, statement, error);
         sqlite3_finalize(statement);
