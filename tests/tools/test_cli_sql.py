@@ -11,9 +11,10 @@ import signal
 import sqlite3
 import stat
 import struct
+import subprocess
 import termios
 
-from cli_support import (DAMAGE, DAYBOOK, FAILURE, daybook, environment, event_lines, jsonl, main,
+from cli_support import (BUILD, DAMAGE, DAYBOOK, FAILURE, daybook, environment, event_lines, jsonl, main,
                          promise, signals, write)
 
 PATIENCE = 60  # seconds without a byte: it hangs
@@ -270,6 +271,7 @@ def shell_is_suspended(directory):
         assert os.WIFSTOPPED(os.waitpid(shell.process, os.WUNTRACED)[1])
         assert termios.tcgetattr(shell.terminal)[3] & termios.ICANON
         os.kill(shell.process, signal.SIGCONT)
+        shell.until("SELECT 5")  # it is drawn again
         shell.type("5;\r")
         assert "55" in shell.until(PROMPT)
         shell.end()
@@ -345,15 +347,17 @@ def dot_commands(directory):
         shell.ask("ATTACH 'other.db' AS mine;")
         shell.ask("CREATE TEMP TABLE scratch AS SELECT 1 AS x;")
         text = shell.ask(".tables")
-        assert re.search(r"^events +view +the log's index$", text, re.M), text
+        assert re.search(r"^events +table +the log$", text, re.M), text
+        assert re.search(r"^topics +view +the log's index$", text, re.M), text
         assert re.search(r"^scratch +temporary table +this session$", text, re.M), text
         assert re.search(r"^mine\.people +table +mine$", text, re.M), text
-        assert "event_rows" not in text and "sqlite_" not in text
+        assert "event_rows" not in text and "main." not in text and "sqlite_" not in text
         text = shell.ask(".schema")
         assert "gaps(first_seq, last_seq" in text.replace(" INTEGER", ""), text
         assert 'mine.people(topic TEXT, owner TEXT, "odd column")' in text, text
         assert re.search(r"^topic +TEXT\nowner +TEXT\n", shell.ask(".schema mine.people"), re.M)
-        assert "seq" in shell.ask(".schema events") and "no table" in shell.ask(".schema nothing")
+        assert "made from the log" in shell.ask("DROP TABLE events;")
+        assert "payload" in shell.ask(".schema events") and "no table" in shell.ask(".schema nothing")
         assert re.search(r"^a:b/c-1 +2 +20..-..-..T..:..:..Z", shell.ask(".topics"), re.M)
         assert shell.ask(".timer") == "timer is on\n"
         assert shell.ask(".timer off") == "" and shell.ask("SELECT 1 AS a;") == "a\n1\n"
@@ -403,7 +407,7 @@ def widths(directory):
     daybook("pub", "-D", f"{directory}/log", stdin=event_lines(20, topic="Zürich", size=200)
             .replace("Z\\u00fcrich", "z"))
     query = "SELECT seq, time, topic, payload(seq) AS p FROM events"
-    for width in (60, 80, 160):
+    for width in (72, 80, 160):
         with Shell(directory, width=width) as shell:
             lines = shell.ask(query + ";").splitlines()
             assert len(lines) == 22 and all(len(line) <= width for line in lines[:-1]), lines
@@ -411,6 +415,11 @@ def widths(directory):
             assert all(re.search(r"2026-01-02T03:00:\d\d\.0+Z", line) for line in lines[1:-1]), lines
             answer = shell.ask("SELECT payload(seq) AS p FROM events LIMIT 1;")
             assert "…" not in answer and "json shows" not in answer, answer
+            answer = shell.ask("SELECT seq, time, time AS t2, time AS t3, ts, ts AS t4, topic,"
+                               " payload(seq) AS p, 1 AS one FROM events ORDER BY seq LIMIT 2;")
+            if width < 160:  # rows stand upright, and whole
+                assert re.match(r"seq +1\ntime +2026-01-02T03:00:01\.0+Z\n", answer), answer
+                assert "…" not in answer and "one    1\n\nseq    2\n" in answer, answer
             shell.end()
     assert "…" not in sql(directory, query).text
 
@@ -543,6 +552,23 @@ def damaged(directory):
         file.write(b"\xff" * 4000)
     err = sql(directory, query, expect=DAMAGE).err
     assert mine in err and "malformed" in err and err.count("\n") == 1, err
+
+
+@promise("sql shell: works on a dumb terminal, and on one that has no name")
+def dumb_terminals(directory):
+    log_of(directory)
+    for kind in ("dumb", "", "no-such-terminal"):
+        with Shell(directory, TERM=kind) as shell:
+            assert re.search(r"^two\n  2\n\(1 row", shell.ask("SELECT 2 AS two;"), re.M), kind
+            shell.end()
+
+
+@promise("only daybook needs the library that edits lines: not the daemon, nor libdaybook")
+def library(_):
+    for name, wanted in (("daybook", True), ("daybookd", False), ("libdaybook.so", False)):
+        needed = subprocess.run(["readelf", "-d", os.path.join(BUILD, name)], check=True,
+                                stdout=subprocess.PIPE, text=True).stdout
+        assert ("libedit" in needed) == wanted, name
 
 
 @promise("sql: a pipe may hold dot commands; without a terminal nothing is said but the answers")

@@ -35,9 +35,10 @@ enum error_code rows_create(FILE *to, enum rows_format format, bool single,
                             struct error *error);
 
 /*
- * Before the first row: cut a table's cells of text, with "…" at their end, so that a row stays
- * one line of the terminal. Numbers and a single column are never cut, nor is anything that goes
- * into a file or a pipe. rows_were_cut tells whether the user should be told.
+ * Before the first row: cut a table's long cells of text, with "…" at their end, so that a row
+ * stays one line of the terminal. Where that is not enough, rows are printed upright, one "name
+ * value" line a column. A single column is never cut, nor is anything that goes into a file or a
+ * pipe. rows_were_cut tells whether the user should be told.
  */
 void rows_fit_terminal(struct rows *rows);
 

@@ -33,6 +33,7 @@ struct rows {
     bool single;
     unsigned terminal_width; /* 0: nothing is cut */
     bool cut;                /* a cell did not fit */
+    bool upright;            /* rows are too wide for the terminal, and stand on end */
     struct column *columns;
     size_t column_count;
     struct cell *cells; /* of all rows that are not printed yet */

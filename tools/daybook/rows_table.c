@@ -5,9 +5,8 @@
 
 enum {
     CELL_WIDTH_MAX = 60, /* in a file a longer cell sticks out alone */
-    CUT_WIDTH_MIN = 8,   /* a column of text is not made narrower than this */
-    CUT_LAST = 36,       /* a time or a UUID: such columns give only when the wider have given */
-    CUT_FIRST_MIN = 16,  /* … so much */
+    CUT_WIDTH_MIN = 16,  /* a column of text is not made narrower than this */
+    KEPT_WIDTH = 36,     /* a time or a UUID says little without its end: such ones are not cut */
     BETWEEN = 2,         /* blanks between two columns */
 };
 
@@ -54,18 +53,24 @@ static void print_cell(struct rows *rows, size_t column, const char *text, size_
         print_blanks(rows->to, BETWEEN);
 }
 
+static size_t name_width_of(const struct column *column)
+{
+    return rows_display_width(column->name, strlen(column->name));
+}
+
 /* One "name  value" line a column. */
 static void print_upright(const struct rows *rows, const struct cell *cells)
 {
     size_t width = 0;
-    for (size_t i = 0; i < rows->column_count; i++)
-        if (rows->columns[i].width > width)
-            width = rows->columns[i].width;
+    for (size_t i = 0; i < rows->column_count; i++) {
+        size_t name_width = name_width_of(&rows->columns[i]);
+        if (name_width > width)
+            width = name_width;
+    }
     for (size_t i = 0; i < rows->column_count; i++) {
         const struct column *column = &rows->columns[i];
         print_plain(rows->to, column->name, strlen(column->name));
-        print_blanks(rows->to,
-                     width - rows_display_width(column->name, strlen(column->name)) + BETWEEN);
+        print_blanks(rows->to, width - name_width_of(column) + BETWEEN);
         print_plain(rows->to, rows_cell_text(rows, &cells[i]), cells[i].bytes);
         fputc('\n', rows->to);
     }
@@ -73,7 +78,9 @@ static void print_upright(const struct rows *rows, const struct cell *cells)
 
 void rows_table_row(struct rows *rows, const struct cell *cells)
 {
-    if (rows->single) {
+    if (rows->single || rows->upright) {
+        if (rows->printed > 0)
+            fputc('\n', rows->to);
         print_upright(rows, cells);
         return;
     }
@@ -96,47 +103,40 @@ static void find_widths(struct rows *rows)
     }
 }
 
-/* What a column of text keeps when all are cut to `level`: numbers and narrow ones keep theirs. */
-static size_t width_at(const struct column *column, size_t level, size_t kept)
+/* What a column keeps when text is cut to `level`: numbers and narrow columns keep all. */
+static size_t width_at(const struct column *column, size_t level)
 {
-    size_t name_width = rows_display_width(column->name, strlen(column->name));
-    size_t least = name_width > CUT_WIDTH_MIN ? name_width : CUT_WIDTH_MIN;
-    if (column->right || column->width <= kept)
+    size_t name_width = name_width_of(column);
+    if (column->right || column->width <= KEPT_WIDTH)
         return column->width;
-    if (level < least)
-        level = least;
+    if (level < name_width)
+        level = name_width;
     return column->width < level ? column->width : level;
 }
 
-static size_t total_at(const struct rows *rows, size_t level, size_t kept)
+static size_t total_at(const struct rows *rows, size_t level)
 {
     size_t total = BETWEEN * (rows->column_count - 1);
     for (size_t i = 0; i < rows->column_count; i++)
-        total += width_at(&rows->columns[i], level, kept);
+        total += width_at(&rows->columns[i], level);
     return total;
 }
 
 /*
  * The widest columns give until a row fits: all of them are cut to the same level, the highest
- * that fits. Where not even the lowest does, rows wrap as the terminal wraps them.
+ * that fits. False: so little would be left that nobody could read it.
  */
-static void fit_widths(struct rows *rows)
+static bool fit_widths(struct rows *rows)
 {
     size_t level = rows->terminal_width;
-    size_t kept = CUT_LAST;
-    while (level > CUT_FIRST_MIN && total_at(rows, level, kept) > rows->terminal_width)
+    while (level > CUT_WIDTH_MIN && total_at(rows, level) > rows->terminal_width)
         level--;
-    if (total_at(rows, level, kept) > rows->terminal_width)
-        kept = 0;
-    while (level > CUT_WIDTH_MIN && total_at(rows, level, kept) > rows->terminal_width)
-        level--;
-    while (level < rows->terminal_width && total_at(rows, level + 1, kept) <= rows->terminal_width)
-        level++;
-    size_t total = total_at(rows, level, kept);
-    size_t left = total < rows->terminal_width ? rows->terminal_width - total : 0;
+    if (total_at(rows, level) > rows->terminal_width)
+        return false;
+    size_t left = rows->terminal_width - total_at(rows, level);
     for (size_t i = 0; i < rows->column_count; i++) {
         struct column *column = &rows->columns[i];
-        size_t width = width_at(column, level, kept);
+        size_t width = width_at(column, level);
         size_t more = column->width - width; /* what the level rounded off */
         if (more > left)
             more = left;
@@ -147,6 +147,7 @@ static void fit_widths(struct rows *rows)
     for (size_t i = 0; i < rows->column_count; i++)
         rows->columns[i].width_max =
             rows->columns[i].width + (i + 1 == rows->column_count ? left : 0);
+    return true;
 }
 
 /* Widths from what has gathered, then the header. Numbers stand at the right, so do their names. */
@@ -156,8 +157,10 @@ void rows_table_header(struct rows *rows)
         return;
     rows_find_alignments(rows);
     find_widths(rows);
-    if (rows->terminal_width && rows->column_count > 1)
-        fit_widths(rows);
+    rows->upright = rows->terminal_width && rows->column_count > 1 && rows_gathered(rows) > 0 &&
+                    !fit_widths(rows);
+    if (rows->upright)
+        return;
     for (size_t i = 0; i < rows->column_count; i++) {
         const char *name = rows->columns[i].name;
         print_cell(rows, i, name, strlen(name), rows->columns[i].right);

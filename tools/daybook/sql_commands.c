@@ -33,9 +33,7 @@ static enum error_code add_table(void *context, const struct sql_table *table, s
     if (!code) {
         rows_text(rows, (const char *)name.data, name.size);
         rows_string(rows, table->kind);
-        rows_string(rows, strcmp(table->schema, "main") == 0   ? "the log's index"
-                          : strcmp(table->schema, "temp") == 0 ? "this session"
-                                                               : table->schema);
+        rows_string(rows, table->owner);
         code = rows_end(rows, error);
     }
     buffer_release(&name);

@@ -120,10 +120,13 @@ static int judge(void *context, int action, const char *first, const char *secon
         if (first && strcmp(first, "sqlite_master") == 0)
             return SQLITE_OK;
         return judge_write(guard, database, first);
+    case SQLITE_DROP_VTABLE: /* its module comes second */
+        if (second && strncmp(second, "daybook_", 8) == 0)
+            return refuse(guard, "'%s' is made from the log, and cannot be dropped", first, NULL);
+        return judge_write(guard, database, first);
     case SQLITE_INSERT:
     case SQLITE_DELETE:
     case SQLITE_CREATE_VTABLE:
-    case SQLITE_DROP_VTABLE:
     case SQLITE_REINDEX:
     case SQLITE_ANALYZE:
         return judge_write(guard, database, first);

@@ -11,16 +11,22 @@
  * main are internal; those that SQLite's own virtual tables are made of ("shadow") always are.
  */
 static const char tables_sql[] =
-    "WITH found AS MATERIALIZED ("
+    "WITH listed AS MATERIALIZED ("
     " SELECT l.schema AS schema, l.name AS name, l.type AS type,"
-    " CASE l.schema WHEN 'temp' THEN -1 ELSE d.seq END AS place"
+    " CASE l.schema WHEN 'temp' THEN -1 ELSE d.seq END AS place,"
+    " l.schema = 'temp' AND EXISTS (SELECT 1 FROM temp.sqlite_schema s WHERE s.name = l.name"
+    " AND s.sql LIKE 'CREATE VIRTUAL TABLE % USING daybook\\_%' ESCAPE '\\') AS ours"
     " FROM pragma_table_list l JOIN pragma_database_list d ON d.name = l.schema"
     " WHERE l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND l.type <> 'shadow'"
-    " AND (l.schema <> 'main' OR l.type = 'view'))"
-    " SELECT schema, name, CASE WHEN type = 'virtual' THEN 'virtual table'"
+    " AND (l.schema <> 'main' OR l.type = 'view')),"
+    " found AS MATERIALIZED (SELECT * FROM listed l WHERE schema <> 'main'"
+    " OR NOT EXISTS (SELECT 1 FROM listed o WHERE o.ours AND lower(o.name) = lower(l.name)))"
+    " SELECT schema, name, CASE WHEN ours THEN 'table' WHEN type = 'virtual' THEN 'virtual table'"
     " WHEN schema = 'temp' THEN 'temporary ' || type ELSE type END,"
+    " CASE WHEN ours THEN 'the log' WHEN schema = 'main' THEN 'the log''s index'"
+    " WHEN schema = 'temp' THEN 'this session' ELSE schema END,"
     " EXISTS (SELECT 1 FROM found o WHERE lower(o.name) = lower(f.name) AND o.place < f.place)"
-    " FROM found f ORDER BY place, name";
+    " FROM found f ORDER BY ours DESC, place, name";
 
 static const char *text_of(sqlite3_stmt *statement, int column)
 {
@@ -50,7 +56,8 @@ enum error_code sql_tables_visit(sqlite3 *database,
     int result = SQLITE_DONE;
     while (!code && (result = sqlite3_step(statement)) == SQLITE_ROW) {
         struct sql_table table = {text_of(statement, 0), text_of(statement, 1),
-                                  text_of(statement, 2), sqlite3_column_int(statement, 3) != 0};
+                                  text_of(statement, 2), text_of(statement, 3),
+                                  sqlite3_column_int(statement, 4) != 0};
         code = visit(context, &table, error);
     }
     return finish(database, statement, result, code, error);

@@ -1,8 +1,9 @@
 /*
  * tools/daybook/sql_tables.h - the tables and views that a statement can name.
  *
- * Of the log's index only the views: the tables behind them change with its schema. Of `temp` and
- * of attached databases everything that is not SQLite's own.
+ * Those that are made from the log (virtual tables in temp). Of its index only the views, because
+ * the tables behind them change with its schema, and of these only what no table from the log
+ * stands for. Of `temp` and of attached databases everything that is not SQLite's own.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOK_SQL_TABLES_H
 #define DAYBOOK_TOOLS_DAYBOOK_SQL_TABLES_H
@@ -15,8 +16,9 @@
 struct sql_table {
     const char *schema; /* main, temp, or what it was attached as */
     const char *name;
-    const char *kind; /* "view", "temporary table", … */
-    bool hidden;      /* the bare name means another one */
+    const char *kind;  /* "view", "temporary table", … */
+    const char *owner; /* "the log", "this session", … */
+    bool hidden;       /* the bare name means another one */
 };
 
 /*
