@@ -554,6 +554,13 @@ def damaged(directory):
     assert mine in err and "malformed" in err and err.count("\n") == 1, err
 
 
+@promise("sql: what a producer has sent cannot speak to the terminal that shows a table")
+def no_escapes(directory):
+    daybook("pub", "-D", f"{directory}/log", "-t", "t", stdin=b'{"a":"x\\u001b[2Jy\\u009b2Jz\\u00e9"}\n')
+    text = sql(directory, "SELECT payload(seq) ->> '$.a' AS a, 1 AS b FROM events").text
+    assert text == "a            b\nx [2Jy 2Jzé  1\n", text
+
+
 @promise("sql shell: works on a dumb terminal, and on one that has no name")
 def dumb_terminals(directory):
     log_of(directory)

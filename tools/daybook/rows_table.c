@@ -1,3 +1,4 @@
+#include <stdbool.h>
 #include <string.h>
 
 #include "tools/daybook/rows_inside.h"
@@ -15,11 +16,19 @@ static void print_blanks(FILE *to, size_t count)
     fprintf(to, "%*s", (int)count, "");
 }
 
-/* A line break in a cell must not break the table, nor may it speak to the terminal. */
+/*
+ * A line break in a cell must not break the table, and what some producer has sent must not speak
+ * to the terminal: U+0000 to U+001F, U+007F, and U+0080 to U+009F, which are two bytes, are blanks.
+ */
 static void print_plain(FILE *to, const char *text, size_t bytes)
 {
-    for (size_t i = 0; i < bytes; i++)
-        fputc((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i], to);
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        unsigned char next = i + 1 < bytes ? (unsigned char)text[i + 1] : 0;
+        bool high = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        fputc(c < 0x20 || c == 0x7f || high ? ' ' : c, to);
+        i += high;
+    }
 }
 
 /* Returns the columns used. */

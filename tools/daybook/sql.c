@@ -23,15 +23,15 @@ static const struct options_verb sql_verb = {
     .name = SQL_VERB,
     .usage = "[FLAGS] [QUERY]",
     .about =
-        "Ask the index: events(seq, ts, time, topic, segment, offset, bytes), topics, segments,\n"
-        "gaps, event_stats; payload(seq) is an event's payload as JSON text. Without QUERY it is\n"
-        "a shell on a terminal, and elsewhere it runs the statements on stdin, each up to its\n"
+        "Ask the log: events(seq, ts, time, topic, segment, offset, bytes, payload), topics,\n"
+        "segments, gaps, event_stats; payload is an event's payload as JSON text. Without QUERY\n"
+        "it is a shell on a terminal, and elsewhere it runs the statements on stdin, each up to its\n"
         "semicolon, and dot commands (.help lists them). It only reads: nothing can change the\n"
         "log, its index, or a database that ATTACH adds to join with.",
     .flags = sql_flags,
     .example = "  daybook sql \"SELECT topic, count(*) FROM events GROUP BY topic\"\n"
-               "  daybook sql -o json \"SELECT time, payload(seq) AS p FROM events\n"
-               "                      WHERE p ->> '$.status' = 'failed' LIMIT 10\"\n",
+               "  daybook sql -o json \"SELECT time, payload FROM events\n"
+               "                      WHERE payload ->> '$.status' = 'failed' LIMIT 10\"\n",
 };
 
 static int finish(enum error_code code, const struct error *error)

@@ -264,7 +264,7 @@ static enum error_code run_help(struct sql_session *session, const char *argumen
           "typed here can change the log or its index.\n"
           "\n"
           "  SELECT topic, count(*) FROM events GROUP BY topic;\n"
-          "  SELECT time, payload(seq) FROM events WHERE topic = 'orders' LIMIT 5;\n"
+          "  SELECT time, payload FROM events WHERE topic = 'orders' LIMIT 5;\n"
           "  ATTACH 'users.db' AS users;   -- a database of yours to join with, read-only\n",
           stdout);
     return OK;
