@@ -396,6 +396,8 @@ def forms(directory):
     for mode, text in wanted.items():
         answer = sql(directory, "-o", mode, query).text
         assert answer == text, (mode, answer)
+    two = sql(directory, "-o", "markdown", "SELECT 1 AS a; SELECT 2 AS b").text
+    assert two == "| a |\n| ---: |\n| 1 |\n\n| b |\n| ---: |\n| 2 |\n", two
     for verb in ("topics", "segments", "status"):
         lines = daybook(verb, "-D", f"{directory}/log", "-o", "markdown").lines
         assert re.fullmatch(r"\|( -+:? \|)+", lines[1]) and len(set(

@@ -11,13 +11,6 @@
 
 enum { NAME_MAX_BYTES = 24 };
 
-/* Rows that are being filled by a visit, in the session's form. */
-static enum error_code start_rows(struct sql_session *session, const char *const *names,
-                                  size_t name_count, struct rows **rows_out, struct error *error)
-{
-    return rows_create(stdout, session->format, false, names, name_count, rows_out, error);
-}
-
 static enum error_code finish_rows(struct rows *rows, enum error_code code, struct error *error)
 {
     enum error_code finish = rows_finish(rows, code ? NULL : error);
@@ -46,7 +39,7 @@ static enum error_code run_tables(struct sql_session *session, const char *argum
     (void)argument;
     static const char *const names[] = {"name", "kind", "of"};
     struct rows *rows = NULL;
-    enum error_code code = start_rows(session, names, 3, &rows, error);
+    enum error_code code = sql_session_create_rows(session, names, 3, &rows, error);
     if (code)
         return code;
     code = sql_tables_visit(session->database, add_table, rows, error);
@@ -146,7 +139,7 @@ static enum error_code run_schema_of(struct sql_session *session, const char *ar
     if (!name)
         return error_set(error, ERROR_MEMORY, "no memory for a name");
     struct columns columns = {0};
-    enum error_code code = start_rows(session, names, 2, &columns.rows, error);
+    enum error_code code = sql_session_create_rows(session, names, 2, &columns.rows, error);
     if (!code) {
         code = sql_tables_columns(session->database, schema, name, add_column, &columns, error);
         if (!code && columns.count == 0)

@@ -1,5 +1,6 @@
 #include "tools/daybook/sql_session.h"
 
+#include <stdio.h>
 #include <time.h>
 
 #include "tools/daybook/sql_signals.h"
@@ -64,6 +65,20 @@ enum error_code sql_session_freshen(struct sql_session *session, struct error *e
         sql_session_close(session);
     }
     return sql_session_open(session, error);
+}
+
+enum error_code sql_session_create_rows(struct sql_session *session, const char *const *names,
+                                        size_t name_count, struct rows **rows_out,
+                                        struct error *error)
+{
+    if (session->answered && session->format == ROWS_MARKDOWN)
+        putchar('\n'); /* or two tables would be one */
+    session->answered = true;
+    enum error_code code =
+        rows_create(stdout, session->format, false, names, name_count, rows_out, error);
+    if (!code && session->interactive)
+        rows_fit_terminal(*rows_out);
+    return code;
 }
 
 void sql_session_close(struct sql_session *session)

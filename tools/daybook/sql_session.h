@@ -23,6 +23,7 @@ struct sql_session {
     bool timer;       /* say rows and time after each statement */
     bool interactive; /* a person types: go on after mistakes, keep the index fresh */
     bool finished;    /* .quit was said */
+    bool answered;    /* something was printed: a table in Markdown keeps its distance */
     int depth;        /* of files that .read each other */
     sqlite3 *database; /* NULL after an index that was made anew could not be opened */
     struct index_trouble trouble;
@@ -36,6 +37,10 @@ enum error_code sql_session_open(struct sql_session *session, struct error *erro
  * anew meanwhile is opened again, which is said, because what was attached is gone then.
  */
 enum error_code sql_session_freshen(struct sql_session *session, struct error *error);
+/* Rows on stdout in the session's form; for a person they fit the terminal. */
+enum error_code sql_session_create_rows(struct sql_session *session, const char *const *names,
+                                        size_t name_count, struct rows **rows_out,
+                                        struct error *error);
 /* Accepts one that is not open. The trouble still has the status. */
 void sql_session_close(struct sql_session *session);
 

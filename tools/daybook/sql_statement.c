@@ -28,7 +28,7 @@ static void add_value(struct rows *rows, sqlite3_stmt *statement, int column)
     }
 }
 
-static enum error_code create_rows(sqlite3_stmt *statement, enum rows_format format,
+static enum error_code create_rows(struct sql_session *session, sqlite3_stmt *statement,
                                    struct rows **rows_out, struct error *error)
 {
     const char *names[NAMES_MAX];
@@ -38,7 +38,7 @@ static enum error_code create_rows(sqlite3_stmt *statement, enum rows_format for
         if (!names[i])
             return error_set(error, ERROR_MEMORY, "no memory for rows");
     }
-    return rows_create(stdout, format, false, names, (size_t)count, rows_out, error);
+    return sql_session_create_rows(session, names, (size_t)count, rows_out, error);
 }
 
 static enum error_code add_rows(sqlite3_stmt *statement, struct rows *rows, bool *any_out,
@@ -106,11 +106,9 @@ static enum error_code run_one(struct sql_session *session, sqlite3_stmt *statem
         return code;
     }
     struct rows *rows = NULL;
-    enum error_code code = create_rows(statement, session->format, &rows, error);
+    enum error_code code = create_rows(session, statement, &rows, error);
     if (code)
         return code;
-    if (session->interactive)
-        rows_fit_terminal(rows);
     bool any = false;
     code = add_rows(statement, rows, &any, error);
     /* To a person, a header above nothing would look like an answer. */
