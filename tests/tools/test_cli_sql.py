@@ -356,6 +356,9 @@ def dot_commands(directory):
         assert "gaps(first_seq, last_seq" in text.replace(" INTEGER", ""), text
         assert 'mine.people(topic TEXT, owner TEXT, "odd column")' in text, text
         assert re.search(r"^topic +TEXT\nowner +TEXT\n", shell.ask(".schema mine.people"), re.M)
+        shell.ask("CREATE TEMP TABLE \"odd.name:x\"(only);")
+        for name in ("odd.name:x", '"odd.name:x"', 'temp."odd.name:x"', "odd\t"):
+            assert re.search(r"^only +-$", shell.ask(f".schema {name}"), re.M), name
         assert "made from the log" in shell.ask("DROP TABLE events;")
         assert "payload" in shell.ask(".schema events") and "no table" in shell.ask(".schema nothing")
         assert re.search(r"^a:b/c-1 +2 +20..-..-..T..:..:..Z", shell.ask(".topics"), re.M)

@@ -86,19 +86,23 @@ static enum error_code print_schema_line(void *context, const struct sql_table *
     return code;
 }
 
-struct columns {
-    struct rows *rows;
-    size_t count;
-};
+static enum error_code count_column(void *context, const char *column, const char *type,
+                                    struct error *error)
+{
+    (void)column;
+    (void)type;
+    (void)error;
+    ++*(size_t *)context;
+    return OK;
+}
 
 static enum error_code add_column(void *context, const char *column, const char *type,
                                   struct error *error)
 {
-    struct columns *columns = context;
-    columns->count++;
-    rows_string(columns->rows, column);
-    rows_string(columns->rows, type[0] ? type : NULL);
-    return rows_end(columns->rows, error);
+    struct rows *rows = context;
+    rows_string(rows, column);
+    rows_string(rows, type[0] ? type : NULL);
+    return rows_end(rows, error);
 }
 
 /* "name", "schema.name", each perhaps in double quotes, into two texts that the caller frees. */
@@ -129,27 +133,38 @@ static void split_name(const char *text, char **schema_out, char **name_out)
     *name_out = parts[1] ? parts[1] : parts[0];
 }
 
-/* Rather "no such table" than an empty answer, and before anything is printed. */
+static enum error_code print_columns(struct sql_session *session, const char *schema,
+                                     const char *name, struct error *error)
+{
+    static const char *const names[] = {"column", "type"};
+    struct rows *rows = NULL;
+    enum error_code code = sql_session_create_rows(session, names, 2, &rows, error);
+    if (code)
+        return code;
+    code = sql_tables_columns(session->database, schema, name, add_column, rows, error);
+    return finish_rows(rows, code, error);
+}
+
+static bool has_columns(struct sql_session *session, const char *schema, const char *name)
+{
+    size_t count = 0;
+    sql_tables_columns(session->database, schema, name, count_column, &count, NULL);
+    return count > 0;
+}
+
+/* The name as it stands comes first: a topic's may have dots of its own. */
 static enum error_code run_schema_of(struct sql_session *session, const char *argument,
                                      struct error *error)
 {
-    static const char *const names[] = {"column", "type"};
+    if (has_columns(session, NULL, argument))
+        return print_columns(session, NULL, argument, error);
     char *schema = NULL, *name = NULL;
     split_name(argument, &schema, &name);
-    if (!name)
-        return error_set(error, ERROR_MEMORY, "no memory for a name");
-    struct columns columns = {0};
-    enum error_code code = sql_session_create_rows(session, names, 2, &columns.rows, error);
-    if (!code) {
-        code = sql_tables_columns(session->database, schema, name, add_column, &columns, error);
-        if (!code && columns.count == 0)
-            code = error_set(error, ERROR_INVALID,
-                             ".schema: there is no table or view %s; .tables lists them", argument);
-        if (columns.count == 0)
-            rows_free(columns.rows);
-        else
-            code = finish_rows(columns.rows, code, error);
-    }
+    enum error_code code =
+        name && has_columns(session, schema, name)
+            ? print_columns(session, schema, name, error)
+            : error_set(error, ERROR_INVALID,
+                        ".schema: there is no table or view %s; .tables lists them", argument);
     free(schema);
     free(name);
     return code;

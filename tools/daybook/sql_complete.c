@@ -172,11 +172,16 @@ static bool add_columns(const struct place *place, const struct sql_word *qualif
     return gathering.found;
 }
 
+/* Not in a database that was attached. */
+static bool is_inside(const struct sql_table *table)
+{
+    return strcmp(table->schema, "main") == 0 || strcmp(table->schema, "temp") == 0;
+}
+
 static enum error_code add_table(void *context, const struct sql_table *table, struct error *error)
 {
     (void)error;
     struct gathering *gathering = context;
-    bool inside = strcmp(table->schema, "main") == 0 || strcmp(table->schema, "temp") == 0;
     if (gathering->qualifier) {
         if (names(gathering->qualifier, table->schema))
             sql_candidates_add_name(gathering->candidates, table->name, NULL);
@@ -184,7 +189,7 @@ static enum error_code add_table(void *context, const struct sql_table *table, s
     }
     if (!table->hidden)
         sql_candidates_add_name(gathering->candidates, table->name, NULL);
-    if (!inside)
+    if (!is_inside(table))
         sql_candidates_add_name(gathering->candidates, table->schema, ".");
     return OK;
 }
@@ -309,6 +314,10 @@ static enum error_code add_whole_name(void *context, const struct sql_table *tab
                                       struct error *error)
 {
     struct buffer name = {0};
+    if (!table->hidden && is_inside(table)) {
+        sql_candidates_add_name(context, table->name, NULL);
+        return OK;
+    }
     if (!sql_tables_append_table(&name, table, error) && !buffer_append(&name, "", 1, error))
         sql_candidates_add(context, (const char *)name.data, NULL);
     buffer_release(&name);
