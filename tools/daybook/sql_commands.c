@@ -119,10 +119,7 @@ static void split_name(const char *text, char **schema_out, char **name_out)
                 quoted = !quoted;
         } else if (*at == '.' && !quoted && !parts[1]) {
             *to = '\0';
-            parts[1] = strdup("");
-            to = parts[1] ? realloc(parts[1], strlen(at) + 1) : NULL;
-            if (to)
-                parts[1] = to;
+            to = parts[1] = calloc(1, strlen(at) + 1);
         } else {
             *to++ = *at;
         }
