@@ -119,8 +119,9 @@ link = $(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$
 
 $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
+# The shell `daybook sql` is the only thing that edits lines.
 $(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
-	$(link)
+	$(link) $(EDIT_LIBS)
 $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 

@@ -150,6 +150,11 @@ enum error_code index_open(const char *verb, const char *directory, sqlite3 **da
         return code;
     struct indexer_watcher watcher = {note_damage, trouble_out};
     code = indexer_query_open_watched(directory, &watcher, database_out, &reason);
+    if (code == ERROR_BUSY)
+        return error_set(error, code,
+                         "%s: another program keeps it from being read; try again when that has "
+                         "finished",
+                         reason.text);
     if (code) /* never ERROR_NOT_FOUND, which is the log's */
         return error_set(error, code == ERROR_NOT_FOUND ? ERROR_INVALID : code, "%s", reason.text);
     return OK;

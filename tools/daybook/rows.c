@@ -8,48 +8,48 @@
 
 #include "core/json.h"
 #include "core/units.h"
+#include "tools/daybook/rows_inside.h"
+#include "tools/daybook/terminal.h"
 
-/* A table is measured up to so many rows or bytes before its first line is printed. */
-enum { MEASURE_ROWS = 1000, MEASURE_BYTES = 4 << 20, CELL_WIDTH_MAX = 60 };
+/* Forms with widths or alignments look at so many rows or bytes before their first line. */
+enum { MEASURE_ROWS = 1000, MEASURE_BYTES = 4 << 20 };
 
-const char *const rows_format_names[] = {"table", "json", "csv", NULL};
+const char *const rows_format_names[] = {"table", "json", "csv", "markdown", NULL};
 
-struct column {
-    char *name;
-    size_t width;
-};
-
-/* One value as text; what JSON needs to know of it is `quoted` and `null`. */
-struct cell {
-    size_t offset; /* in rows->text */
-    size_t bytes;
-    bool quoted; /* a string in JSON */
-    bool right;  /* a number: aligned to the right in tables */
-    bool null;
-};
-
-struct rows {
-    FILE *to;
-    enum rows_format format;
-    bool single;
-    struct column *columns;
-    size_t column_count;
-    struct cell *cells; /* of all rows that are not printed yet */
-    size_t cell_count;
-    size_t cell_capacity;
-    struct buffer text;
-    bool measured;        /* the table's header is printed, its widths are final */
-    uint64_t printed;     /* rows */
-    enum error_code code; /* the first failure since the row began */
-    struct error failure;
-};
-
-static size_t display_width(const char *text, size_t bytes)
+size_t rows_display_width(const char *text, size_t bytes)
 {
     size_t width = 0;
     for (size_t i = 0; i < bytes; i++)
-        width += ((unsigned char)text[i] & 0xc0) != 0x80; /* one column a character */
+        width += ((unsigned char)text[i] & 0xc0) != 0x80;
     return width;
+}
+
+const char *rows_cell_text(const struct rows *rows, const struct cell *cell)
+{
+    return cell->bytes ? (const char *)rows->text.data + cell->offset : "";
+}
+
+size_t rows_gathered(const struct rows *rows)
+{
+    return rows->column_count ? rows->cell_count / rows->column_count : 0;
+}
+
+const struct cell *rows_cells_of(const struct rows *rows, size_t row)
+{
+    return rows->cells + row * rows->column_count;
+}
+
+void rows_find_alignments(struct rows *rows)
+{
+    for (size_t i = 0; i < rows->column_count; i++) {
+        bool numbers = false, others = false;
+        for (size_t row = 0; row < rows_gathered(rows); row++) {
+            const struct cell *cell = &rows_cells_of(rows, row)[i];
+            numbers |= cell->right;
+            others |= !cell->right && !cell->null;
+        }
+        rows->columns[i].right = numbers && !others;
+    }
 }
 
 static enum error_code copy_names(struct rows *rows, const char *const *names, size_t name_count)
@@ -62,7 +62,7 @@ static enum error_code copy_names(struct rows *rows, const char *const *names, s
         rows->columns[i].name = strdup(names[i]);
         if (!rows->columns[i].name)
             return ERROR_MEMORY;
-        rows->columns[i].width = display_width(names[i], strlen(names[i]));
+        rows->columns[i].width = rows_display_width(names[i], strlen(names[i]));
     }
     return OK;
 }
@@ -127,6 +127,27 @@ void rows_free(struct rows *rows)
     free(rows);
 }
 
+void rows_fit_terminal(struct rows *rows)
+{
+    rows->terminal_width = terminal_width(fileno(rows->to));
+}
+
+bool rows_were_cut(const struct rows *rows)
+{
+    return rows->cut;
+}
+
+uint64_t rows_printed(const struct rows *rows)
+{
+    return rows->printed;
+}
+
+/* Markdown is read by people too, but what stands in its cells may be copied on. */
+static bool rows_are_for_people(const struct rows *rows)
+{
+    return rows->format == ROWS_TABLE;
+}
+
 static void fail(struct rows *rows, enum error_code code)
 {
     if (!rows->code)
@@ -155,7 +176,7 @@ static void add_cell(struct rows *rows, struct cell cell, const char *text)
 
 void rows_null(struct rows *rows)
 {
-    const char *text = rows->format == ROWS_TABLE ? "-" : "";
+    const char *text = rows_are_for_people(rows) ? "-" : "";
     add_cell(rows, (struct cell){.bytes = strlen(text), .null = true}, text);
 }
 
@@ -179,7 +200,7 @@ static void add_bare(struct rows *rows, const char *text, bool right)
 
 void rows_boolean(struct rows *rows, bool value)
 {
-    if (rows->format == ROWS_TABLE)
+    if (rows_are_for_people(rows))
         add_bare(rows, value ? "yes" : "no", false);
     else
         add_bare(rows, value ? "true" : "false", false);
@@ -215,7 +236,7 @@ void rows_sequence(struct rows *rows, uint64_t value)
 void rows_count(struct rows *rows, uint64_t value)
 {
     char text[UNITS_TEXT_SIZE + 8];
-    if (rows->format != ROWS_TABLE) {
+    if (!rows_are_for_people(rows)) {
         rows_sequence(rows, value);
         return;
     }
@@ -226,7 +247,7 @@ void rows_count(struct rows *rows, uint64_t value)
 void rows_size(struct rows *rows, uint64_t bytes)
 {
     char text[UNITS_TEXT_SIZE];
-    if (rows->format != ROWS_TABLE) {
+    if (!rows_are_for_people(rows)) {
         rows_sequence(rows, bytes);
         return;
     }
@@ -245,45 +266,12 @@ void rows_time(struct rows *rows, int64_t time_ns)
     rows_string(rows, text);
 }
 
-static const struct cell *row_at(const struct rows *rows, size_t row)
-{
-    return rows->cells + row * rows->column_count;
-}
-
-static const char *cell_text(const struct rows *rows, const struct cell *cell)
-{
-    return cell->bytes ? (const char *)rows->text.data + cell->offset : "";
-}
-
-static void print_padded(FILE *to, const char *text, size_t bytes, size_t width, bool right,
-                         bool last)
-{
-    size_t used = display_width(text, bytes);
-    int padding = used < width ? (int)(width - used) : 0;
-    if (right)
-        fprintf(to, "%*s", padding, "");
-    for (size_t i = 0; i < bytes; i++) /* a line break in a cell must not break the table */
-        fputc((unsigned char)text[i] < 0x20 ? ' ' : text[i], to);
-    if (!right && !last)
-        fprintf(to, "%*s", padding, "");
-    if (!last)
-        fputs("  ", to);
-}
-
-static void print_table_row(const struct rows *rows, const struct cell *cells)
-{
-    for (size_t i = 0; i < rows->column_count; i++)
-        print_padded(rows->to, cell_text(rows, &cells[i]), cells[i].bytes, rows->columns[i].width,
-                     cells[i].right, i + 1 == rows->column_count);
-    fputc('\n', rows->to);
-}
-
 static void print_csv_row(const struct rows *rows, const struct cell *cells)
 {
     for (size_t i = 0; i < rows->column_count; i++) {
         if (i)
             fputc(',', rows->to);
-        print_csv_field(rows->to, cell_text(rows, &cells[i]), cells[i].bytes);
+        print_csv_field(rows->to, rows_cell_text(rows, &cells[i]), cells[i].bytes);
     }
     fputc('\n', rows->to);
 }
@@ -293,7 +281,7 @@ static enum error_code append_json_cell(const struct rows *rows, const struct ce
 {
     if (cell->null)
         return buffer_append(out, "null", 4, error);
-    const char *text = cell_text(rows, cell);
+    const char *text = rows_cell_text(rows, cell);
     if (cell->quoted)
         return json_append_string(out, text, cell->bytes, error);
     return buffer_append(out, text, cell->bytes, error);
@@ -324,46 +312,6 @@ static enum error_code print_json_row(const struct rows *rows, const struct cell
     return code;
 }
 
-/* One "name  value" line a column. */
-static void print_upright(const struct rows *rows, const struct cell *cells)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < rows->column_count; i++)
-        if (rows->columns[i].width > width)
-            width = rows->columns[i].width;
-    for (size_t i = 0; i < rows->column_count; i++) {
-        const char *name = rows->columns[i].name;
-        print_padded(rows->to, name, strlen(name), width, false, false);
-        print_padded(rows->to, cell_text(rows, &cells[i]), cells[i].bytes, 0, false, true);
-        fputc('\n', rows->to);
-    }
-}
-
-/* Widths from what has gathered, then the header. Numbers stand at the right, so do their names. */
-static void print_table_header(struct rows *rows)
-{
-    size_t row_count = rows->column_count ? rows->cell_count / rows->column_count : 0;
-    for (size_t row = 0; row < row_count; row++) {
-        for (size_t i = 0; i < rows->column_count; i++) {
-            const struct cell *cell = &row_at(rows, row)[i];
-            size_t width = display_width(cell_text(rows, cell), cell->bytes);
-            if (width > CELL_WIDTH_MAX)
-                width = CELL_WIDTH_MAX; /* a long one sticks out alone */
-            if (width > rows->columns[i].width)
-                rows->columns[i].width = width;
-        }
-    }
-    for (size_t i = 0; i < rows->column_count; i++) {
-        const char *name = rows->columns[i].name;
-        bool right = row_count > 0 && row_at(rows, 0)[i].right;
-        print_padded(rows->to, name, strlen(name), rows->columns[i].width, right,
-                     i + 1 == rows->column_count);
-    }
-    if (rows->column_count)
-        fputc('\n', rows->to);
-    rows->measured = true;
-}
-
 static enum error_code print_row(struct rows *rows, const struct cell *cells, struct error *error)
 {
     enum error_code code = OK;
@@ -371,10 +319,10 @@ static enum error_code print_row(struct rows *rows, const struct cell *cells, st
         code = print_json_row(rows, cells, error);
     else if (rows->format == ROWS_CSV)
         print_csv_row(rows, cells);
-    else if (rows->single)
-        print_upright(rows, cells);
+    else if (rows->format == ROWS_MARKDOWN)
+        rows_markdown_row(rows, cells);
     else
-        print_table_row(rows, cells);
+        rows_table_row(rows, cells);
     rows->printed++;
     return code;
 }
@@ -388,10 +336,20 @@ static enum error_code check_written(const struct rows *rows, struct error *erro
     return error_set_errno(error, errno, "write output");
 }
 
+static bool is_measured_first(const struct rows *rows)
+{
+    return rows->format == ROWS_TABLE || rows->format == ROWS_MARKDOWN;
+}
+
 static enum error_code print_gathered(struct rows *rows, struct error *error)
 {
-    if (rows->format == ROWS_TABLE && !rows->single && !rows->measured)
-        print_table_header(rows);
+    if (is_measured_first(rows) && !rows->measured) {
+        if (rows->format == ROWS_TABLE)
+            rows_table_header(rows);
+        else
+            rows_markdown_header(rows);
+        rows->measured = true;
+    }
     enum error_code code = OK;
     for (size_t at = 0; !code && at < rows->cell_count; at += rows->column_count)
         code = print_row(rows, rows->cells + at, error);
@@ -408,7 +366,7 @@ enum error_code rows_end(struct rows *rows, struct error *error)
         return rows->code;
     }
     assert(rows->column_count == 0 || rows->cell_count % rows->column_count == 0);
-    bool wait = rows->format == ROWS_TABLE && !rows->measured &&
+    bool wait = is_measured_first(rows) && !rows->measured &&
                 rows->cell_count < MEASURE_ROWS * rows->column_count &&
                 rows->text.size < MEASURE_BYTES;
     return wait ? OK : print_gathered(rows, error);

@@ -24,7 +24,7 @@ static const struct options_flag verify_flags[] = {
      "keep what can be read, quarantine the rest, record what is lost"},
     {FLAG_ACCEPT_LOSS, "accept-loss", NULL, "also where no byte is left that could be kept"},
     {FLAG_DRY_RUN, "dry-run", NULL, "only say what --repair would do"},
-    {'o', "output", "FORMAT", "table|json|csv (default: a sentence a finding)"},
+    {'o', "output", "FORMAT", "table|json|csv|markdown (default: a sentence a finding)"},
     OPTIONS_DIRECTORY_FLAG,
     {0},
 };
