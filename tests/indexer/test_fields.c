@@ -613,10 +613,17 @@ Test(fields, stay_when_the_list_of_them_is_damaged)
     struct indexer_step step = step_once(follower);
     cr_assert_not_null(step.notice);
     cr_assert(strstr(step.notice, "'index-fields', is damaged"), "%s", step.notice);
+    catch_up(follower); /* looks again, and again */
+    step = step_once(follower);
+    cr_assert_null(step.notice, "told twice: %s", step.notice);
     scene_write(500);
     catch_up(follower);
     expect_complete("a", "n");
 
+    /* The same file, healed: neither its time nor its size tells. */
+    scene_flip(INDEXER_WISHES_NAME, 27);
+    catch_up(follower);
+    expect_complete("a", "n");
     cr_assert_eq(unlink(scene_path(INDEXER_WISHES_NAME)), 0);
     catch_up(follower);
     indexer_follower_close(follower);
