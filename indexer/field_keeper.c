@@ -1,6 +1,7 @@
 #include "indexer/field_keeper.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "core/file.h"
 
@@ -44,20 +45,28 @@ static bool is_news(struct indexer_field_keeper *keeper)
     return news;
 }
 
+/* The same is told once. The next look tries again, as the disk may have been the cause. */
+static void bear_trouble(struct indexer_field_keeper *keeper, const struct error *why)
+{
+    if (strcmp(keeper->trouble.text, why->text) != 0)
+        tell(keeper, why->text);
+    keeper->trouble = *why;
+    keeper->settled = false;
+}
+
 enum error_code indexer_field_keeper_look(struct indexer_field_keeper *keeper, bool *changed_out,
                                           struct error *error)
 {
     struct indexer_wishes wishes = {0};
     struct error why = {0};
-    bool settled = keeper->settled;
     *changed_out = false;
     if (!is_news(keeper))
         return OK;
     if (indexer_wishes_load(keeper->log_fd, &wishes, &why)) {
-        if (!keeper->settled || settled)
-            tell(keeper, why.text);
+        bear_trouble(keeper, &why);
         return OK;
     }
+    keeper->trouble = (struct error){0};
     enum error_code code = indexer_field_set_match(&keeper->set, &wishes, changed_out, error);
     indexer_wishes_release(&wishes);
     if (code)

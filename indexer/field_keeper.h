@@ -18,6 +18,7 @@ struct indexer_field_keeper {
     struct indexer_field_fill fill;
     struct stat seen;   /* the list's file, as it was when it was read */
     bool settled;       /* … and still was at a look after that */
+    struct error trouble; /* why the list could not be read at the last look; code OK: it could */
     char notice[sizeof((struct error *)0)->text]; /* "", or what a person should read */
 };
 

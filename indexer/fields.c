@@ -7,9 +7,20 @@
 #include "indexer/database.h"
 #include "indexer/schema.h"
 
-static const char select_sql[] = "SELECT id, topic, path, " INDEXER_SCHEMA_FIELD_DONE
-                                 ", events, min(done_seq, until_seq), until_seq"
-                                 " FROM field_rows WHERE topic IS NOT NULL ORDER BY topic, path";
+/* All names with the schema's: a table of the user's may have the same. */
+static enum error_code prepare(sqlite3 *database, const char *schema, sqlite3_stmt **select_out,
+                               struct error *error)
+{
+    char *sql = sqlite3_mprintf("SELECT id, topic, path, " INDEXER_SCHEMA_FIELD_DONE_OF("\"%w\".")
+                                ", events, min(done_seq, until_seq), until_seq"
+                                " FROM \"%w\".field_rows WHERE topic IS NOT NULL"
+                                " ORDER BY topic, path",
+                                schema, schema);
+    enum error_code code = sql ? indexer_database_prepare(database, sql, select_out, error)
+                               : error_set(error, ERROR_MEMORY, "no memory for a statement");
+    sqlite3_free(sql);
+    return code;
+}
 
 static enum error_code append(struct indexer_fields *fields, sqlite3_stmt *row,
                               struct error *error)
@@ -31,12 +42,12 @@ static enum error_code append(struct indexer_fields *fields, sqlite3_stmt *row,
     return OK;
 }
 
-enum error_code indexer_fields_load(sqlite3 *database, struct indexer_fields *fields_out,
-                                    struct error *error)
+enum error_code indexer_fields_load(sqlite3 *database, const char *schema,
+                                    struct indexer_fields *fields_out, struct error *error)
 {
     struct indexer_fields fields = {0};
     sqlite3_stmt *select = NULL;
-    enum error_code code = indexer_database_prepare(database, select_sql, &select, error);
+    enum error_code code = prepare(database, schema, &select, error);
     int result = SQLITE_DONE;
     while (!code && (result = sqlite3_step(select)) == SQLITE_ROW)
         code = append(&fields, select, error);

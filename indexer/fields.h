@@ -40,9 +40,12 @@ struct indexer_fields {
     size_t count;
 };
 
-/* As the connection sees it now: within a read transaction list and tables belong together. */
-enum error_code indexer_fields_load(sqlite3 *database, struct indexer_fields *fields_out,
-                                    struct error *error);
+/*
+ * As the connection sees it now: within a read transaction list and tables belong together.
+ * `schema` is the name of the index in the connection: "main", or what it was attached as.
+ */
+enum error_code indexer_fields_load(sqlite3 *database, const char *schema,
+                                    struct indexer_fields *fields_out, struct error *error);
 void indexer_fields_free(struct indexer_fields *fields);
 /* One that a query may be answered from. NULL: it is not kept, or not done. */
 const struct indexer_field *indexer_fields_find(const struct indexer_fields *fields,

@@ -80,7 +80,7 @@ static enum error_code retire_fields(sqlite3 *database, uint64_t limit, struct e
 {
     struct indexer_fields fields = {0};
     char sql[128];
-    enum error_code code = indexer_fields_load(database, &fields, error);
+    enum error_code code = indexer_fields_load(database, "main", &fields, error);
     for (size_t i = 0; !code && i < fields.count; i++) {
         long long id = fields.list[i].id;
         snprintf(sql, sizeof sql, "DELETE FROM field_%lld WHERE seq < ?1", id);

@@ -43,8 +43,10 @@ enum {
  * back-filled up to here; until_seq: what comes later was indexed with the field at once; lost_seq:
  * the last event that could not be read for it.
  */
-#define INDEXER_SCHEMA_FIELD_DONE                                                                  \
-    "(done_seq >= until_seq AND lost_seq < (SELECT bound FROM state))"
+#define INDEXER_SCHEMA_FIELD_DONE INDEXER_SCHEMA_FIELD_DONE_OF("")
+/* `schema` is the name of the database, and a dot. */
+#define INDEXER_SCHEMA_FIELD_DONE_OF(schema)                                                       \
+    "(done_seq >= until_seq AND lost_seq < (SELECT bound FROM " schema "state))"
 
 /* The single row of the table state. */
 struct indexer_schema_state {

@@ -58,7 +58,7 @@ static struct indexer_field *find_done(const char *topic, const char *path)
 {
     sqlite3 *database = scene_open_database();
     struct indexer_fields fields = {0};
-    cr_assert_eq(indexer_fields_load(database, &fields, &error), OK, "%s", error.text);
+    cr_assert_eq(indexer_fields_load(database, "main", &fields, &error), OK, "%s", error.text);
     const struct indexer_field *found = indexer_fields_find(&fields, topic, path);
     struct indexer_field *copy = NULL;
     if (found) {
@@ -75,6 +75,28 @@ static bool is_done(const char *topic, const char *path)
     struct indexer_field *field = find_done(topic, path);
     free(field);
     return field != NULL;
+}
+
+Test(fields, of_an_attached_index_are_told_from_tables_of_the_same_name)
+{
+    scene_write(500);
+    change(WISHES_ADD, "a n");
+    scene_index();
+    sqlite3 *database = NULL;
+    struct indexer_fields fields = {0};
+    cr_assert_eq(sqlite3_open(":memory:", &database), SQLITE_OK);
+    char *sql = sqlite3_mprintf("CREATE TABLE state(bound); CREATE TABLE field_rows(x);"
+                                "ATTACH %Q AS \"the \"\"log\"",
+                                scene_path("events.db"));
+    cr_assert_eq(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK, "%s",
+                 sqlite3_errmsg(database));
+    cr_assert_eq(indexer_fields_load(database, "the \"log", &fields, &error), OK, "%s",
+                 error.text);
+    cr_assert_not_null(indexer_fields_find(&fields, "a", "n"));
+    cr_assert_null(indexer_fields_find(&fields, "a", "m"));
+    indexer_fields_free(&fields);
+    sqlite3_free(sql);
+    sqlite3_close(database);
 }
 
 /* The field's table, by either name, holds exactly what SQLite's JSON finds in the payloads. */
@@ -591,10 +613,17 @@ Test(fields, stay_when_the_list_of_them_is_damaged)
     struct indexer_step step = step_once(follower);
     cr_assert_not_null(step.notice);
     cr_assert(strstr(step.notice, "'index-fields', is damaged"), "%s", step.notice);
+    catch_up(follower); /* looks again, and again */
+    step = step_once(follower);
+    cr_assert_null(step.notice, "told twice: %s", step.notice);
     scene_write(500);
     catch_up(follower);
     expect_complete("a", "n");
 
+    /* The same file, healed: neither its time nor its size tells. */
+    scene_flip(INDEXER_WISHES_NAME, 27);
+    catch_up(follower);
+    expect_complete("a", "n");
     cr_assert_eq(unlink(scene_path(INDEXER_WISHES_NAME)), 0);
     catch_up(follower);
     indexer_follower_close(follower);

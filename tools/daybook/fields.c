@@ -134,7 +134,7 @@ static int list_fields(const char *directory, enum rows_format format)
         return verb_fail_open(index_verb.name, directory, &error);
     enum error_code code = load_wishes(directory, &wishes, &error);
     if (!code)
-        code = indexer_fields_load(database, &fields, &error);
+        code = indexer_fields_load(database, "main", &fields, &error);
     if (!code)
         code = print_fields(&wishes, &fields, format, &error);
     indexer_fields_free(&fields);
