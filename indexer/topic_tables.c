@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "indexer/database.h"
+#include "indexer/fields.h"
 #include "indexer/typed_columns.h"
 #include "segment/schemas.h"
 
@@ -23,10 +24,6 @@ static enum error_code add_typed(struct indexer_host *host, const struct segment
     return code;
 }
 
-/* The fields that the index keeps, of all topics, ordered by them: topic and path. */
-static const char list_fields_sql[] =
-    "SELECT topic, path FROM %s.field_rows WHERE topic IS NOT NULL ORDER BY topic, path";
-
 /* Where the schema has named it already, the field is its column. */
 static enum error_code add_field(const char *path_text, struct indexer_event_columns *columns,
                                  struct error *error)
@@ -45,14 +42,13 @@ static enum error_code add_field(const char *path_text, struct indexer_event_col
 static enum error_code add_kept(struct indexer_host *host, const char *topic,
                                 struct indexer_event_columns *columns, struct error *error)
 {
-    sqlite3_stmt *list = NULL;
-    enum error_code code = indexer_database_prepare_in(host->database, host->schema,
-                                                       list_fields_sql, &list, error);
-    while (!code && !(code = indexer_database_step(list, error)))
-        if (strcmp((const char *)sqlite3_column_text(list, 0), topic) == 0)
-            code = add_field((const char *)sqlite3_column_text(list, 1), columns, error);
-    sqlite3_finalize(list);
-    return code == ERROR_END ? OK : code;
+    struct indexer_fields fields = {0};
+    enum error_code code = indexer_fields_load(host->database, host->schema, &fields, error);
+    for (size_t i = 0; !code && i < fields.count; i++)
+        if (strcmp(fields.list[i].topic, topic) == 0)
+            code = add_field(fields.list[i].path, columns, error);
+    indexer_fields_free(&fields);
+    return code;
 }
 
 enum error_code indexer_topic_tables_columns(struct indexer_host *host, const char *topic,
@@ -159,46 +155,20 @@ static enum error_code create_with_schema(struct indexer_host *host,
     return code;
 }
 
-static enum error_code append_topic(sqlite3_stmt *list, char ***topics, size_t *count,
-                                    struct error *error)
-{
-    char **more = sqlite3_realloc64(*topics, (*count + 1) * sizeof **topics);
-    char *topic = more ? sqlite3_mprintf("%s", sqlite3_column_text(list, 0)) : NULL;
-    if (more)
-        *topics = more;
-    if (!topic)
-        return error_set(error, ERROR_MEMORY, "no memory for the list of topics");
-    (*topics)[(*count)++] = topic;
-    return OK;
-}
-
-static enum error_code list_topics_with_fields(struct indexer_host *host, char ***topics_out,
-                                               size_t *count_out, struct error *error)
-{
-    sqlite3_stmt *list = NULL;
-    enum error_code code = indexer_database_prepare_in(
-        host->database, host->schema,
-        "SELECT DISTINCT topic FROM %s.field_rows WHERE topic IS NOT NULL", &list, error);
-    while (!code && !(code = indexer_database_step(list, error)))
-        code = append_topic(list, topics_out, count_out, error);
-    sqlite3_finalize(list);
-    return code == ERROR_END ? OK : code;
-}
-
-/* Those that have kept fields, but no schema. The list is read before tables are made. */
+/* Those that have kept fields, but no schema. The list is ordered by topic. */
 static enum error_code create_with_fields(struct indexer_host *host,
                                           const struct segment_schemas *schemas,
                                           struct error *error)
 {
-    char **topics = NULL;
-    size_t count = 0;
-    enum error_code code = list_topics_with_fields(host, &topics, &count, error);
-    for (size_t i = 0; i < count; i++) {
-        if (!code && !segment_schemas_present(schemas, topics[i], strlen(topics[i])))
-            code = create(host->database, topics[i], error);
-        sqlite3_free(topics[i]);
+    struct indexer_fields fields = {0};
+    enum error_code code = indexer_fields_load(host->database, host->schema, &fields, error);
+    for (size_t i = 0; !code && i < fields.count; i++) {
+        const char *topic = fields.list[i].topic;
+        bool again = i > 0 && strcmp(topic, fields.list[i - 1].topic) == 0;
+        if (!again && !segment_schemas_present(schemas, topic, strlen(topic)))
+            code = create(host->database, topic, error);
     }
-    sqlite3_free(topics);
+    indexer_fields_free(&fields);
     return code;
 }
 
