@@ -2,33 +2,65 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <string.h>
 
-/* With zeros up to `width` digits. */
-static char *put_digits(char *end, uint64_t value, int width)
+/* At least one digit; two at a time, because a division takes longer than all the rest. */
+static char *put_digits(char *end, uint64_t value)
 {
-    for (; value > 0 || width > 0; width--) {
-        *--end = (char)('0' + value % 10);
-        value /= 10;
-    }
+    static const char PAIRS[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    for (; value >= 100; value /= 100)
+        memcpy(end -= 2, PAIRS + 2 * (value % 100), 2);
+    if (value >= 10)
+        return memcpy(end - 2, PAIRS + 2 * value, 2);
+    *--end = (char)('0' + value);
     return end;
 }
 
 char *json_number_integer(char *end, bool negative, uint64_t magnitude)
 {
-    char *at = put_digits(end, magnitude, 1);
+    char *at = put_digits(end, magnitude);
     if (negative)
         *--at = '-';
     return at;
 }
 
-static char *put_decimal(char *end, bool negative, uint64_t digits, uint64_t power, int places)
+/* digits / 10^places, with a point before the last `places`; without any, ".0" follows. */
+static char *put_decimal(char *end, bool negative, uint64_t digits, int places)
 {
-    char *at = put_digits(end, digits % power, places > 0 ? places : 1);
-    *--at = '.';
-    at = put_digits(at, digits / power, 1);
+    if (places == 0) {
+        *--end = '0';
+        *--end = '.';
+        return json_number_integer(end, negative, digits);
+    }
+    char *at = put_digits(end, digits);
+    while (end - at <= places) /* a digit stands before the point */
+        *--at = '0';
+    memmove(at - 1, at, (size_t)(end - at - places));
+    end[-places - 1] = '.';
+    at--;
     if (negative)
         *--at = '-';
     return at;
+}
+
+/* Take zeros off the end, of which there are at most `places`; the number of those that stay. */
+static int strip_zeros(uint64_t *digits, int places)
+{
+    static const struct {
+        uint64_t power;
+        int zeros;
+    } STEPS[] = {{10000, 4}, {10000, 4}, {100, 2}, {10, 1}};
+    for (size_t i = 0; i < sizeof STEPS / sizeof STEPS[0]; i++) {
+        if (places >= STEPS[i].zeros && *digits % STEPS[i].power == 0) {
+            *digits /= STEPS[i].power;
+            places -= STEPS[i].zeros;
+        }
+    }
+    return places;
 }
 
 /*
@@ -50,13 +82,9 @@ char *json_number_decimal(char *end, double value)
             return NULL;
         if (scaled / POWERS[k] != magnitude)
             continue;
-        uint64_t digits = (uint64_t)scaled, power = (uint64_t)POWERS[k];
-        while (k > 0 && digits % 10 == 0) {
-            digits /= 10;
-            power /= 10;
-            k--;
-        }
-        return put_decimal(end, signbit(value), digits, power, k);
+        uint64_t digits = (uint64_t)scaled;
+        int places = strip_zeros(&digits, k);
+        return put_decimal(end, signbit(value), digits, places);
     }
     return NULL;
 }

@@ -16,6 +16,7 @@ enum error_code indexer_event_scan_start(struct indexer_event_scan *scan,
     scan->block.events_left = 0;
     scan->next = (uint64_t)plan->sequence_first;
     segment_reader_hint_times(scan->reader, plan->ts_first, plan->ts_last);
+    segment_reader_stop_behind(scan->reader, (uint64_t)plan->sequence_last);
     return segment_reader_seek(scan->reader, scan->next, error);
 }
 

@@ -6,7 +6,7 @@
 #include "indexer/event_field.h"
 
 /* So many rows must be wanted, and so large a part, to go through the log for them. */
-enum { LOG_ROWS_MIN = 16384, LOG_SHARE_MIN = 8 /* one in so many */ };
+enum { LOG_ROWS_MIN = 1024, LOG_SHARE_MIN = 8 /* one in so many */ };
 
 struct indexer_event_ways {
     sqlite3_stmt *find_state; /* stands on its row from the first question on: see event_way.h */

@@ -106,8 +106,10 @@ static enum error_code find_place(struct indexer_lookup *lookup, uint64_t sequen
 
 static enum error_code open_reader(struct indexer_lookup *lookup, struct error *error)
 {
-    if (lookup->lent)
+    if (lookup->lent) {
         segment_reader_hint_times(lookup->reader, INT64_MIN, INT64_MAX);
+        segment_reader_stop_behind(lookup->reader, UINT64_MAX);
+    }
     lookup->lent = false;
     if (lookup->reader)
         return OK;

@@ -89,6 +89,11 @@ void segment_reader_give_producers(struct segment_reader *reader)
     reader->walk.gives_producers = true;
 }
 
+void segment_reader_stop_behind(struct segment_reader *reader, uint64_t sequence)
+{
+    reader->walk.last = sequence;
+}
+
 /* The checksums were right and the records are not: then they were written so. */
 static enum error_code report_records(const struct segment_reader *reader, const char *reason,
                                       struct error *error)

@@ -16,6 +16,7 @@ enum error_code segment_walk_init(struct segment_walk *walk, int log_fd, int seg
         .segments_fd = segments_fd,
         .since_ns = INT64_MIN,
         .until_ns = INT64_MAX,
+        .last = UINT64_MAX,
     };
     enum error_code code = segment_set_load(log_fd, segments_fd, &walk->set, error);
     if (code)
@@ -484,6 +485,8 @@ enum error_code segment_walk_next(struct segment_walk *walk,
     }
     while (!raw) {
         enum error_code code = OK;
+        if (walk->expected > walk->last)
+            return ERROR_END;
         if (walk->expected > walk->horizon.limit)
             code = segment_horizon_refresh(&walk->horizon, error);
         if (!code && walk->expected > walk->horizon.limit)

@@ -39,6 +39,7 @@ struct segment_walk {
     uint64_t from;
     int64_t since_ns;
     int64_t until_ns;
+    uint64_t last; /* nothing behind this sequence */
     bool gives_producers; /* PRODUCERS blocks, too, where the walk does not pass them unread */
     struct segment_seal_entry *entries; /* directory of the open segment; owned */
     size_t entry_count;
