@@ -70,7 +70,8 @@ bool segment_schemas_fits(const struct segment_schemas *before,
         change->text_bytes > SCHEMAS_TEXT_BYTES_MAX || change->after >= EVENT_SEQUENCE_END ||
         change->since >= EVENT_SEQUENCE_END || (change->since && change->since <= change->after))
         return false;
-    return !last || (last->since != 0 && (!change->since || change->since > last->since));
+    /* Sequences need not ascend: a log may be younger than its catalogue, from an older backup. */
+    return !last || last->since != 0;
 }
 
 /* `text` ends in NUL. */
