@@ -72,7 +72,8 @@ static enum error_code load_from(int directory_fd, struct segment_schemas *schem
         if (!code)
             *schemas_out = (struct segment_schemas){0};
     } else if (code == ERROR_DAMAGED) {
-        error_set(error, code, "schemas/%s is damaged: %s: %s", catalogue_name, why.text, segment_schemas_way_out);
+        error_set(error, code, "schemas/%s is damaged: %s: %s", catalogue_name, why.text,
+                  segment_schemas_way_out);
     } else if (code) {
         error_set(error, code, "schemas/%s: %s", catalogue_name, why.text);
     } else {
@@ -164,8 +165,8 @@ enum error_code segment_schemas_file_name(const char *topic, uint32_t version,
     char name[3 * EVENT_TOPIC_BYTES_MAX + 32];
     size_t size = 0;
     for (const char *at = topic; *at; at++)
-        size += (size_t)snprintf(name + size, sizeof name - size, stays(topic, at) ? "%c" : "%%%02X",
-                                 (unsigned char)*at);
+        size += (size_t)snprintf(name + size, sizeof name - size,
+                                 stays(topic, at) ? "%c" : "%%%02X", (unsigned char)*at);
     size += (size_t)snprintf(name + size, sizeof name - size, ".%" PRIu32 "%s", version,
                              text_ending);
     if (size > ROOM)

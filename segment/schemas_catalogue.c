@@ -20,8 +20,8 @@ static enum error_code append_line(struct buffer *out, const struct segment_sche
 {
     return buffer_printf(
         out, error,
-        "%" PRIu64 " %s %s %" PRIu32 " %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32 " %08" PRIx32
-        "\n",
+        "%" PRIu64 " %s %s %" PRIu32 " %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32
+        " %08" PRIx32 "\n",
         change->number, segment_schemas_action_name(change->action), change->topic, change->version,
         segment_schemas_mode_name(change->mode), change->after, change->since, change->time_ns,
         change->text_bytes, change->text_checksum);
