@@ -218,22 +218,6 @@ void file_read_soon(int fd, uint64_t offset, uint64_t size)
 }
 
 /* Leave `data`, synced, in the new file `name`; leave no file on failure. */
-static enum error_code write_new_file(int directory_fd, const char *name, const void *data,
-                                      size_t size, struct error *error)
-{
-    int fd = -1;
-    enum error_code code = file_open(directory_fd, name, FILE_CREATE, &fd, error);
-    if (code)
-        return code;
-    code = file_write(fd, name, data, size, 0, error);
-    if (!code)
-        code = file_sync_data(fd, name, error);
-    file_close(&fd);
-    if (code)
-        file_calls()->unlink(directory_fd, name);
-    return code;
-}
-
 enum error_code file_make_alike(int fd, const char *name, const struct stat *like,
                                 struct error *error)
 {
@@ -249,8 +233,26 @@ enum error_code file_make_alike(int fd, const char *name, const struct stat *lik
     return OK;
 }
 
-enum error_code file_replace(int directory_fd, const char *name, const void *data, size_t size,
-                             struct error *error)
+static enum error_code write_new_file(int directory_fd, const char *name, const void *data,
+                                      size_t size, const struct stat *like, struct error *error)
+{
+    int fd = -1;
+    enum error_code code = file_open(directory_fd, name, FILE_CREATE, &fd, error);
+    if (code)
+        return code;
+    code = file_write(fd, name, data, size, 0, error);
+    if (!code && like)
+        code = file_make_alike(fd, name, like, error);
+    if (!code)
+        code = file_sync_data(fd, name, error);
+    file_close(&fd);
+    if (code)
+        file_calls()->unlink(directory_fd, name);
+    return code;
+}
+
+enum error_code file_replace_alike(int directory_fd, const char *name, const void *data,
+                                   size_t size, const struct stat *like, struct error *error)
 {
     char temporary[NAME_MAX + 1];
     int length = snprintf(temporary, sizeof temporary, "%s.tmp", name);
@@ -261,7 +263,7 @@ enum error_code file_replace(int directory_fd, const char *name, const void *dat
     enum error_code code = file_unlink(directory_fd, temporary, error);
     if (code && code != ERROR_NOT_FOUND)
         return code;
-    code = write_new_file(directory_fd, temporary, data, size, error);
+    code = write_new_file(directory_fd, temporary, data, size, like, error);
     if (code)
         return code;
     code = file_rename(directory_fd, temporary, name, error);
@@ -270,6 +272,12 @@ enum error_code file_replace(int directory_fd, const char *name, const void *dat
         return code;
     }
     return file_sync_directory(directory_fd, name, error);
+}
+
+enum error_code file_replace(int directory_fd, const char *name, const void *data, size_t size,
+                             struct error *error)
+{
+    return file_replace_alike(directory_fd, name, data, size, NULL, error);
 }
 
 static enum error_code write_over(int directory_fd, const char *name, const void *data, size_t size,

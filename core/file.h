@@ -141,6 +141,9 @@ void file_read_soon(int fd, uint64_t offset, uint64_t size);
  */
 enum error_code file_replace(int directory_fd, const char *name, const void *data, size_t size,
                              struct error *error);
+/* The same, and it has the owner, group and mode of `like` (NULL: ours) before it has the name. */
+enum error_code file_replace_alike(int directory_fd, const char *name, const void *data,
+                                   size_t size, const struct stat *like, struct error *error);
 /*
  * The same on a full disk: `spare`, a file that claims at least as much, is written over and takes
  * the name, so that nobody else can take the room. ERROR_NOT_FOUND: there is no spare. After any

@@ -311,7 +311,8 @@ static bool find_equal(struct check *check, const struct item *items, uint32_t c
 }
 
 static bool check_unique(struct check *check, const struct schema_node *node,
-                         struct msgpack_cursor cursor, uint32_t count, const struct schema_place *place)
+                         struct msgpack_cursor cursor, uint32_t count,
+                         const struct schema_place *place)
 {
     uint32_t first, second;
     if (count < 2)
@@ -353,7 +354,8 @@ static const struct schema_node *node_of_item(const struct schema_node *node, ui
 }
 
 static bool check_array(struct check *check, const struct schema_node *node,
-                        struct msgpack_cursor *cursor, uint32_t count, const struct schema_place *place)
+                        struct msgpack_cursor *cursor, uint32_t count,
+                         const struct schema_place *place)
 {
     struct msgpack_cursor first = *cursor;
     bool contained = !node->contains;
@@ -458,7 +460,8 @@ static bool note_name(struct check *check, const struct schema_node *node, uint1
 }
 
 static bool check_object(struct check *check, const struct schema_node *node,
-                         struct msgpack_cursor *cursor, uint32_t count, const struct schema_place *place)
+                         struct msgpack_cursor *cursor, uint32_t count,
+                         const struct schema_place *place)
 {
     struct seen seen;
     uint16_t guess = 0;

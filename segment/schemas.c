@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/checksum.h"
 #include "core/file.h"
@@ -71,7 +72,8 @@ static enum error_code load_from(int directory_fd, struct segment_schemas *schem
         if (!code)
             *schemas_out = (struct segment_schemas){0};
     } else if (code == ERROR_DAMAGED) {
-        error_set(error, code, "schemas/%s is damaged: %s: %s", catalogue_name, why.text, segment_schemas_way_out);
+        error_set(error, code, "schemas/%s is damaged: %s: %s", catalogue_name, why.text,
+                  segment_schemas_way_out);
     } else if (code) {
         error_set(error, code, "schemas/%s: %s", catalogue_name, why.text);
     } else {
@@ -163,8 +165,8 @@ enum error_code segment_schemas_file_name(const char *topic, uint32_t version,
     char name[3 * EVENT_TOPIC_BYTES_MAX + 32];
     size_t size = 0;
     for (const char *at = topic; *at; at++)
-        size += (size_t)snprintf(name + size, sizeof name - size, stays(topic, at) ? "%c" : "%%%02X",
-                                 (unsigned char)*at);
+        size += (size_t)snprintf(name + size, sizeof name - size,
+                                 stays(topic, at) ? "%c" : "%%%02X", (unsigned char)*at);
     size += (size_t)snprintf(name + size, sizeof name - size, ".%" PRIu32 "%s", version,
                              text_ending);
     if (size > ROOM)
@@ -215,13 +217,52 @@ enum error_code segment_schemas_read_text(int log_fd, const struct segment_schem
     return error_set(error, code, "the schema schemas/%s: %s", name, why.text);
 }
 
-static enum error_code store(int directory_fd, const struct segment_schemas *schemas,
+/*
+ * DIR/schemas, to write into. What root puts there belongs to the owner of the log, who could not
+ * read it otherwise: a daemon that runs as somebody else would not start any more.
+ */
+struct place {
+    int fd;
+    bool is_ours;
+    struct stat like; /* of the files, when it is not */
+};
+
+static enum error_code open_place(int log_fd, bool create, struct place *place_out,
+                                  struct error *error)
+{
+    struct place place = {.fd = -1};
+    struct stat log;
+    enum error_code code = file_status(log_fd, "the directory of the log", &log, error);
+    if (!code)
+        code = file_open_directory_at(log_fd, directory_name, create, &place.fd, error);
+    if (code)
+        return code;
+    place.is_ours = log.st_uid == geteuid();
+    place.like = log;
+    place.like.st_mode = S_IFREG | 0640;
+    if (!place.is_ours)
+        code = file_make_alike(place.fd, directory_name, &log, error);
+    if (code)
+        file_close(&place.fd);
+    else
+        *place_out = place;
+    return code;
+}
+
+static enum error_code put(const struct place *place, const char *name, const void *data,
+                           size_t size, struct error *error)
+{
+    return file_replace_alike(place->fd, name, data, size, place->is_ours ? NULL : &place->like,
+                              error);
+}
+
+static enum error_code store(const struct place *place, const struct segment_schemas *schemas,
                              struct error *error)
 {
     struct buffer text = {0};
     enum error_code code = segment_schemas_encode(schemas, &text, error);
     if (!code)
-        code = file_replace(directory_fd, catalogue_name, text.data, text.size, error);
+        code = put(place, catalogue_name, text.data, text.size, error);
     buffer_release(&text);
     return code;
 }
@@ -236,21 +277,21 @@ static uint32_t last_version(const struct segment_schemas *schemas, const char *
 }
 
 /* A text that a crash has left without its line is of nobody, and is written over. */
-static enum error_code store_text(int directory_fd, const struct segment_schemas *schemas,
+static enum error_code store_text(const struct place *place, const struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, const void *text,
                                   struct error *error)
 {
     char name[SCHEMAS_FILE_NAME_MAX + 1];
     enum error_code code = segment_schemas_file_name(change->topic, change->version, name, error);
     if (!code && schemas->count == 0)
-        code = store(directory_fd, schemas, error);
+        code = store(place, schemas, error);
     if (!code)
-        code = file_replace(directory_fd, name, text, change->text_bytes, error);
+        code = put(place, name, text, change->text_bytes, error);
     return code;
 }
 
 /* The catalogue with one more line becomes the one on disk, then the caller's. */
-static enum error_code store_with(int directory_fd, struct segment_schemas *schemas,
+static enum error_code store_with(const struct place *place, struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, struct error *error)
 {
     struct segment_schemas_change *changes =
@@ -260,7 +301,7 @@ static enum error_code store_with(int directory_fd, struct segment_schemas *sche
     schemas->changes = changes;
     changes[schemas->count] = *change;
     struct segment_schemas longer = {changes, schemas->count + 1};
-    enum error_code code = store(directory_fd, &longer, error);
+    enum error_code code = store(place, &longer, error);
     if (!code)
         *schemas = longer;
     return code;
@@ -300,15 +341,15 @@ enum error_code segment_schemas_note(int log_fd, struct segment_schemas *schemas
     noted.text_checksum = checksum_extend(0, text, text_bytes);
     assert(segment_schemas_fits(schemas, &noted));
 
-    int directory_fd = -1;
-    code = file_open_directory_at(log_fd, directory_name, true, &directory_fd, error);
+    struct place place;
+    code = open_place(log_fd, true, &place, error);
     if (code)
         return code;
     if (change->action == SCHEMAS_ADD)
-        code = store_text(directory_fd, schemas, &noted, text, error);
+        code = store_text(&place, schemas, &noted, text, error);
     if (!code)
-        code = store_with(directory_fd, schemas, &noted, error);
-    file_close(&directory_fd);
+        code = store_with(&place, schemas, &noted, error);
+    file_close(&place.fd);
     return code;
 }
 
@@ -319,16 +360,15 @@ enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schem
     struct segment_schemas_change *last = &schemas->changes[schemas->count - 1];
     struct segment_schemas_change before = *last;
     assert(since > last->after);
-    int directory_fd = -1;
-    enum error_code code =
-        file_open_directory_at(log_fd, directory_name, false, &directory_fd, error);
+    struct place place;
+    enum error_code code = open_place(log_fd, false, &place, error);
     if (code)
         return code;
     last->since = since;
     last->time_ns = time_ns;
-    code = store(directory_fd, schemas, error);
+    code = store(&place, schemas, error);
     if (code)
         *last = before;
-    file_close(&directory_fd);
+    file_close(&place.fd);
     return code;
 }

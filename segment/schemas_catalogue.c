@@ -20,8 +20,8 @@ static enum error_code append_line(struct buffer *out, const struct segment_sche
 {
     return buffer_printf(
         out, error,
-        "%" PRIu64 " %s %s %" PRIu32 " %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32 " %08" PRIx32
-        "\n",
+        "%" PRIu64 " %s %s %" PRIu32 " %s %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRIu32
+        " %08" PRIx32 "\n",
         change->number, segment_schemas_action_name(change->action), change->topic, change->version,
         segment_schemas_mode_name(change->mode), change->after, change->since, change->time_ns,
         change->text_bytes, change->text_checksum);
@@ -70,7 +70,8 @@ bool segment_schemas_fits(const struct segment_schemas *before,
         change->text_bytes > SCHEMAS_TEXT_BYTES_MAX || change->after >= EVENT_SEQUENCE_END ||
         change->since >= EVENT_SEQUENCE_END || (change->since && change->since <= change->after))
         return false;
-    return !last || (last->since != 0 && (!change->since || change->since > last->since));
+    /* Sequences need not ascend: a log may be younger than its catalogue, from an older backup. */
+    return !last || last->since != 0;
 }
 
 /* `text` ends in NUL. */

@@ -28,8 +28,9 @@ struct gate_version;
 struct schema_fault;
 
 /*
- * For the log in `directory`, which the caller has opened to write. ERROR_DAMAGED, ERROR_INVALID: catalogue or schemas are not to be
- * had as they were written, so that nothing could be checked. The caller owns *gate_out.
+ * For the log in `directory`, which the caller has opened to write. ERROR_DAMAGED, ERROR_INVALID:
+ * catalogue or schemas are not to be had as they were written, so that nothing could be checked.
+ * The caller owns *gate_out.
  */
 enum error_code gate_open(const char *directory, struct gate **gate_out, struct error *error);
 /* Accepts NULL. */

@@ -337,7 +337,8 @@ void session_server_reset(const struct session_log *log)
 {
     struct server *server = &the_server;
     if (!server->examiner &&
-        (intake_init(&server->intake, the_log, NULL, NULL) || examiner_create(&server->examiner, NULL)))
+        (intake_init(&server->intake, the_log, NULL, NULL) ||
+         examiner_create(&server->examiner, NULL)))
         abort();
     server->pool.bytes_max = POOL_BYTES_MAX;
     server->report.level_max = REPORT_ERROR;

@@ -286,6 +286,36 @@ Test(schemas, have_file_names_that_stay_in_their_directory)
     expect_text(present(topic), "true");
 }
 
+Test(schemas, may_be_older_than_the_log_that_a_backup_has_brought_back)
+{
+    add("door", "true", 500);
+    add("door", "false", 301);
+    load();
+    cr_assert_eq(present("door")->since, 301);
+    cr_assert_eq(present("door")->version, 2);
+}
+
+static void expect_owner(const char *name, uid_t owner)
+{
+    struct stat status;
+    cr_assert_eq(stat(scratch_path("%s", name), &status), 0);
+    cr_assert_eq(status.st_uid, owner, "%s", name);
+    cr_assert_eq(status.st_mode & 0777, S_ISDIR(status.st_mode) ? 0750 : 0640, "%s", name);
+}
+
+/* Only root can be somebody else; a daemon that is not could not read what is root's. */
+Test(schemas, belong_to_the_owner_of_the_log_whoever_adds_them)
+{
+    uid_t owner = geteuid() == 0 ? 4711 : geteuid();
+    if (geteuid() == 0)
+        cr_assert_eq(chown(scratch_directory(), owner, 4711), 0);
+    cr_assert_eq(chmod(scratch_directory(), 0750), 0);
+    add("door", "true", 5);
+    expect_owner("schemas", owner);
+    expect_owner("schemas/catalogue", owner);
+    expect_owner("schemas/door.1.json", owner);
+}
+
 Test(schemas, are_changed_by_one_at_a_time)
 {
     int first = -1, second = -1;

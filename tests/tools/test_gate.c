@@ -74,8 +74,8 @@ static struct outcome append_bytes(const char *topic, const struct buffer *paylo
     struct outcome outcome = {0};
     error.text[0] = '\0';
     cr_assert_eq(event_check(&event, &error), OK, "%s", error.text);
-    outcome.code = gate_append(gate, log_open, &event, NULL, true, &outcome.outcome, &outcome.sequence,
-                               &error);
+    outcome.code = gate_append(gate, log_open, &event, NULL, true, &outcome.outcome,
+                               &outcome.sequence, &error);
     return outcome;
 }
 
@@ -216,7 +216,7 @@ Test(gate, refuses_what_cannot_be_stored_instead)
     cr_assert_eq(gate_count(gate, 0).refused, 1);
     cr_assert_eq(gate_count(gate, 0).quarantined, 0);
 
-    /* A level deeper than what it was is too deep. The longest topic with a schema is not too long. */
+    /* A level deeper is too deep. The longest topic that has a schema is not too long. */
     char deep[128] = "{\"price\":-1,\"x\":";
     for (int i = 0; i < EVENT_PAYLOAD_DEPTH_MAX - 1; i++)
         strcat(deep, "[");

@@ -44,7 +44,7 @@ struct publisher;
  */
 enum error_code publisher_open(const struct publisher_options *options,
                                struct publisher **publisher_out, struct error *error);
-/* Does whoever writes the log hold events against schemas? A daemon of an older release does not. */
+/* Are events held against schemas where they are written? Not by a daemon of an older release. */
 bool publisher_checks_schemas(struct publisher *publisher);
 /*
  * Publish one event, checked by event_check; its producer and number are set here. Copies what it

@@ -32,12 +32,12 @@ static const struct options_flag schema_flags[] = {
 static const struct options_verb schema_verb = {
     .name = "schema",
     .usage = "add TOPIC FILE | list | show TOPIC | check TOPIC [FILE] | remove TOPIC [FLAGS]",
-    .about = "Say by JSON Schema (2020-12) what the payloads of a topic must look like. 'add' puts a\n"
-             "schema, or its next version, in effect: each event published from then on is held\n"
+    .about = "Say by JSON Schema (2020-12) what the payloads of a topic must look like. 'add' puts\n"
+             "a schema, or its next version, in effect: each event published from then on is held\n"
              "against it, and one that does not keep to it is refused, stored under\n"
-             "_rejected.TOPIC, or stored and counted. 'check' holds what is stored already against\n"
-             "the file, or the schema in effect, and changes nothing; it exits 6 when some would\n"
-             "fail. FILE '-' is stdin.",
+             "_rejected.TOPIC, or stored and counted. 'check' holds what is stored already\n"
+             "against the file, or the schema in effect, and changes nothing; it exits 6 when\n"
+             "some would fail. FILE '-' is stdin.",
     .flags = schema_flags,
     .example = "  daybook topics --infer door > door.json\n"
                "  daybook schema check door door.json && daybook schema add door door.json\n",

@@ -59,8 +59,8 @@ static enum error_code reach_writer(struct changing *changing, struct error *err
     if (code || publisher_checks_schemas(changing->publisher))
         return code;
     return error_set(error, ERROR_VERSION,
-                     "the daemon at '%s' is of an older release, which knows no schemas: restart it "
-                     "with this one",
+                     "the daemon at '%s' is of an older release, which knows no schemas: restart "
+                     "it with this one",
                      options->socket);
 }
 

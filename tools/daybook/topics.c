@@ -24,8 +24,8 @@ static const struct options_flag topics_flags[] = {
 static const struct options_verb topics_verb = {
     .name = "topics",
     .usage = "[FLAGS]",
-    .about = "List the topics of the log, the largest first, from the index. With --infer, read all\n"
-             "events of one topic and print a schema that they all keep to, for 'daybook schema'.",
+    .about = "List the topics of the log, the largest first, from the index. With --infer, read\n"
+             "all events of one topic and print a schema that they all keep to, for 'schema add'.",
     .flags = topics_flags,
     .example = "  daybook topics -o json\n"
                "  daybook topics --infer door > door.json\n",
