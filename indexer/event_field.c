@@ -10,6 +10,8 @@ enum class { CLASS_NONE, CLASS_TEXTS, CLASS_NUMBERS, CLASS_MIXED };
 struct indexer_event_field_check {
     struct indexer_host *host;
     sqlite3_stmt *find;
+    sqlite3_stmt *look; /* at the values of the table `look_id` */
+    int64_t look_id;
     /* Of the table that was looked at last: its snapshot is that of the whole statement. */
     int64_t id;
     enum class class;
@@ -37,11 +39,17 @@ enum error_code indexer_event_field_check_create(struct indexer_host *host,
     return code;
 }
 
+void indexer_event_field_check_forget(struct indexer_event_field_check *check)
+{
+    check->id = 0;
+}
+
 void indexer_event_field_check_free(struct indexer_event_field_check *check)
 {
     if (!check)
         return;
     sqlite3_finalize(check->find);
+    sqlite3_finalize(check->look);
     free(check);
 }
 
@@ -66,29 +74,39 @@ static enum class class_of_type(const char *type)
     return strcmp(type, "text") == 0 ? CLASS_TEXTS : CLASS_NUMBERS;
 }
 
-/* SQLite orders numbers before texts: the first and the last value tell of all. */
-static enum error_code read_class(struct indexer_event_field_check *check, int64_t id,
-                                  struct error *error)
+static enum error_code prepare_look(struct indexer_event_field_check *check, int64_t id,
+                                    struct error *error)
 {
     char sql[160];
-    sqlite3_stmt *select = NULL;
-    if (check->id == id)
+    if (check->look && check->look_id == id)
         return OK;
+    sqlite3_finalize(check->look);
+    check->look = NULL;
     sqlite3_snprintf(sizeof sql, sql,
                      "SELECT (SELECT typeof(min(value)) FROM %%s.field_%lld),"
                      " (SELECT typeof(max(value)) FROM %%s.field_%lld)",
                      (long long)id, (long long)id);
-    enum error_code code = indexer_database_prepare_in(check->host->database, check->host->schema,
-                                                       sql, &select, error);
+    check->look_id = id;
+    return indexer_database_prepare_in(check->host->database, check->host->schema, sql,
+                                       &check->look, error);
+}
+
+/* SQLite orders numbers before texts: the first and the last value tell of all. */
+static enum error_code read_class(struct indexer_event_field_check *check, int64_t id,
+                                  struct error *error)
+{
+    if (check->id == id)
+        return OK;
+    enum error_code code = prepare_look(check, id, error);
     if (!code)
-        code = indexer_database_step(select, error);
+        code = indexer_database_step(check->look, error);
     if (!code) {
-        enum class first = class_of_type((const char *)sqlite3_column_text(select, 0));
-        enum class last = class_of_type((const char *)sqlite3_column_text(select, 1));
+        enum class first = class_of_type((const char *)sqlite3_column_text(check->look, 0));
+        enum class last = class_of_type((const char *)sqlite3_column_text(check->look, 1));
         check->class = first == last ? first : CLASS_MIXED;
         check->id = id;
     }
-    sqlite3_finalize(select);
+    sqlite3_reset(check->look);
     return code;
 }
 

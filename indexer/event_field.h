@@ -25,6 +25,8 @@ enum error_code indexer_event_field_check_create(struct indexer_host *host,
 enum error_code indexer_event_field_check_plan(struct indexer_event_field_check *check,
                                                struct indexer_event_plan *plan,
                                                struct error *error);
+/* The next plan is one of another snapshot. */
+void indexer_event_field_check_forget(struct indexer_event_field_check *check);
 /* Accepts NULL. */
 void indexer_event_field_check_free(struct indexer_event_field_check *check);
 

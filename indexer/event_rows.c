@@ -14,11 +14,21 @@ struct topic_slot {
     char name[EVENT_TOPIC_BYTES_MAX];
 };
 
+/* What a statement's text depends on. */
+struct form {
+    enum indexer_event_way way;
+    enum indexer_event_order order;
+    bool needs_bytes, needs_place, needs_payload, has_topic;
+    int64_t field_id;
+    size_t field_count;
+    char operators[2];
+};
+
 struct indexer_event_rows {
     struct indexer_host *host;
     struct indexer_event_plan plan;
     sqlite3_stmt *statement;
-    char *sql; /* of the statement: asked again with other values, it is not prepared anew */
+    struct form form; /* of the statement: asked again with other values, it is not prepared anew */
     sqlite3_stmt *find_name;
     struct topic_slot slots[TOPIC_SLOTS];
 };
@@ -82,17 +92,16 @@ static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_
 {
     const struct indexer_event_plan *plan = &rows->plan;
     const char *schema = rows->host->schema;
-    char *place = plan->needs_place
-                      ? sqlite3_mprintf(", b.segment, b.offset")
-                      : sqlite3_mprintf("");
     char *blocks = plan->needs_place
                        ? sqlite3_mprintf(" LEFT JOIN \"%w\".block_rows b ON b.first_seq = (SELECT"
                                          " max(first_seq) FROM \"%w\".block_rows"
                                          " WHERE first_seq <= r.seq)",
                                          schema, schema)
                        : sqlite3_mprintf("");
-    char *select = sqlite3_mprintf("SELECT r.seq, r.ts, r.topic_id, %s%z FROM ",
-                                   plan->needs_bytes ? "r.bytes" : "NULL", place);
+    char *select = sqlite3_mprintf("SELECT r.seq, r.ts, r.topic_id, %s, %s, %s FROM ",
+                                   plan->needs_bytes ? "r.bytes" : "NULL",
+                                   plan->needs_place ? "b.segment, b.offset" : "NULL, NULL",
+                                   way == EVENT_WAY_FIELD ? "f.value" : "NULL");
     const char *topic = plan->has_topic ? " AND +r.topic_id = ?5" : "";
     char *from = NULL;
     switch (way) {
@@ -116,8 +125,8 @@ static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_
     case EVENT_WAY_FIELD:
         from = sqlite3_mprintf("\"%w\".field_%lld f CROSS JOIN \"%w\".event_rows r NOT INDEXED%z"
                                " WHERE r.seq = f.seq AND +r.seq BETWEEN ?1 AND ?2"
-                               " AND +r.ts BETWEEN ?3 AND ?4%s%z",
-                               schema, (long long)plan->field.id, schema, blocks, topic,
+                               " AND +r.ts BETWEEN ?3 AND ?4%z",
+                               schema, (long long)plan->field.id, schema, blocks,
                                field_sql(&plan->field));
         break;
     default: /* no rows, or not through the index */
@@ -131,21 +140,39 @@ static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_
     return sqlite3_mprintf("%z%z%s", select, from, order_sql(plan, way));
 }
 
-/* The statement for this way: that of the last time, where it is the same. */
-static enum error_code prepare(struct indexer_event_rows *rows, enum indexer_event_way way, struct error *error)
+static struct form form_of(const struct indexer_event_plan *plan, enum indexer_event_way way)
 {
+    struct form form;
+    memset(&form, 0, sizeof form); /* the holes, too, because forms are compared byte by byte */
+    form.way = way;
+    form.order = plan->order;
+    form.needs_bytes = plan->needs_bytes;
+    form.needs_place = plan->needs_place;
+    form.needs_payload = plan->needs_payload;
+    form.has_topic = plan->has_topic;
+    form.field_id = plan->field.id;
+    for (size_t i = 0; i < plan->field.count; i++)
+        form.operators[form.field_count++] = plan->field.operators[i];
+    return form;
+}
+
+/* The statement for this way: that of the last time, where it is the same. */
+static enum error_code prepare(struct indexer_event_rows *rows, enum indexer_event_way way,
+                               struct error *error)
+{
+    struct form form = form_of(&rows->plan, way);
+    if (rows->statement && memcmp(&rows->form, &form, sizeof form) == 0)
+        return OK;
     char *sql = make_sql(rows, way);
     if (!sql)
         return error_set(error, ERROR_MEMORY, "no memory for a statement");
-    if (rows->sql && strcmp(rows->sql, sql) == 0) {
-        sqlite3_free(sql);
-        return OK;
-    }
     sqlite3_finalize(rows->statement);
-    sqlite3_free(rows->sql);
     rows->statement = NULL;
-    rows->sql = sql;
-    return indexer_database_prepare(rows->host->database, sql, &rows->statement, error);
+    rows->form = form;
+    enum error_code code =
+        indexer_database_prepare(rows->host->database, sql, &rows->statement, error);
+    sqlite3_free(sql);
+    return code;
 }
 
 static void bind_values(struct indexer_event_rows *rows)
@@ -156,7 +183,7 @@ static void bind_values(struct indexer_event_rows *rows)
     sqlite3_bind_int64(statement, 2, plan->sequence_last);
     sqlite3_bind_int64(statement, 3, plan->ts_first);
     sqlite3_bind_int64(statement, 4, plan->ts_last);
-    if (plan->has_topic)
+    if (plan->has_topic) /* not on the way through a field, whose rows are of its topic */
         sqlite3_bind_int64(statement, 5, plan->topic_id);
     for (size_t i = 0; i < plan->field.count; i++)
         sqlite3_bind_value(statement, (int)i + 6, plan->field.values[i]);
@@ -187,6 +214,11 @@ int64_t indexer_event_rows_number(struct indexer_event_rows *rows, enum indexer_
     bool unknown = number >= EVENT_ROW_SEGMENT &&
                    sqlite3_column_type(rows->statement, (int)number) == SQLITE_NULL;
     return unknown ? -1 : sqlite3_column_int64(rows->statement, (int)number);
+}
+
+sqlite3_value *indexer_event_rows_value(struct indexer_event_rows *rows)
+{
+    return sqlite3_column_value(rows->statement, EVENT_ROW_OFFSET + 1);
 }
 
 /* The slot becomes the topic's. */
@@ -244,6 +276,5 @@ void indexer_event_rows_free(struct indexer_event_rows *rows)
         return;
     sqlite3_finalize(rows->statement);
     sqlite3_finalize(rows->find_name);
-    sqlite3_free(rows->sql);
     free(rows);
 }

@@ -38,6 +38,8 @@ enum indexer_event_number {
 /* One value of the present row. */
 int64_t indexer_event_rows_number(struct indexer_event_rows *rows,
                                   enum indexer_event_number number);
+/* Of the way through a field: its value, valid until the next row. */
+sqlite3_value *indexer_event_rows_value(struct indexer_event_rows *rows);
 /* The name behind a topic_id of this snapshot; valid until the next start. */
 enum error_code indexer_event_rows_topic(struct indexer_event_rows *rows, int64_t topic_id,
                                          const char **topic_out, size_t *bytes_out,

@@ -19,7 +19,8 @@ struct event_table {
     sqlite3_vtab base;
     struct indexer_host *host;
     struct indexer_event_columns columns;
-    char *topic; /* the one of a table of one topic; NULL: all */
+    char *topic;               /* the one of a table of one topic; NULL: all */
+    struct event_cursor *idle; /* closed, with its statements, for the next query; or NULL */
 };
 
 /* Rows come from the index, or else events from the log: gives_events. */
@@ -62,8 +63,19 @@ static int fail(struct event_table *table, const struct error *error)
     }
 }
 
+static void cursor_free(struct event_cursor *cursor)
+{
+    if (!cursor)
+        return;
+    indexer_event_ways_free(cursor->ways);
+    indexer_event_rows_free(cursor->rows);
+    buffer_release(&cursor->json);
+    sqlite3_free(cursor);
+}
+
 static void table_free(struct event_table *table)
 {
+    cursor_free(table->idle);
     indexer_event_columns_release(&table->columns);
     indexer_host_release(table->host);
     sqlite3_free(table->topic);
@@ -145,22 +157,37 @@ static int best_index(sqlite3_vtab *base, sqlite3_index_info *info)
     return indexer_event_plan_best(&table->columns, table->topic != NULL, info);
 }
 
+/* Prepared statements cost more than a short query: those of the last one are used again. */
+static enum error_code take_cursor(struct event_table *table, struct event_cursor **cursor_out,
+                                   struct error *error)
+{
+    struct event_cursor *cursor = table->idle;
+    table->idle = NULL;
+    if (!cursor) {
+        cursor = sqlite3_malloc(sizeof *cursor);
+        if (!cursor)
+            return error_set(error, ERROR_MEMORY, "no memory for a cursor");
+        memset(cursor, 0, sizeof *cursor);
+    }
+    enum error_code code = OK;
+    if (!cursor->ways)
+        code = indexer_event_ways_create(table->host, &cursor->ways, error);
+    if (!code)
+        code = indexer_host_take_lookup(table->host, &cursor->lookup, error);
+    if (code)
+        cursor_free(cursor);
+    else
+        *cursor_out = cursor;
+    return code;
+}
+
 static int open_cursor(sqlite3_vtab *base, sqlite3_vtab_cursor **cursor_out)
 {
     struct event_table *table = (struct event_table *)base;
-    struct event_cursor *cursor = sqlite3_malloc(sizeof *cursor);
-    if (!cursor)
-        return SQLITE_NOMEM;
-    memset(cursor, 0, sizeof *cursor);
+    struct event_cursor *cursor = NULL;
     struct error error;
-    enum error_code code = indexer_event_ways_create(table->host, &cursor->ways, &error);
-    if (!code)
-        code = indexer_host_take_lookup(table->host, &cursor->lookup, &error);
-    if (code) {
-        indexer_event_ways_free(cursor->ways);
-        sqlite3_free(cursor);
+    if (take_cursor(table, &cursor, &error))
         return fail(table, &error);
-    }
     *cursor_out = &cursor->base;
     return SQLITE_OK;
 }
@@ -168,12 +195,17 @@ static int open_cursor(sqlite3_vtab *base, sqlite3_vtab_cursor **cursor_out)
 static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
-    indexer_host_give_lookup(table_of(cursor)->host, cursor->lookup);
-    indexer_event_ways_free(cursor->ways);
+    struct event_table *table = table_of(cursor);
+    indexer_host_give_lookup(table->host, cursor->lookup);
+    cursor->lookup = NULL;
     indexer_event_join_release(&cursor->join);
-    indexer_event_rows_free(cursor->rows);
-    buffer_release(&cursor->json);
-    sqlite3_free(cursor);
+    indexer_event_ways_stop(cursor->ways);
+    if (cursor->rows)
+        indexer_event_rows_stop(cursor->rows);
+    if (table->idle)
+        cursor_free(cursor);
+    else
+        table->idle = cursor;
     return SQLITE_OK;
 }
 
@@ -378,6 +410,22 @@ static int payload_column(struct event_cursor *cursor, const struct indexer_even
     return SQLITE_OK;
 }
 
+/* The rows of an indexed field bring its value along: no need to open a block for it. */
+static bool field_column(struct event_cursor *cursor, const struct indexer_event_column *column,
+                         sqlite3_context *context)
+{
+    if (cursor->way != EVENT_WAY_FIELD || cursor->plan.field.column != column)
+        return false;
+    sqlite3_value *value = indexer_event_rows_value(cursor->rows);
+    if (column->type[0] == 'R' && sqlite3_value_type(value) == SQLITE_INTEGER)
+        sqlite3_result_double(context, (double)sqlite3_value_int64(value));
+    else if (column->type[0] == 'I' && sqlite3_value_type(value) == SQLITE_FLOAT)
+        return false; /* it may be an integer: result_number */
+    else
+        sqlite3_result_value(context, value);
+    return true;
+}
+
 static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
@@ -404,7 +452,8 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index
         sqlite3_result_int64(context, bytes_of(cursor));
         return SQLITE_OK;
     default:
-        return payload_column(cursor, wanted, context);
+        return field_column(cursor, wanted, context) ? SQLITE_OK
+                                                     : payload_column(cursor, wanted, context);
     }
 }
 

@@ -52,6 +52,14 @@ enum error_code indexer_event_ways_create(struct indexer_host *host,
     return OK;
 }
 
+void indexer_event_ways_stop(struct indexer_event_ways *ways)
+{
+    sqlite3_reset(ways->find_state);
+    ways->begun = false;
+    if (ways->check)
+        indexer_event_field_check_forget(ways->check);
+}
+
 void indexer_event_ways_free(struct indexer_event_ways *ways)
 {
     if (!ways)
@@ -177,13 +185,15 @@ static enum error_code narrow(struct indexer_event_ways *ways, int64_t bound,
         .sequence_first = bound,
         .sequence_last = ways->last_sequence,
     };
+    if (plan->field.column)
+        code = check_field(ways, plan, error);
+    if (plan->field.id) /* its rows are of the topic, and few */
+        return OK;
     if (!code && has_times(plan) && plan->sequence_first < plan->sequence_last)
         code = narrow_to_segments(ways, plan, estimate, error);
     if (!code && plan->has_topic && !plan->empty)
         code = narrow_to_topic(ways, plan, estimate, error);
     plan->empty |= plan->sequence_first > plan->sequence_last;
-    if (!code && plan->field.column && !plan->empty)
-        code = check_field(ways, plan, error);
     return code;
 }
 

@@ -7,7 +7,7 @@
  * when the values are known, by what the index knows of its topics and segments, in some
  * microseconds.
  *
- * The first question begins a transaction that reads, which ends when the ways are freed: so all
+ * The first question begins a transaction that reads, which indexer_event_ways_stop ends: so all
  * questions of a statement see the same index.
  *
  * The plan is narrowed meanwhile: to what the index has, to what retention has left (the follower
@@ -50,6 +50,8 @@ enum error_code indexer_event_ways_choose(struct indexer_event_ways *ways, int64
                                           enum indexer_event_way *way_out,
                                           struct indexer_event_estimate *estimate_out,
                                           struct error *error);
+/* No more questions for now: let go of the transaction. */
+void indexer_event_ways_stop(struct indexer_event_ways *ways);
 /* Accepts NULL. */
 void indexer_event_ways_free(struct indexer_event_ways *ways);
 

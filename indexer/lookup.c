@@ -22,7 +22,9 @@ struct place {
 struct open_block {
     struct place place;
     struct buffer raw;
+    struct segment_block_cursor cursor; /* behind the last of those that were decoded */
     struct event *events;
+    size_t decoded;  /* of them: who asks for one event decodes none behind it */
     size_t capacity; /* of events */
     uint64_t used;   /* the calls then */
 };
@@ -235,14 +237,24 @@ static enum error_code take_events(struct open_block *block, const struct place 
     }
     if (!block->events)
         return error_set(error, ERROR_MEMORY, "no memory for a block's events");
-    struct segment_block_cursor cursor;
-    segment_block_cursor_init(&cursor, &read->header, block->raw.data);
-    for (uint64_t i = 0; i < place->event_count; i++) {
-        code = segment_block_cursor_next(&cursor, &block->events[i], error);
-        if (code)
-            return code;
-    }
+    segment_block_cursor_init(&block->cursor, &read->header, block->raw.data);
+    block->decoded = 0;
     block->place = *place;
+    return OK;
+}
+
+/* ERROR_DAMAGED: its records are not what its header says, although its checksum is right. */
+static enum error_code decode_to(struct open_block *block, uint64_t index, struct error *error)
+{
+    while (block->decoded <= index) {
+        struct error why;
+        struct event *event = &block->events[block->decoded];
+        if (segment_block_cursor_next(&block->cursor, event, &why))
+            return error_set(error, ERROR_DAMAGED, "segment %llu: block at byte %llu: %s",
+                             (unsigned long long)block->place.segment_first,
+                             (unsigned long long)block->place.offset, why.text);
+        block->decoded++;
+    }
     return OK;
 }
 
@@ -315,7 +327,13 @@ enum error_code indexer_lookup_event(struct indexer_lookup *lookup, uint64_t seq
     }
     block = lookup->block;
     block->used = ++lookup->calls;
-    *event_out = &block->events[sequence - block->place.sequence_first];
+    uint64_t index = sequence - block->place.sequence_first;
+    if (index >= block->decoded) {
+        enum error_code code = decode_to(block, index, error);
+        if (code)
+            return tell_damage(lookup, &block->place, code, error);
+    }
+    *event_out = &block->events[index];
     return OK;
 }
 
