@@ -174,10 +174,12 @@ enum error_code indexer_event_columns_declare(const struct indexer_event_columns
         if (!code)
             code = append_name(sql, column->name, error);
         if (!code)
-            code = buffer_printf(sql, error, " %s%s", column->type,
+            code = buffer_printf(sql, error, " %s%s%s", column->type,
+                                 column->role == EVENT_COLUMN_SEQ ? " PRIMARY KEY" : "",
                                  column->hidden ? " HIDDEN" : "");
     }
-    return code ? code : buffer_append(sql, ")", sizeof ")", error);
+    static const char end[] = ") WITHOUT ROWID";
+    return code ? code : buffer_append(sql, end, sizeof end, error);
 }
 
 void indexer_event_columns_release(struct indexer_event_columns *columns)

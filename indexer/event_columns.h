@@ -63,7 +63,10 @@ enum error_code indexer_event_columns_finish(struct indexer_event_columns *colum
 /* The field whose canonical path (msgpack_path_text) this is; NULL: there is none. */
 struct indexer_event_column *indexer_event_columns_find(const struct indexer_event_columns *columns,
                                                         const char *path_text);
-/* "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. */
+/*
+ * "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. Without a rowid, which
+ * a query can use unseen: so it is known which columns are wanted of a row.
+ */
 enum error_code indexer_event_columns_declare(const struct indexer_event_columns *columns,
                                               struct buffer *sql, struct error *error);
 void indexer_event_columns_release(struct indexer_event_columns *columns);

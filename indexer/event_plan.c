@@ -7,7 +7,13 @@
 #include "indexer/time_text.h"
 
 /* idxNum. */
-enum { NUMBER_ORDER = 0x0f, NUMBER_BYTES = 0x10, NUMBER_PLACE = 0x20, NUMBER_PAYLOAD = 0x40 };
+enum {
+    NUMBER_ORDER = 0x0f,
+    NUMBER_BYTES = 0x10,
+    NUMBER_PLACE = 0x20,
+    NUMBER_PAYLOAD = 0x40,
+    NUMBER_ROWS = 0x80, /* more than topics is asked for */
+};
 
 /* Column of a term that is about no column. */
 enum { TERM_LIMIT = -1 };
@@ -213,6 +219,7 @@ static int needs_of(const struct indexer_event_columns *columns, sqlite3_uint64 
     for (size_t i = 0; i < columns->count; i++) {
         if (!(used & (UINT64_C(1) << (i < 63 ? i : 63)))) /* the last bit is for all the others */
             continue;
+        needs |= columns->columns[i].role != EVENT_COLUMN_TOPIC ? NUMBER_ROWS : 0;
         switch (columns->columns[i].role) {
         case EVENT_COLUMN_BYTES:
             needs |= NUMBER_BYTES;
@@ -247,7 +254,7 @@ int indexer_event_plan_best(const struct indexer_event_columns *columns, bool on
         return SQLITE_NOMEM;
     }
     enum indexer_event_order order = find_order(&draft);
-    int needs = needs_of(columns, info->colUsed);
+    int needs = needs_of(columns, info->colUsed) | (draft.arguments > 0 ? NUMBER_ROWS : 0);
     info->idxNum = (int)order | needs;
     info->idxStr = draft.text;
     info->needToFreeIdxStr = draft.text != NULL;
@@ -417,6 +424,7 @@ void indexer_event_plan_take(const struct indexer_event_columns *columns, int nu
 {
     struct indexer_event_plan plan = {
         .order = (enum indexer_event_order)(number & NUMBER_ORDER),
+        .needs_rows = number & NUMBER_ROWS,
         .needs_bytes = number & NUMBER_BYTES,
         .needs_place = number & NUMBER_PLACE,
         .needs_payload = number & NUMBER_PAYLOAD,

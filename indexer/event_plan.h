@@ -44,6 +44,7 @@ struct indexer_event_field {
 
 struct indexer_event_plan {
     enum indexer_event_order order;
+    bool needs_rows; /* false: nothing but the topics of all events is asked for, or their number */
     bool needs_bytes, needs_place, needs_payload; /* of columns that are asked for */
     bool empty;                                   /* no row can be in it */
     int64_t sequence_first, sequence_last;        /* 1 to 2^62 */

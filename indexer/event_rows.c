@@ -28,6 +28,7 @@ struct indexer_event_rows {
     struct indexer_host *host;
     struct indexer_event_plan plan;
     sqlite3_stmt *statement;
+    int64_t repeats; /* the present row comes so often once more: EVENT_WAY_TOPICS */
     struct form form; /* of the statement: asked again with other values, it is not prepared anew */
     sqlite3_stmt *find_name;
     struct topic_slot slots[TOPIC_SLOTS];
@@ -105,6 +106,12 @@ static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_
     const char *topic = plan->has_topic ? " AND +r.topic_id = ?5" : "";
     char *from = NULL;
     switch (way) {
+    case EVENT_WAY_TOPICS:
+        sqlite3_free(blocks);
+        sqlite3_free(select);
+        return sqlite3_mprintf("SELECT NULL, NULL, t.id, t.events FROM \"%w\".topic_rows t"
+                               " WHERE t.events > 0%s ORDER BY t.topic",
+                               schema, plan->has_topic ? " AND t.id = ?5" : "");
     case EVENT_WAY_SEQUENCE:
         from = sqlite3_mprintf("\"%w\".event_rows r NOT INDEXED%z WHERE r.seq BETWEEN ?1 AND ?2"
                                " AND +r.ts BETWEEN ?3 AND ?4%s",
@@ -203,9 +210,15 @@ enum error_code indexer_event_rows_start(struct indexer_event_rows *rows,
 
 enum error_code indexer_event_rows_next(struct indexer_event_rows *rows, struct error *error)
 {
+    if (rows->repeats > 0) {
+        rows->repeats--;
+        return OK;
+    }
     enum error_code code = indexer_database_step(rows->statement, error);
     if (code == ERROR_END)
         indexer_event_rows_stop(rows);
+    else if (!code && rows->form.way == EVENT_WAY_TOPICS)
+        rows->repeats = sqlite3_column_int64(rows->statement, 3) - 1;
     return code;
 }
 
@@ -266,6 +279,7 @@ enum error_code indexer_event_rows_topic(struct indexer_event_rows *rows, int64_
 void indexer_event_rows_stop(struct indexer_event_rows *rows)
 {
     sqlite3_reset(rows->statement);
+    rows->repeats = 0;
     for (size_t i = 0; i < TOPIC_SLOTS; i++)
         rows->slots[i].bytes = 0; /* another snapshot may have given the id to another topic */
 }

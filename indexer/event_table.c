@@ -227,7 +227,7 @@ static enum error_code start(struct event_cursor *cursor, struct error *error)
 static enum error_code next_of_rows(struct event_cursor *cursor, struct error *error)
 {
     enum error_code code = indexer_event_rows_next(cursor->rows, error);
-    if (!code)
+    if (!code && cursor->way != EVENT_WAY_TOPICS)
         cursor->sequence = indexer_event_rows_number(cursor->rows, EVENT_ROW_SEQUENCE);
     return code;
 }
@@ -294,12 +294,6 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
 static int at_end(sqlite3_vtab_cursor *base)
 {
     return ((struct event_cursor *)base)->at_end;
-}
-
-static int rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *rowid_out)
-{
-    *rowid_out = ((struct event_cursor *)base)->sequence;
-    return SQLITE_OK;
 }
 
 static bool gives_events(const struct event_cursor *cursor)
@@ -470,7 +464,6 @@ static const sqlite3_module event_module = {
     .xNext = next,
     .xEof = at_end,
     .xColumn = column,
-    .xRowid = rowid,
 };
 
 enum error_code indexer_event_table_register(struct indexer_host *host, struct error *error)

@@ -14,10 +14,10 @@ struct indexer_event_ways {
     struct indexer_event_field_check *check; /* made by the first plan with a field */
     struct indexer_host *host;
     bool begun;
-    int64_t last_sequence;
+    int64_t last_sequence, bound; /* of the index */
 };
 
-static const char find_state_sql[] = "SELECT last_seq FROM %s.state";
+static const char find_state_sql[] = "SELECT last_seq, bound FROM %s.state";
 static const char find_topic_sql[] = "SELECT id, events, first_seq, last_seq, first_ts, last_ts"
                                      " FROM %s.topic_rows WHERE topic = ?1";
 static const char find_segments_sql[] =
@@ -101,6 +101,7 @@ static enum error_code begin(struct indexer_event_ways *ways, struct error *erro
         return code;
     ways->begun = true;
     ways->last_sequence = sqlite3_column_int64(ways->find_state, 0);
+    ways->bound = sqlite3_column_int64(ways->find_state, 1);
     return OK;
 }
 
@@ -260,6 +261,9 @@ enum error_code indexer_event_ways_choose(struct indexer_event_ways *ways, int64
     if (code)
         return code;
     *way_out = choose(plan, &estimate);
+    /* Only when the rows of deleted events are gone do the topics' numbers say what is there. */
+    if (*way_out != EVENT_WAY_NONE && !plan->needs_rows && ways->bound == bound)
+        *way_out = EVENT_WAY_TOPICS;
     *estimate_out = estimate;
     return OK;
 }

@@ -22,6 +22,7 @@
 
 enum indexer_event_way {
     EVENT_WAY_NONE, /* there are none */
+    EVENT_WAY_TOPICS, /* all events of a topic are alike: each as often as the index says */
     EVENT_WAY_SEQUENCE,
     EVENT_WAY_TOPIC,
     EVENT_WAY_TIMES,

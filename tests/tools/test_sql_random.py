@@ -182,7 +182,7 @@ def random_query(rng, events, typed):
     where = random_where(rng, events, "e")
     names = rng.sample(["pair", "size", "count", "win", "meta.user", "tags", "time", "free"], 2)
     how = rng.randrange(3)
-    shape = rng.randrange(8 if typed else 7)
+    shape = rng.randrange(9 if typed else 8)
     limit = rng.choice(["", f" LIMIT {rng.randrange(0, 40)}",
                         f" LIMIT {rng.randrange(1, 40)} OFFSET {rng.randrange(0, 40)}"])
     if shape == 0:
@@ -207,7 +207,13 @@ def random_query(rng, events, typed):
     if shape == 5:
         return (lambda side: f"SELECT count(*), count(DISTINCT {side.field('e', names[0], how)}),"
                 f" min(e.ts), max(e.seq) FROM {side.table()} e WHERE {where(side)}"), False
-    if shape == 7:
+    if shape == 7:  # nothing of a row but its topic
+        what = rng.choice(["SELECT count(*) FROM {}", "SELECT topic, count(*) FROM {} GROUP BY topic",
+                           "SELECT DISTINCT topic FROM {}", "SELECT 1 FROM {} LIMIT 7",
+                           "SELECT topic FROM {} ORDER BY topic DESC LIMIT 9",
+                           "SELECT count(*) FROM {} WHERE topic = 'order.sent'"])
+        return (lambda side: what.format(side.table())), False
+    if shape == 8:
         joined = rng.choice(["count", "pair", "meta.user"])
         return (lambda side: f"SELECT count(*), sum(f.seq - e.seq), max({side.field('f', names[0], 0)})"
                 f" FROM {side.table()} e JOIN {side.table()} f ON {side.field('e', joined, 0)} ="
