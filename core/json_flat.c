@@ -94,30 +94,41 @@ static bool put_word(struct flat *flat, const char *word, size_t bytes)
     return true;
 }
 
-static bool put_number(struct flat *flat, const char *text, const char *text_end)
+/* Where a number is written from its end, and read with one copy of whatever length is enough. */
+struct digits {
+    char text[JSON_NUMBER_TEXT_SIZE];
+    char behind[JSON_NUMBER_TEXT_SIZE];
+};
+
+/* There is room for the whole copy. */
+static bool put_number(struct flat *flat, const char *text, const struct digits *digits)
 {
-    return text && put_word(flat, text, (size_t)(text_end - text));
+    if (!text)
+        return false;
+    memcpy(flat->to, text, JSON_NUMBER_TEXT_SIZE);
+    flat->to += digits->behind - text;
+    return true;
 }
 
 static bool put_unsigned(struct flat *flat, uint64_t value)
 {
-    char text[JSON_NUMBER_TEXT_SIZE], *end = text + sizeof text;
-    return put_number(flat, json_number_integer(end, false, value), end);
+    struct digits digits;
+    return put_number(flat, json_number_integer(digits.behind, false, value), &digits);
 }
 
 static bool put_signed(struct flat *flat, int64_t value)
 {
-    char text[JSON_NUMBER_TEXT_SIZE], *end = text + sizeof text;
+    struct digits digits;
     uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    return put_number(flat, json_number_integer(end, value < 0, magnitude), end);
+    return put_number(flat, json_number_integer(digits.behind, value < 0, magnitude), &digits);
 }
 
 static bool put_real(struct flat *flat, double value, bool strict)
 {
-    char text[JSON_NUMBER_TEXT_SIZE], *end = text + sizeof text;
+    struct digits digits;
     if (strict && !isfinite(value))
         return put_word(flat, "null", 4);
-    return put_number(flat, json_number_decimal(end, value), end);
+    return put_number(flat, json_number_decimal(digits.behind, value), &digits);
 }
 
 static bool put_single(struct flat *flat, bool strict)

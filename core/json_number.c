@@ -39,9 +39,9 @@ static char *put_decimal(char *end, bool negative, uint64_t digits, int places)
     char *at = put_digits(end, digits);
     while (end - at <= places) /* a digit stands before the point */
         *--at = '0';
-    memmove(at - 1, at, (size_t)(end - at - places));
+    for (char *digit = --at; digit < end - places - 1; digit++)
+        digit[0] = digit[1];
     end[-places - 1] = '.';
-    at--;
     if (negative)
         *--at = '-';
     return at;
@@ -77,7 +77,7 @@ char *json_number_decimal(char *end, double value)
     if (!(magnitude < 1e15) || (magnitude < 1e-4 && magnitude > 0))
         return NULL;
     for (int k = magnitude < 1e6 ? PLACES_MAX : 0; k <= PLACES_MAX; k++) {
-        double scaled = nearbyint(magnitude * POWERS[k]);
+        double scaled = (double)(int64_t)(magnitude * POWERS[k] + 0.5); /* below 10^16 */
         if (scaled >= 1e15)
             return NULL;
         if (scaled / POWERS[k] != magnitude)
