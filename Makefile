@@ -76,7 +76,7 @@ libraries := $(if $(client_src),$(BUILD)/libdaybook.a $(BUILD)/libdaybook.so) $(
 ##@ Building
 
 .PHONY: all
-all: $(CORE) $(SEGMENT) $(INDEXER) $(programs) $(libraries) ## the daemon, the commands, the client library: the default
+all: $(CORE) $(SEGMENT) $(INDEXER) $(programs) $(libraries) ## the daemon, the commands, the client library, the SQL extension: the default
 
 $(BUILD)/config.mk: tools/setup
 	@tools/setup build
@@ -295,7 +295,7 @@ format-check: ## fail when clang-format 14 would change a file
 demo: ## build, then publish, follow, replay and query a few thousand events
 	@bash -o pipefail -c '$(MAKE) $(JOBS) --no-print-directory all | tools/stages'
 	@BUILD=$(BUILD) tools/demo.sh
-install: all ## install programs, library, man pages and units below DESTDIR and PREFIX
+install: all ## install programs, library, SQL extension, man pages and units below DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
 	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(UNITDIR)
 	install -m 755 $(BUILD)/daybookd $(BUILD)/daybook $(DESTDIR)$(PREFIX)/bin
@@ -304,6 +304,7 @@ install: all ## install programs, library, man pages and units below DESTDIR and
 	ln -sf libdaybook.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdaybook.so.$(SOVERSION)
 	ln -sf libdaybook.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libdaybook.so
 	install -m 644 tools/client/daybook.h $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(BUILD)/daybook.so $(DESTDIR)$(PREFIX)/lib
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@VERSION@|$(VERSION)|' -e 's|@LIBS@|$(SEGMENT_LIBS)|' \
 	    tools/client/libdaybook.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
@@ -312,7 +313,7 @@ install: all ## install programs, library, man pages and units below DESTDIR and
 	    sed -e 's|@PREFIX@|$(PREFIX)|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,daybookd daybook) $(DESTDIR)$(PREFIX)/lib/libdaybook.* \
-	    $(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc $(DESTDIR)$(PREFIX)/include/daybook.h \
+	    $(DESTDIR)$(PREFIX)/lib/daybook.so $(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc $(DESTDIR)$(PREFIX)/include/daybook.h \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard docs/man/*.8))) \
 	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard tools/service/*.service tools/service/*.timer)))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # tools/demo.sh - what `make demo` shows: a daemon, a few thousand events in, followed, replayed,
-# asked for in SQL. Everything lives in $BUILD/demo, which is deleted at the beginning of each demo.
+# asked for in SQL, also as a table with columns. Everything lives in $BUILD/demo, which is deleted
+# at the beginning of each demo.
 set -eu
 cd "$(dirname "$0")/.."
 BUILD=${BUILD:-build}
@@ -93,9 +94,14 @@ try "$BUILD/daybook sql -D $dir \"SELECT topic, COUNT(*) AS events FROM events G
 
 step "Ask in SQL: what became of one signal?"
 id=$("$BUILD/daybook" sql -D "$dir" -o csv \
-    "SELECT payload(seq) ->> '\$.correlation_id' FROM events WHERE topic = 'balance_update' LIMIT 1" |
+    "SELECT payload ->> 'correlation_id' FROM events WHERE topic = 'balance_update' LIMIT 1" |
     tail -n 1 | tr -d '"\r')
-try "$BUILD/daybook sql -D $dir \"SELECT seq, time, topic FROM events WHERE payload(seq) ->> '\\\$.correlation_id' = '$id' ORDER BY seq\""
+try "$BUILD/daybook sql -D $dir \"SELECT seq, time, topic FROM events WHERE payload ->> 'correlation_id' = '$id' ORDER BY seq\""
+
+step "Give a topic a schema, and ask it like a table"
+try "$BUILD/daybook topics -D $dir --infer signal_generated >$dir/signal_generated.json"
+try "$BUILD/daybook schema add -D $dir signal_generated $dir/signal_generated.json --mode warn"
+try "$BUILD/daybook sql -D $dir \"SELECT pattern, count(*) AS signals, round(avg(confidence), 1) AS confidence FROM signal_generated GROUP BY pattern ORDER BY confidence DESC\""
 
 step "How is it?"
 try "$BUILD/daybook status -D $dir"
@@ -117,7 +123,8 @@ step "Try next (no daemon needed)"
 cat <<END
 $BUILD/daybook read -D $dir -n 5
 $BUILD/daybook read -D $dir -n 3 -t trade_executed -o json-pretty
-$BUILD/daybook sql -D $dir "SELECT payload(seq) ->> '\$.symbol' AS symbol, COUNT(*) FROM events WHERE topic = 'trade_executed' GROUP BY symbol"
+$BUILD/daybook sql -D $dir "SELECT payload ->> 'symbol' AS symbol, COUNT(*) FROM events WHERE topic = 'trade_executed' GROUP BY symbol"
+$BUILD/daybook sql -D $dir     # a shell; docs/sql.md has over two dozen questions
 echo '{"topic":"hello","payload":{"from":"me"}}' | $BUILD/daybook pub -D $dir
 $BUILD/daybook verify -D $dir
 $BUILD/daybook retention -D $dir --max-size 1M --dry-run

@@ -24,14 +24,17 @@ static const struct options_verb sql_verb = {
     .usage = "[FLAGS] [QUERY]",
     .about =
         "Ask the log: events(seq, ts, time, topic, segment, offset, bytes, payload), topics,\n"
-        "segments, gaps, event_stats; payload is an event's payload as JSON text. Without QUERY\n"
-        "it is a shell on a terminal, and elsewhere it runs the statements on stdin, each up to its\n"
-        "semicolon, and dot commands (.help lists them). It only reads: nothing can change the\n"
-        "log, its index, or a database that ATTACH adds to join with.",
+        "segments, gaps, event_stats; payload is an event's payload as JSON text. A topic with a\n"
+        "schema or indexed fields is a table of its own name, with its fields as columns.\n"
+        "daybook_field(payload, 'user') finds a value, daybook_time('-15m') is a time as ts has it.\n"
+        "Without QUERY it is a shell on a terminal, and elsewhere it runs the statements on stdin,\n"
+        "each up to its semicolon, and dot commands (.help lists them). It only reads: nothing can\n"
+        "change the log, its index, or a database that ATTACH adds to join with.",
     .flags = sql_flags,
     .example = "  daybook sql \"SELECT topic, count(*) FROM events GROUP BY topic\"\n"
                "  daybook sql -o json \"SELECT time, payload FROM events\n"
-               "                      WHERE payload ->> '$.status' = 'failed' LIMIT 10\"\n",
+               "                      WHERE payload ->> 'status' = 'failed' LIMIT 10\"\n"
+               "  daybook sql \"SELECT pattern, avg(confidence) FROM signal_generated GROUP BY pattern\"\n",
 };
 
 static int finish(enum error_code code, const struct error *error)
