@@ -1,5 +1,6 @@
 #include "indexer/event_field.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,9 @@ static enum error_code read_class(struct indexer_event_field_check *check, int64
     return code;
 }
 
+/* From here on not every integer is a double. */
+#define DOUBLE_EXACT 9007199254740992.0
+
 static enum class class_of_value(const struct indexer_event_column *column, sqlite3_value *value)
 {
     /* A column of numbers makes numbers of texts that look like one. */
@@ -125,13 +129,30 @@ static enum class class_of_value(const struct indexer_event_column *column, sqli
     }
 }
 
+/* A column of reals rounds large integers, and the index does not. */
+static bool is_rounded(const struct indexer_event_column *column, sqlite3_value *value)
+{
+    return column->type[0] == 'R' && fabs(sqlite3_value_double(value)) >= DOUBLE_EXACT;
+}
+
+/* A column with a type compares its values as of that type, and the index as what they are. */
+static bool fits_column(const struct indexer_event_column *column, enum class class)
+{
+    if (!column->type[0])
+        return true;
+    return class == (column->type[0] == 'T' ? CLASS_TEXTS : CLASS_NUMBERS);
+}
+
 static bool is_answered(const struct indexer_event_field_check *check,
                         const struct indexer_event_field *field)
 {
     if (check->class == CLASS_NONE)
         return true; /* there are no values */
+    if (!fits_column(field->column, check->class))
+        return false;
     for (size_t i = 0; i < field->count; i++)
-        if (class_of_value(field->column, field->values[i]) != check->class)
+        if (class_of_value(field->column, field->values[i]) != check->class ||
+            is_rounded(field->column, field->values[i]))
             return false;
     return true;
 }
@@ -148,9 +169,12 @@ enum error_code indexer_event_field_check_plan(struct indexer_event_field_check 
     if (code)
         return code;
     field->id = id && is_answered(check, field) ? id : 0;
-    if (!field->id && field->operators[0] == '=') {
+    if (field->id)
+        return OK;
+    if (field->operators[0] == '=') {
         plan->equal_column = field->column;
         plan->equal_value = field->values[0];
     }
+    *field = (struct indexer_event_field){0};
     return OK;
 }

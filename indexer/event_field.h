@@ -3,8 +3,8 @@
  *
  * Only when they are complete in the snapshot at hand (indexer/fields.h), and when nothing has to be
  * converted: all values are texts and the other side is one, or all are numbers and the other side
- * is one. Otherwise SQL's rules would look at both sides' types, and we know only one. Internal to
- * indexer/.
+ * is one, and that is the column's type, where it has one. Otherwise SQL's rules would look at both
+ * sides' types, and we know only one. Internal to indexer/.
  */
 #ifndef DAYBOOK_INDEXER_EVENT_FIELD_H
 #define DAYBOOK_INDEXER_EVENT_FIELD_H

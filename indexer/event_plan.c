@@ -277,8 +277,8 @@ static void fold_real(char letter, double x, int64_t *first, int64_t *last, bool
         *empty = true;
         return;
     }
-    if (x >= beyond || x < -beyond) { /* every integer is on one side of it */
-        *empty |= down ? x < 0 : x > 0;
+    if (x >= beyond || x < -beyond || (letter == '<' && x == -beyond)) {
+        *empty |= down ? x < 0 : x > 0; /* every integer is on one side of it */
         return;
     }
     int64_t floored = (int64_t)floor(x); /* exact: floor(x) is an integer within the range */
@@ -326,9 +326,15 @@ static void fold(char letter, sqlite3_value *value, int64_t *first, int64_t *las
     }
 }
 
+/*
+ * A number is compared as its text, or, when it comes from a column of numbers, as a number, which is
+ * less than every text. Which of the two, nobody tells us: the range is wide enough for both.
+ */
 static void fold_time(char letter, sqlite3_value *value, struct indexer_event_plan *plan)
 {
     int type = sqlite3_value_type(value);
+    if ((type == SQLITE_INTEGER || type == SQLITE_FLOAT) && (letter == '>' || letter == 'g'))
+        return;
     if (type == SQLITE_NULL)
         plan->empty = true;
     if (type == SQLITE_NULL || type == SQLITE_BLOB)

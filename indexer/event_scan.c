@@ -57,6 +57,8 @@ enum error_code indexer_event_scan_next(struct indexer_event_scan *scan, struct 
             return code == ERROR_IO ? ERROR_DAMAGED : code;
         if (event_out->sequence > (uint64_t)scan->plan.sequence_last)
             return ERROR_END;
+        /* Behind a gap it is not the one that came next. */
+        *sequence_out = (int64_t)event_out->sequence;
         scan->next = event_out->sequence + 1;
         if (is_wanted(&scan->plan, event_out))
             return OK;

@@ -138,7 +138,9 @@ static int connect_table(sqlite3 *database, void *argument, int argc, const char
     if (code) {
         *message_out = sqlite3_mprintf("%s", error.text);
         table_free(table);
-        return code == ERROR_MEMORY ? SQLITE_NOMEM : SQLITE_ERROR;
+        return code == ERROR_MEMORY    ? SQLITE_NOMEM
+               : code == ERROR_DAMAGED ? SQLITE_CORRUPT
+                                       : SQLITE_ERROR;
     }
     sqlite3_vtab_config(database, SQLITE_VTAB_INNOCUOUS);
     *table_out = &table->base;

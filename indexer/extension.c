@@ -6,8 +6,27 @@
 #include "indexer/host.h"
 #include "indexer/topic_tables.h"
 
+/* What the user has made under our name stays. */
+static enum error_code check_free(sqlite3 *database, struct error *error)
+{
+    int64_t others = 0;
+    enum error_code code = indexer_database_number(
+        database,
+        "SELECT count(*) FROM temp.sqlite_schema WHERE name = 'events' COLLATE NOCASE"
+        " AND sql NOT LIKE 'CREATE VIRTUAL TABLE % USING daybook_events'",
+        0, &others, error);
+    if (!code && others)
+        code = error_set(error, ERROR_EXISTS,
+                         "this connection has a temporary table, view or index temp.events of its "
+                         "own; drop it, then load again");
+    return code;
+}
+
 static enum error_code create_tables(sqlite3 *database, struct error *error)
 {
+    enum error_code code = check_free(database, error);
+    if (code)
+        return code;
     return indexer_database_exec(database,
                                  "DROP TABLE IF EXISTS temp.events;"
                                  "CREATE VIRTUAL TABLE temp.events USING daybook_events",

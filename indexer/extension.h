@@ -19,6 +19,7 @@
 /*
  * `schema` names the index on this connection: "main", or that of an ATTACH. The watcher is copied.
  * Calling it again takes up what has changed of the topics' schemas and indexed fields.
+ * ERROR_EXISTS: there is something of the user's called temp.events.
  */
 enum error_code indexer_extension_attach(sqlite3 *database, const char *schema,
                                          const struct indexer_watcher *watcher,

@@ -22,6 +22,24 @@ static enum error_code find_path(sqlite3 *database, const char *schema, char **p
     return *path_out ? OK : error_set(error, ERROR_MEMORY, "no memory for the log's path");
 }
 
+/* Several lookups may come upon one block, and each of them more than once. */
+static void tell_once(void *context, const char *text)
+{
+    struct indexer_host *host = context;
+    for (size_t i = 0; i < host->told_count; i++)
+        if (strcmp(host->told[i], text) == 0)
+            return;
+    char *copy = strdup(text);
+    char **told = copy ? realloc(host->told, (host->told_count + 1) * sizeof *told) : NULL;
+    if (told) {
+        host->told = told;
+        told[host->told_count++] = copy;
+    } else {
+        free(copy); /* rather twice than not at all */
+    }
+    host->listener.damaged(host->listener.context, text);
+}
+
 enum error_code indexer_host_create(sqlite3 *database, const char *schema,
                                     const struct indexer_watcher *watcher,
                                     struct indexer_host **host_out, struct error *error)
@@ -32,7 +50,9 @@ enum error_code indexer_host_create(sqlite3 *database, const char *schema,
     host->references = 1;
     host->log_fd = -1;
     host->database = database;
-    host->watcher = *watcher;
+    host->listener = *watcher;
+    if (watcher->damaged)
+        host->watcher = (struct indexer_watcher){tell_once, host};
     host->schema = strdup(schema);
     enum error_code code = host->schema ? OK : error_set(error, ERROR_MEMORY, "no memory");
     if (!code)
@@ -62,6 +82,9 @@ void indexer_host_release(void *argument)
         return;
     for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++)
         indexer_lookup_free(host->idle[i]);
+    for (size_t i = 0; i < host->told_count; i++)
+        free(host->told[i]);
+    free(host->told);
     file_close(&host->log_fd);
     buffer_release(&host->json);
     buffer_release(&host->payload);

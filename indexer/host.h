@@ -18,7 +18,10 @@ struct indexer_host {
     char *schema;      /* the index's name there: "main", or that of an ATTACH */
     char *path;        /* DIR */
     int log_fd;        /* … open */
-    struct indexer_watcher watcher;
+    struct indexer_watcher watcher;  /* to give away: tells the listener of each damage once */
+    struct indexer_watcher listener; /* the one that we were given */
+    char **told;                     /* what the listener knows */
+    size_t told_count;
     struct indexer_lookup *idle[INDEXER_HOST_IDLE_MAX]; /* with open blocks, for the next cursor */
     /*
      * The payload that was made JSON last, with its JSON: whoever is given that text back knows the

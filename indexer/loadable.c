@@ -13,8 +13,8 @@
 
 SQLITE_EXTENSION_INIT1
 
-/* Whatever we call must be in the table that we are handed. */
-enum { SQLITE_NEEDED = 3031000 };
+/* Whatever we call must be in the table that we are handed, and PRAGMA table_list be known. */
+enum { SQLITE_NEEDED = 3037000 };
 
 int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api);
 
@@ -42,7 +42,7 @@ int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_ap
     struct error error = {0};
     enum error_code code = OK;
     if (sqlite3_libversion_number() < SQLITE_NEEDED)
-        code = error_set(&error, ERROR_VERSION, "SQLite %s is too old, 3.31 is needed",
+        code = error_set(&error, ERROR_VERSION, "SQLite %s is too old, 3.37 is needed",
                          sqlite3_libversion());
     if (!code)
         code = find_index(database, name, sizeof name, &error);

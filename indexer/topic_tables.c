@@ -98,8 +98,7 @@ static enum error_code run(sqlite3 *database, char *sql, struct error *error)
     return code;
 }
 
-/* `name` is freed. */
-static enum error_code create_named(sqlite3 *database, const char *topic, char *name,
+static enum error_code create_named(sqlite3 *database, const char *topic, const char *name,
                                     bool *taken_out, struct error *error)
 {
     *taken_out = false;
@@ -111,19 +110,35 @@ static enum error_code create_named(sqlite3 *database, const char *topic, char *
                    sqlite3_mprintf("CREATE VIRTUAL TABLE temp.\"%w\" USING daybook_events(\"%w\")",
                                    name, topic),
                    error);
+    return code;
+}
+
+/* "NAME", else "topic.NAME", else "topic.topic.NAME" … */
+static enum error_code create_somehow(sqlite3 *database, const char *topic, struct error *error)
+{
+    bool taken = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
+    enum error_code code = OK;
+    char *name = sqlite3_mprintf("%s%s", taken ? "topic." : "", topic);
+    do {
+        code = create_named(database, topic, name, &taken, error);
+        if (!code && taken)
+            name = sqlite3_mprintf("topic.%z", name);
+    } while (!code && taken);
     sqlite3_free(name);
     return code;
 }
 
-static enum error_code create(sqlite3 *database, const char *topic, struct error *error)
+/* One schema that is damaged takes its own table away, and no other. */
+static enum error_code create(struct indexer_host *host, const char *topic, struct error *error)
 {
-    bool taken = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
-    enum error_code code = OK;
-    if (!taken)
-        code = create_named(database, topic, sqlite3_mprintf("%s", topic), &taken, error);
-    if (!code && taken)
-        code = create_named(database, topic, sqlite3_mprintf("topic.%s", topic), &taken, error);
-    return code;
+    struct error reason;
+    enum error_code code = create_somehow(host->database, topic, &reason);
+    if (code != ERROR_DAMAGED)
+        return code ? error_set(error, code, "%s", reason.text) : OK;
+    error_prefix(&reason, "topic %s has no table", topic);
+    if (host->watcher.damaged)
+        host->watcher.damaged(host->watcher.context, reason.text);
+    return OK;
 }
 
 /* Of an earlier time, when there may have been others. */
@@ -151,7 +166,7 @@ static enum error_code create_with_schema(struct indexer_host *host,
     enum error_code code = OK;
     for (size_t i = 0; !code && i < schemas->count; i++)
         if (segment_schemas_is_present(schemas, i))
-            code = create(host->database, schemas->changes[i].topic, error);
+            code = create(host, schemas->changes[i].topic, error);
     return code;
 }
 
@@ -166,7 +181,7 @@ static enum error_code create_with_fields(struct indexer_host *host,
         const char *topic = fields.list[i].topic;
         bool again = i > 0 && strcmp(topic, fields.list[i - 1].topic) == 0;
         if (!again && !segment_schemas_present(schemas, topic, strlen(topic)))
-            code = create(host->database, topic, error);
+            code = create(host, topic, error);
     }
     indexer_fields_free(&fields);
     return code;

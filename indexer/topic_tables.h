@@ -18,7 +18,9 @@ enum error_code indexer_topic_tables_columns(struct indexer_host *host, const ch
 /*
  * Create the tables in the connection's temporary schema, anew where they are there already. A table
  * has its topic's name; where that is taken (events, topics …, or two topics that differ only in
- * case, which SQL does not tell apart), or not allowed (sqlite_…), it is "topic.NAME".
+ * case, which SQL does not tell apart), or not allowed (sqlite_…), it is "topic.NAME", or, where that
+ * is taken, too, "topic.topic.NAME" and so on. A topic whose schema is damaged has none, and the
+ * host's watcher is told.
  */
 enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error);
 

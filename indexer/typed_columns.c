@@ -13,6 +13,7 @@ struct walk {
     struct msgpack_cursor root; /* of the whole schema */
     struct buffer name;         /* "order." of what is within order */
     struct buffer path;         /* $."order" */
+    unsigned left;              /* schemas that may still be looked into: TYPED_COLUMNS_LOOKS_MAX */
     struct error *error;
 };
 
@@ -64,7 +65,7 @@ static unsigned value_type(const struct msgpack_value *value)
         return MAY_BOOLEAN;
     case MSGPACK_KIND_UINT:
     case MSGPACK_KIND_INT:
-        return MAY_INTEGER;
+        return MAY_INTEGER | MAY_REAL; /* to JSON Schema 1 and 1.0 are one number */
     case MSGPACK_KIND_FLOAT:
         return MAY_REAL;
     case MSGPACK_KIND_STR:
@@ -141,7 +142,7 @@ static unsigned may_be(const struct walk *walk, struct msgpack_cursor schema, un
     if (find(schema, "type", &found))
         may &= read_type(found);
     if (find(schema, "enum", &found))
-        may &= read_enum(found) | (may & MAY_REAL); /* 1 may be meant as a number */
+        may &= read_enum(found);
     if (find(schema, "const", &found)) {
         struct msgpack_value value;
         if (read_head(&found, &value))
@@ -272,8 +273,9 @@ static enum error_code add_properties(struct walk *walk, struct msgpack_cursor s
 {
     struct msgpack_cursor found, target;
     enum error_code code = OK;
-    if (depth >= TYPED_COLUMNS_DEPTH_MAX)
+    if (depth >= TYPED_COLUMNS_DEPTH_MAX || walk->left == 0)
         return OK;
+    walk->left--;
     if (find(schema, "$ref", &found) && resolve(walk, found, &target))
         code = add_properties(walk, target, depth + 1);
     if (!code && find(schema, "properties", &found))
@@ -288,7 +290,7 @@ enum error_code indexer_typed_columns_add(struct indexer_event_columns *columns,
 {
     struct json_reader *reader = NULL;
     struct buffer schema = {0};
-    struct walk walk = {.columns = columns, .error = error};
+    struct walk walk = {.columns = columns, .left = TYPED_COLUMNS_LOOKS_MAX, .error = error};
     enum error_code code = json_reader_create(&reader, error);
     if (!code)
         code = json_to_msgpack(reader, json, json_bytes, SCHEMA_DEPTH_MAX, &schema, error);

@@ -18,6 +18,8 @@
 enum {
     TYPED_COLUMNS_MAX = 400,     /* what comes behind is left out */
     TYPED_COLUMNS_DEPTH_MAX = 8, /* of properties within properties, and of references */
+    /* Schemas that are looked into: references to references soon name more than anybody reads. */
+    TYPED_COLUMNS_LOOKS_MAX = 10000,
 };
 
 /*
