@@ -223,14 +223,14 @@ static bool give_up(struct check *check, const struct schema_node *node, const c
 }
 
 /* What it may cost is paid before. */
-static enum schema_match match_text(struct check *check, struct schema_pattern *pattern,
+static enum schema_match match_text(struct check *check, const struct schema_pattern *pattern,
                                     const char *text, size_t bytes)
 {
     uint64_t steps = schema_pattern_steps(pattern, bytes);
     if (steps >= check->steps_left)
         return SCHEMA_MATCH_GAVE_UP;
     charge(check, steps);
-    return schema_pattern_match(pattern, text, bytes, ++check->matches);
+    return schema_pattern_match(pattern, check->schema->matcher, text, bytes, ++check->matches);
 }
 
 static bool check_length(struct check *check, const struct schema_node *node, const char *text,

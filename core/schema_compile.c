@@ -1,4 +1,4 @@
-/* From a schema's text to its nodes: the walk over the document, references, and the bounds. */
+/* From a schema's text to its nodes: the walk over the document, and the bounds. */
 #include "core/schema_compile.h"
 
 #include <stdarg.h>
@@ -6,10 +6,14 @@
 #include <stdlib.h>
 
 #include "core/json.h"
+#include "core/schema_keys.h"
+#include "core/schema_references.h"
+#include "core/utf8.h"
 
 enum {
     CHUNK_BYTES = 16384,
     ALLOCATED_MAX = 64 << 20, /* a schema of ordinary form takes some ten times its text */
+    PATH_SHOWN = 300,
 };
 
 struct schema_chunk {
@@ -18,13 +22,20 @@ struct schema_chunk {
     _Alignas(16) uint8_t bytes[];
 };
 
+bool schema_account(struct schema *schema, size_t bytes)
+{
+    if (bytes > ALLOCATED_MAX - schema->allocated)
+        return false;
+    schema->allocated += bytes;
+    return true;
+}
+
 void *schema_allocate(struct schema *schema, size_t bytes)
 {
     struct schema_chunk *chunk = schema->chunks;
     bytes = (bytes + 15) & ~(size_t)15;
-    if (bytes > ALLOCATED_MAX - schema->allocated)
+    if (!schema_account(schema, bytes))
         return NULL;
-    schema->allocated += bytes;
     if (!chunk || chunk->size - chunk->used < bytes) {
         size_t size = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
         chunk = calloc(1, sizeof *chunk + size);
@@ -48,6 +59,7 @@ void schema_free(struct schema *schema)
         schema->chunks = next;
     }
     schema_pattern_free(schema->patterns);
+    schema_matcher_free(schema->matcher);
     buffer_release(&schema->document);
     buffer_release(&schema->scratch);
     free(schema);
@@ -62,8 +74,9 @@ enum error_code schema_compile_fail(struct schema_compiler *compiler, const char
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    size_t shown = compiler->path.size < PATH_SHOWN ? compiler->path.size : PATH_SHOWN;
     return error_set(compiler->error, ERROR_INVALID, "%.*s: %s",
-                     (int)(compiler->path.size < 300 ? compiler->path.size : 300),
+                     (int)utf8_valid_bytes(compiler->path.data, shown),
                      (const char *)compiler->path.data, text);
 }
 
@@ -86,16 +99,26 @@ enum error_code schema_compile_enter(struct schema_compiler *compiler, const cha
     return code;
 }
 
+enum error_code schema_compile_enter_index(struct schema_compiler *compiler, uint32_t index)
+{
+    char name[16];
+    return schema_compile_enter(compiler, name,
+                                (size_t)snprintf(name, sizeof name, "%u", index));
+}
+
 void schema_compile_leave(struct schema_compiler *compiler, size_t path_bytes)
 {
     compiler->path.size = path_bytes;
 }
 
+/* As much as a fault or an error shows: the path of each node may be as long as the document. */
 static const char *copy_path(struct schema_compiler *compiler)
 {
-    char *copy = schema_allocate(compiler->schema, compiler->path.size + 1);
+    size_t size = compiler->path.size < PATH_SHOWN ? compiler->path.size : PATH_SHOWN;
+    size = utf8_valid_bytes(compiler->path.data, size);
+    char *copy = schema_allocate(compiler->schema, size + 1);
     if (copy)
-        memcpy(copy, compiler->path.data, compiler->path.size);
+        memcpy(copy, compiler->path.data, size);
     return copy;
 }
 
@@ -117,7 +140,6 @@ static enum error_code new_node(struct schema_compiler *compiler, struct schema_
 static enum error_code take_keywords(struct schema_compiler *compiler, struct schema_node *node,
                                      struct msgpack_cursor cursor, uint32_t count)
 {
-    uint64_t seen = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct msgpack_value key;
         if (msgpack_read(&cursor, &key, NULL) || key.kind != MSGPACK_KIND_STR)
@@ -125,7 +147,7 @@ static enum error_code take_keywords(struct schema_compiler *compiler, struct sc
         size_t path_bytes = compiler->path.size;
         enum error_code code = schema_compile_enter(compiler, key.bytes, key.count);
         if (!code)
-            code = schema_keyword_take(compiler, node, &key, cursor, &seen);
+            code = schema_keyword_take(compiler, node, &key, cursor);
         if (code)
             return code;
         schema_compile_leave(compiler, path_bytes);
@@ -155,121 +177,7 @@ enum error_code schema_compile_node(struct schema_compiler *compiler, struct msg
         node->never = !value.boolean;
         return OK;
     }
-    code = take_keywords(compiler, node, at, value.count);
-    return code ? code : schema_keyword_finish(compiler, node);
-}
-
-/* ---- References ---- */
-
-/* The next token of a pointer, behind its slash, without what URIs and pointers escape. */
-static bool next_token(const char **at, const char *end, struct buffer *token)
-{
-    token->size = 0;
-    for (; *at < end && **at != '/'; ++*at) {
-        char c = **at;
-        if (c == '%') {
-            int high = end - *at < 3 ? -1 : bytes_hex_digit((*at)[1]);
-            int low = high < 0 ? -1 : bytes_hex_digit((*at)[2]);
-            if (low < 0)
-                return false;
-            c = (char)(high << 4 | low);
-            *at += 2;
-        }
-        if (buffer_append(token, &c, 1, NULL))
-            return false;
-    }
-    size_t to = 0;
-    for (size_t from = 0; from < token->size; from++, to++) {
-        uint8_t c = token->data[from];
-        if (c == '~') {
-            if (++from == token->size || (token->data[from] != '0' && token->data[from] != '1'))
-                return false;
-            c = token->data[from] == '0' ? '~' : '/';
-        }
-        token->data[to] = c;
-    }
-    token->size = to;
-    return true;
-}
-
-static bool step_into_map(struct msgpack_cursor *at, uint32_t count, const struct buffer *token)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        struct msgpack_value key;
-        if (msgpack_read(at, &key, NULL))
-            return false;
-        if (key.kind == MSGPACK_KIND_STR && key.count == token->size &&
-            (key.count == 0 || memcmp(key.bytes, token->data, key.count) == 0))
-            return true;
-        msgpack_skip(at, NULL);
-    }
-    return false;
-}
-
-static bool step_into_array(struct msgpack_cursor *at, uint32_t count, const struct buffer *token)
-{
-    uint64_t index = 0;
-    if (token->size == 0 || token->size > 9 || (token->size > 1 && token->data[0] == '0'))
-        return false;
-    for (size_t i = 0; i < token->size; i++) {
-        if (token->data[i] < '0' || token->data[i] > '9')
-            return false;
-        index = index * 10 + (uint64_t)(token->data[i] - '0');
-    }
-    for (uint64_t i = 0; i < index && index < count; i++)
-        msgpack_skip(at, NULL);
-    return index < count;
-}
-
-/* From the document's root along the pointer; the compiler's path goes along. */
-static enum error_code follow(struct schema_compiler *compiler, const char *pointer,
-                              size_t pointer_bytes, struct msgpack_cursor *at,
-                              struct buffer *token)
-{
-    const char *next = pointer, *end = pointer + pointer_bytes;
-    enum error_code code = OK;
-    while (next < end && !code) {
-        struct msgpack_value value;
-        next++; /* the slash */
-        if (!next_token(&next, end, token) || msgpack_read(at, &value, NULL))
-            return ERROR_NOT_FOUND;
-        bool found = false;
-        if (value.kind == MSGPACK_KIND_MAP)
-            found = step_into_map(at, value.count, token);
-        else if (value.kind == MSGPACK_KIND_ARRAY)
-            found = step_into_array(at, value.count, token);
-        if (!found)
-            return ERROR_NOT_FOUND;
-        code = schema_compile_enter(compiler, (const char *)token->data, token->size);
-    }
-    return code;
-}
-
-static enum error_code resolve(struct schema_compiler *compiler, const struct schema_ref *ref)
-{
-    struct msgpack_cursor at = {compiler->schema->document.data,
-                                compiler->schema->document.data + compiler->schema->document.size};
-    struct buffer token = {0};
-    compiler->path.size = 1; /* "#" */
-    enum error_code code = follow(compiler, ref->pointer, ref->pointer_bytes, &at, &token);
-    buffer_release(&token);
-    if (code == ERROR_NOT_FOUND)
-        return error_set(compiler->error, ERROR_INVALID,
-                         "%.200s/$ref: nothing is at \"#%.*s\" in this schema", ref->node->where,
-                         (int)(ref->pointer_bytes < 200 ? ref->pointer_bytes : 200), ref->pointer);
-    return code ? code : schema_compile_node(compiler, at, &ref->node->ref);
-}
-
-/* What is compiled on the way may bring more of them. Not by recursion: they can be many. */
-static enum error_code resolve_all(struct schema_compiler *compiler)
-{
-    enum error_code code = OK;
-    while (compiler->refs && !code) {
-        struct schema_ref *ref = compiler->refs;
-        compiler->refs = ref->next;
-        code = resolve(compiler, ref);
-    }
-    return code;
+    return take_keywords(compiler, node, at, value.count);
 }
 
 /* ---- Bounds ---- */
@@ -314,13 +222,13 @@ static enum error_code measure(struct schema_compiler *compiler, const struct sc
     struct schema_node *own = (struct schema_node *)(uintptr_t)node; /* it is being made */
     if (node->on_chain)
         return error_set(compiler->error, ERROR_INVALID,
-                         "%.300s: it refers to itself for the same value, without end",
+                         "%s: it refers to itself for the same value, without end",
                          node->where);
     if (node->chain == 0) {
         uint16_t below = 0;
         if (depth >= SCHEMA_CHAIN_MAX)
             return error_set(compiler->error, ERROR_INVALID,
-                             "%.300s: more than %d schemas in a row look at the same value",
+                             "%s: more than %d schemas in a row look at the same value",
                              node->where, SCHEMA_CHAIN_MAX);
         own->on_chain = true;
         enum error_code code = measure_below(compiler, node, depth + 1, &below);
@@ -331,7 +239,7 @@ static enum error_code measure(struct schema_compiler *compiler, const struct sc
     }
     if (node->chain > SCHEMA_CHAIN_MAX - depth)
         return error_set(compiler->error, ERROR_INVALID,
-                         "%.300s: more than %d schemas in a row look at the same value",
+                         "%s: more than %d schemas in a row look at the same value",
                          node->where, SCHEMA_CHAIN_MAX);
     if (node->chain > *longest)
         *longest = node->chain;
@@ -374,9 +282,11 @@ static enum error_code compile(struct schema_compiler *compiler)
         return schema_compile_no_memory(compiler);
     enum error_code code = buffer_append(&compiler->path, "#", 1, compiler->error);
     if (!code)
+        code = schema_keys_check(compiler);
+    if (!code)
         code = schema_compile_node(compiler, at, &schema->root);
     if (!code)
-        code = resolve_all(compiler);
+        code = schema_references_resolve(compiler);
     return code ? code : measure_nodes(compiler);
 }
 

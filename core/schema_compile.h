@@ -30,9 +30,10 @@ struct schema_compiler {
 enum error_code schema_compile_fail(struct schema_compiler *compiler, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 enum error_code schema_compile_no_memory(struct schema_compiler *compiler);
-/* Append a name to the path; leave cuts the path to what it was. */
+/* Append a name, or an index, to the path; leave cuts the path to what it was. */
 enum error_code schema_compile_enter(struct schema_compiler *compiler, const char *name,
                                      size_t name_bytes);
+enum error_code schema_compile_enter_index(struct schema_compiler *compiler, uint32_t index);
 void schema_compile_leave(struct schema_compiler *compiler, size_t path_bytes);
 
 /* The node of the subschema at `at`, which is at the path; made unless it is there. */
@@ -42,8 +43,6 @@ enum error_code schema_compile_node(struct schema_compiler *compiler, struct msg
 /* One keyword of a node, with its value at the cursor; the path is the keyword's. */
 enum error_code schema_keyword_take(struct schema_compiler *compiler, struct schema_node *node,
                                     const struct msgpack_value *keyword,
-                                    struct msgpack_cursor value, uint64_t *seen);
-/* All keywords of the node have been taken. */
-enum error_code schema_keyword_finish(struct schema_compiler *compiler, struct schema_node *node);
+                                    struct msgpack_cursor value);
 
 #endif

@@ -29,36 +29,54 @@ static bool skip(struct msgpack_cursor *cursor, uint64_t *steps_left)
     return !msgpack_skip_within(cursor, steps_left, NULL);
 }
 
+/*
+ * Is the pair at *pairs this one? *pairs moves behind it. *same_key_out: the key is, at least; it
+ * also passes for the same when the steps are at an end, for there is nothing more to look for.
+ */
+static bool is_pair(struct msgpack_cursor *pairs, struct msgpack_cursor key,
+                    struct msgpack_cursor value, bool *same_key_out, uint64_t *steps_left)
+{
+    struct msgpack_cursor found = *pairs;
+    *same_key_out = true;
+    if (!skip(pairs, steps_left))
+        return false;
+    bool same = equal(&key, &found, steps_left);
+    struct msgpack_cursor other = *pairs;
+    if (!skip(pairs, steps_left))
+        return false;
+    *same_key_out = same || *steps_left == 0;
+    return same && equal(&value, &other, steps_left);
+}
+
 /* Has one of the pairs at `pairs` this key and this value? */
 static bool has_pair(struct msgpack_cursor pairs, uint32_t count, struct msgpack_cursor key,
                      struct msgpack_cursor value, uint64_t *steps_left)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        struct msgpack_cursor wanted = key, found = pairs;
-        if (!skip(&pairs, steps_left))
-            return false;
-        bool same = equal(&wanted, &found, steps_left);
-        struct msgpack_cursor other = pairs;
-        if (!skip(&pairs, steps_left))
-            return false;
-        if (same && equal(&value, &other, steps_left))
-            return true;
-        if (same || *steps_left == 0)
-            return false;
-    }
-    return false;
+    bool same_key = false, same = false;
+    for (uint32_t i = 0; i < count && !same_key; i++)
+        same = is_pair(&pairs, key, value, &same_key, steps_left);
+    return same;
 }
 
-/* Each pair of `a` is in `b`; *a moves behind them. */
+/*
+ * Each pair of `a` is in `b`; *a moves behind them. As a rule their keys are in the same order, and
+ * then each is where it is looked for first.
+ */
 static bool has_pairs(struct msgpack_cursor *a, struct msgpack_cursor b, uint32_t count,
                       uint64_t *steps_left)
 {
+    struct msgpack_cursor opposite = b;
     for (uint32_t i = 0; i < count; i++) {
         struct msgpack_cursor key = *a;
+        bool same_key;
         if (!skip(a, steps_left))
             return false;
         struct msgpack_cursor value = *a;
-        if (!skip(a, steps_left) || !has_pair(b, count, key, value, steps_left))
+        if (!skip(a, steps_left))
+            return false;
+        if (is_pair(&opposite, key, value, &same_key, steps_left))
+            continue;
+        if (same_key || !has_pair(b, count, key, value, steps_left))
             return false;
     }
     return true;

@@ -1,6 +1,4 @@
 /* What each keyword of a schema means, as a table. */
-#include <assert.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "core/schema_compile.h"
@@ -23,12 +21,14 @@ static enum error_code read_number(struct schema_compiler *compiler, struct msgp
 static enum error_code read_count(struct schema_compiler *compiler, struct msgpack_cursor value,
                                   uint64_t *count_out)
 {
+    static const struct schema_number zero = {.kind = MSGPACK_KIND_UINT};
     struct msgpack_value read;
     struct schema_number number;
     if (msgpack_read(&value, &read, NULL) || !schema_number_from(&read, &number) ||
-        number.kind != MSGPACK_KIND_UINT)
+        !schema_number_is_integer(&number) || schema_number_compare(&number, &zero) < 0)
         return schema_compile_fail(compiler, "it must be an integer from 0 on");
-    *count_out = number.magnitude;
+    /* 1e20 is one, too, and as far beyond whatever will be counted. */
+    *count_out = number.kind == MSGPACK_KIND_UINT ? number.magnitude : UINT64_MAX;
     return OK;
 }
 
@@ -211,14 +211,19 @@ static enum error_code take_length_max(struct schema_compiler *compiler, struct 
 static enum error_code compile_pattern(struct schema_compiler *compiler, const void *text,
                                        size_t text_bytes, struct schema_pattern **pattern_out)
 {
+    struct schema *schema = compiler->schema;
     struct error why;
+    if (!schema->matcher && !(schema->matcher = schema_matcher_create()))
+        return schema_compile_no_memory(compiler);
     enum error_code code = schema_pattern_compile(text, text_bytes, pattern_out, &why);
     if (code == ERROR_INVALID)
         return schema_compile_fail(compiler, "%s", why.text);
     if (code)
         return schema_compile_no_memory(compiler);
-    schema_pattern_link(*pattern_out, &compiler->schema->patterns);
-    return OK;
+    schema_pattern_link(*pattern_out, &schema->patterns);
+    return schema_account(schema, schema_pattern_bytes(*pattern_out))
+               ? OK
+               : schema_compile_no_memory(compiler);
 }
 
 static enum error_code take_pattern(struct schema_compiler *compiler, struct schema_node *node,
@@ -261,10 +266,8 @@ static enum error_code take_list(struct schema_compiler *compiler, struct msgpac
     if (!nodes->list)
         return schema_compile_no_memory(compiler);
     for (uint32_t i = 0; i < count && !code; i++) {
-        char index[16];
         size_t path_bytes = compiler->path.size;
-        code = schema_compile_enter(compiler, index,
-                                    (size_t)snprintf(index, sizeof index, "%u", i));
+        code = schema_compile_enter_index(compiler, i);
         if (!code)
             code = schema_compile_node(compiler, value, &nodes->list[i]);
         if (!code)
@@ -280,20 +283,6 @@ typedef enum error_code take_pair(struct schema_compiler *compiler, struct schem
                                   const struct msgpack_value *key,
                                   const struct schema_node *schema);
 
-static bool has_key_before(struct msgpack_cursor pairs, uint32_t index,
-                           const struct msgpack_value *key)
-{
-    for (uint32_t i = 0; i < index; i++) {
-        struct msgpack_value other;
-        if (msgpack_read(&pairs, &other, NULL) ||
-            (other.kind == MSGPACK_KIND_STR && other.count == key->count &&
-             (key->count == 0 || memcmp(other.bytes, key->bytes, key->count) == 0)))
-            return true;
-        msgpack_skip(&pairs, NULL);
-    }
-    return false;
-}
-
 static enum error_code take_map(struct schema_compiler *compiler, struct schema_node *node,
                                 struct msgpack_cursor value, take_pair *take)
 {
@@ -302,7 +291,6 @@ static enum error_code take_map(struct schema_compiler *compiler, struct schema_
     if (!code && count > SCHEMA_NAMES_MAX)
         code = schema_compile_fail(compiler, "%u names are too many, %d are allowed", count,
                                    SCHEMA_NAMES_MAX);
-    struct msgpack_cursor first = value;
     for (uint32_t i = 0; i < count && !code; i++) {
         struct msgpack_value key;
         const struct schema_node *schema;
@@ -310,8 +298,6 @@ static enum error_code take_map(struct schema_compiler *compiler, struct schema_
         if (msgpack_read(&value, &key, NULL) || key.kind != MSGPACK_KIND_STR)
             return schema_compile_fail(compiler, "a name is no string");
         code = schema_compile_enter(compiler, key.bytes, key.count);
-        if (!code && has_key_before(first, i, &key))
-            code = schema_compile_fail(compiler, "the name is there twice");
         if (!code)
             code = schema_compile_node(compiler, value, &schema);
         if (!code)
@@ -373,41 +359,19 @@ static enum error_code take_unique(struct schema_compiler *compiler, struct sche
 
 /* ---- Objects ---- */
 
-static enum error_code grow_names(struct schema_compiler *compiler, struct schema_names *names)
-{
-    /* A power of two, or none: there is room. */
-    if (names->count & (names->count - 1) || names->count == 1)
-        return OK;
-    struct schema_name *list = schema_allocate(
-        compiler->schema, (names->count ? 2 * (size_t)names->count : 2) * sizeof *list);
-    if (!list)
-        return schema_compile_no_memory(compiler);
-    if (names->count > 0)
-        memcpy(list, names->list, names->count * sizeof *list);
-    names->list = list;
-    return OK;
-}
-
 /* The entry of a name, made unless it is there. */
 static enum error_code enter_name(struct schema_compiler *compiler, struct schema_names *names,
                                   const struct msgpack_value *key, struct schema_name **name_out)
 {
-    for (uint16_t i = 0; i < names->count; i++) {
-        struct schema_name *name = &names->list[i];
-        if (name->size == key->count &&
-            (name->size == 0 || memcmp(name->bytes, key->bytes, name->size) == 0)) {
-            *name_out = name;
-            return OK;
-        }
-    }
-    if (names->count == SCHEMA_NAMES_MAX)
+    uint16_t index = schema_names_find(names, key->bytes, key->count, SCHEMA_NONE);
+    if (index == SCHEMA_NONE && names->count == SCHEMA_NAMES_MAX)
         return schema_compile_fail(compiler, "more than %d names are too many", SCHEMA_NAMES_MAX);
-    enum error_code code = grow_names(compiler, names);
-    if (code)
-        return code;
-    struct schema_name *name = &names->list[names->count++];
-    *name = (struct schema_name){.bytes = key->bytes, .size = key->count};
-    *name_out = name;
+    if (index == SCHEMA_NONE) {
+        index = names->count;
+        if (!schema_names_add(compiler->schema, names, key->bytes, key->count))
+            return schema_compile_no_memory(compiler);
+    }
+    *name_out = &names->list[index];
     return OK;
 }
 
@@ -692,26 +656,14 @@ static const struct keyword {
     {"writeOnly", take_description},
 };
 
-static_assert(sizeof keywords / sizeof *keywords <= 64, "one bit each in `seen`");
-
 enum error_code schema_keyword_take(struct schema_compiler *compiler, struct schema_node *node,
                                     const struct msgpack_value *keyword,
-                                    struct msgpack_cursor value, uint64_t *seen)
+                                    struct msgpack_cursor value)
 {
     for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
-        if (!text_is(keyword, keywords[i].name))
-            continue;
-        if (*seen >> i & 1)
-            return schema_compile_fail(compiler, "the keyword is there twice");
-        *seen |= UINT64_C(1) << i;
-        return keywords[i].take(compiler, node, value);
+        if (text_is(keyword, keywords[i].name))
+            return keywords[i].take(compiler, node, value);
     }
     return schema_compile_fail(compiler, "this keyword is not understood, so it would not be "
                                          "checked; remove it, or say it with others");
-}
-
-enum error_code schema_keyword_finish(struct schema_compiler *compiler, struct schema_node *node)
-{
-    return schema_names_index(compiler->schema, &node->names) ? OK
-                                                              : schema_compile_no_memory(compiler);
 }

@@ -9,24 +9,42 @@ static uint32_t hash_name(const char *bytes, uint32_t size)
     return hash;
 }
 
-bool schema_names_index(struct schema *schema, struct schema_names *names)
+static void put_in_table(struct schema_names *names, uint16_t index)
 {
-    uint32_t size = 4;
-    if (names->count == 0)
-        return true;
-    while (size < 2 * (uint32_t)names->count)
-        size *= 2;
-    names->slots = schema_allocate(schema, size * sizeof *names->slots);
-    if (!names->slots)
+    uint32_t slot = hash_name(names->list[index].bytes, names->list[index].size);
+    while (names->slots[slot & names->slot_mask] != SCHEMA_NONE)
+        slot++;
+    names->slots[slot & names->slot_mask] = index;
+}
+
+/* To twice as many, with a table that is at most half full. What was there stays in the arena. */
+static bool grow(struct schema *schema, struct schema_names *names)
+{
+    uint32_t capacity = names->count ? 2 * (uint32_t)names->count : 2, slot_count = 2 * capacity;
+    struct schema_name *list = schema_allocate(schema, capacity * sizeof *list);
+    uint16_t *slots = schema_allocate(schema, slot_count * sizeof *slots);
+    if (!list || !slots)
         return false;
-    names->slot_mask = size - 1;
-    memset(names->slots, 0xff, size * sizeof *names->slots);
-    for (uint16_t i = 0; i < names->count; i++) {
-        uint32_t slot = hash_name(names->list[i].bytes, names->list[i].size);
-        while (names->slots[slot & names->slot_mask] != SCHEMA_NONE)
-            slot++;
-        names->slots[slot & names->slot_mask] = i;
-    }
+    if (names->count > 0)
+        memcpy(list, names->list, names->count * sizeof *list);
+    memset(slots, 0xff, slot_count * sizeof *slots);
+    names->list = list;
+    names->slots = slots;
+    names->slot_mask = slot_count - 1;
+    for (uint16_t i = 0; i < names->count; i++)
+        put_in_table(names, i);
+    return true;
+}
+
+bool schema_names_add(struct schema *schema, struct schema_names *names, const char *bytes,
+                      uint32_t size)
+{
+    /* The list has room for a power of two, from 2 on: it is full, or not there. */
+    bool full = names->count != 1 && (names->count & (names->count - 1)) == 0;
+    if (full && !grow(schema, names))
+        return false;
+    names->list[names->count] = (struct schema_name){.bytes = bytes, .size = size};
+    put_in_table(names, names->count++);
     return true;
 }
 

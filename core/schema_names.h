@@ -10,8 +10,9 @@
 
 #include "core/schema_node.h"
 
-/* All names are in the list: make the table. False: there is no memory. */
-bool schema_names_index(struct schema *schema, struct schema_names *names);
+/* A name that is not among them yet, as the last of the list. False: there is no memory. */
+bool schema_names_add(struct schema *schema, struct schema_names *names, const char *bytes,
+                      uint32_t size);
 
 /* By the table; there is at least one name. */
 uint16_t schema_names_look_up(const struct schema_names *names, const char *bytes, uint32_t size);

@@ -66,7 +66,7 @@ enum {
 };
 
 struct schema_node {
-    const char *where; /* "#/properties/price" */
+    const char *where; /* "#/properties/price", cut after some hundred bytes */
     bool never;        /* the schema `false` */
     unsigned types;    /* of enum schema_type; 0: any */
 
@@ -114,6 +114,7 @@ struct schema {
     struct buffer document;
     struct schema_chunk *chunks;
     struct schema_pattern *patterns; /* all of them, to be freed */
+    struct schema_matcher *matcher;  /* there if there are patterns */
     const struct schema_node *root;
     struct buffer scratch; /* for values in a fault's text */
     size_t allocated;
@@ -121,5 +122,7 @@ struct schema {
 
 /* Zeroed memory that lives as long as the schema. NULL: there is none, or it has too much. */
 void *schema_allocate(struct schema *schema, size_t bytes);
+/* For what has memory of its own, like patterns: count it in. False: the schema has too much. */
+bool schema_account(struct schema *schema, size_t bytes);
 
 #endif

@@ -1,5 +1,6 @@
 #include "core/schema_number.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,11 +93,14 @@ struct decimal_form {
     int exponent;
 };
 
-/* The shortest of 15, 16 and 17 digits that reads back equal. */
+/*
+ * The shortest digits that read back equal. Any 15 digits of a decimal survive in a double, but not
+ * in a subnormal one, which has as few as one.
+ */
 static struct decimal_form decimal_of_real(double real)
 {
     char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = real < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*e", digits - 1, real);
         if (strtod(text, NULL) == real)
             break;

@@ -18,17 +18,42 @@ enum {
 
 struct schema_pattern {
     pcre2_code *code;
-    pcre2_match_data *data;
-    pcre2_match_context *context;
     bool anchored;
     struct schema_pattern *next;
 };
 
+struct schema_matcher {
+    pcre2_match_data *data; /* keeps up to MATCH_HEAP_KIB */
+    pcre2_match_context *context;
+};
+
+struct schema_matcher *schema_matcher_create(void)
+{
+    struct schema_matcher *matcher = calloc(1, sizeof *matcher);
+    if (!matcher)
+        return NULL;
+    matcher->data = pcre2_match_data_create(1, NULL);
+    matcher->context = pcre2_match_context_create(NULL);
+    if (!matcher->data || !matcher->context) {
+        schema_matcher_free(matcher);
+        return NULL;
+    }
+    pcre2_set_heap_limit(matcher->context, MATCH_HEAP_KIB);
+    return matcher;
+}
+
+void schema_matcher_free(struct schema_matcher *matcher)
+{
+    if (!matcher)
+        return;
+    pcre2_match_data_free(matcher->data);
+    pcre2_match_context_free(matcher->context);
+    free(matcher);
+}
+
 static void free_one(struct schema_pattern *pattern)
 {
     pcre2_code_free(pattern->code);
-    pcre2_match_data_free(pattern->data);
-    pcre2_match_context_free(pattern->context);
     free(pattern);
 }
 
@@ -78,17 +103,10 @@ enum error_code schema_pattern_compile(const char *text, size_t text_bytes,
     if (!pattern)
         return error_set(error, ERROR_MEMORY, "no memory for a pattern");
     enum error_code code = compile(pattern, text, text_bytes, error);
-    if (!code) {
-        pattern->data = pcre2_match_data_create(1, NULL);
-        pattern->context = pcre2_match_context_create(NULL);
-        if (!pattern->data || !pattern->context)
-            code = error_set(error, ERROR_MEMORY, "no memory for a pattern");
-    }
     if (code) {
         free_one(pattern);
         return code;
     }
-    pcre2_set_heap_limit(pattern->context, MATCH_HEAP_KIB);
     uint32_t options = 0;
     pcre2_pattern_info(pattern->code, PCRE2_INFO_ALLOPTIONS, &options);
     pattern->anchored = options & PCRE2_ANCHORED;
@@ -98,24 +116,33 @@ enum error_code schema_pattern_compile(const char *text, size_t text_bytes,
     return OK;
 }
 
+size_t schema_pattern_bytes(const struct schema_pattern *pattern)
+{
+    size_t code = 0, machine_code = 0;
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_SIZE, &code);
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_JITSIZE, &machine_code);
+    return sizeof *pattern + code + machine_code;
+}
+
 uint64_t schema_pattern_steps(const struct schema_pattern *pattern, size_t text_bytes)
 {
     uint64_t bytes = text_bytes;
     return MATCH_COST + bytes / 16 * (pattern->anchored ? 1 : bytes / 64 + 1);
 }
 
-enum schema_match schema_pattern_match(struct schema_pattern *pattern, const char *text,
+enum schema_match schema_pattern_match(const struct schema_pattern *pattern,
+                                       struct schema_matcher *matcher, const char *text,
                                        size_t text_bytes, uint32_t nth)
 {
     size_t limit = MATCH_STEPS_MAX / nth / (pattern->anchored ? 1 : text_bytes + 1);
-    pcre2_set_match_limit(pattern->context,
+    pcre2_set_match_limit(matcher->context,
                           (uint32_t)(limit < MATCH_STEPS_MIN ? MATCH_STEPS_MIN : limit));
     int result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0, PCRE2_NO_UTF_CHECK,
-                             pattern->data, pattern->context);
+                             matcher->data, matcher->context);
     /* The compiled code has a small stack of its own. */
     if (result == PCRE2_ERROR_JIT_STACKLIMIT)
         result = pcre2_match(pattern->code, (PCRE2_SPTR)text, text_bytes, 0,
-                             PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, pattern->data, pattern->context);
+                             PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, matcher->data, matcher->context);
     if (result >= 0)
         return SCHEMA_MATCH_YES;
     return result == PCRE2_ERROR_NOMATCH ? SCHEMA_MATCH_NO : SCHEMA_MATCH_GAVE_UP;

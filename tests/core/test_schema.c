@@ -1,45 +1,13 @@
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/event.h"
 #include "core/json.h"
 #include "core/schema.h"
+#include "tests/support/schemas.h"
 
 static struct error error;
-static struct json_reader *reader;
-
-static void setup(void)
-{
-    cr_assert_eq(json_reader_create(&reader, &error), OK, "%s", error.text);
-}
-
-static void teardown(void)
-{
-    json_reader_free(reader);
-}
-
-TestSuite(schema, .init = setup, .fini = teardown);
-
-static struct schema *compiled(const char *text)
-{
-    struct schema *schema = NULL;
-    cr_assert_eq(schema_compile(text, strlen(text), &schema, &error), OK, "%s: %s", text,
-                 error.text);
-    return schema;
-}
-
-static bool keeps_to(struct schema *schema, const char *json, struct schema_fault *fault)
-{
-    struct buffer msgpack = {0};
-    cr_assert_eq(json_to_msgpack(reader, json, strlen(json), EVENT_PAYLOAD_DEPTH_MAX, &msgpack,
-                                 &error),
-                 OK, "%s: %s", json, error.text);
-    bool valid = schema_check(schema, msgpack.data, msgpack.size, fault);
-    buffer_release(&msgpack);
-    return valid;
-}
 
 /* Values that keep to a schema, and others that do not; a NULL ends each list. */
 struct rule {
@@ -103,12 +71,48 @@ static const struct rule rules[] = {
     {"{\"multipleOf\":0.1}", {"0.3", "0.7", "1.1", "-2.3"}, {"0.35"}},
     {"{\"multipleOf\":0.123456789}", {"0.123456789", "0"}, {"1e308", "1"}},
     {"{\"multipleOf\":1e-8}", {"12391239123", "0.00000001"}, {"1e-9"}},
+    {"{\"minimum\":18446744073709551615}", {"18446744073709551615", "1.8446744073709552e19"},
+     {"18446744073709551614", "1.844674407370955e19", "-1", "0"}},
+    {"{\"exclusiveMaximum\":18446744073709551615}", {"18446744073709551614", "-1e300"},
+     {"18446744073709551615", "18446744073709551616.0"}},
+    {"{\"minimum\":-9223372036854775808}", {"-9223372036854775808", "-9223372036854775808.0", "0"},
+     {"-9223372036854777856.0", "-1e300"}},
+    {"{\"exclusiveMinimum\":-9223372036854775808}", {"-9223372036854775807"},
+     {"-9223372036854775808", "-9223372036854775808.0"}},
+    {"{\"maximum\":-9223372036854775808}", {"-9223372036854775808", "-1e19"},
+     {"-9223372036854775807", "0", "18446744073709551615"}},
+    {"{\"maximum\":9007199254740992.5}", {"9007199254740992"}, {"9007199254740993"}},
+    {"{\"minimum\":-0.5}", {"0", "-0.0", "-0.5"}, {"-1", "-0.51"}},
+    {"{\"maximum\":-0.5}", {"-1", "-9223372036854775808"}, {"0", "18446744073709551615"}},
+    {"{\"minimum\":1e300}", {"1e300", "1.1e300"}, {"18446744073709551615", "-1e301"}},
+    {"{\"multipleOf\":18446744073709551615}", {"0", "18446744073709551615", "0.0"},
+     {"18446744073709551614", "1", "9223372036854775807", "0.5"}},
+    {"{\"multipleOf\":9223372036854775807}", {"18446744073709551614", "-9223372036854775807"},
+     {"-9223372036854775808", "18446744073709551615"}},
+    {"{\"multipleOf\":3}", {"18446744073709551615", "-9223372036854775806", "9e300"},
+     {"18446744073709551614", "-9223372036854775808", "1e300"}},
+    {"{\"multipleOf\":0.5}", {"18446744073709551615", "-9223372036854775808", "1e300", "0.5"},
+     {"0.25", "1e-300"}},
+    {"{\"multipleOf\":5e-324}", {"5e-324", "1e-323", "1.5e-323", "1e-300", "1"}, {NULL}},
+    {"{\"multipleOf\":1e-323}", {"1e-323", "2e-323", "1"}, {"5e-324", "1.5e-323"}},
+    {"{\"multipleOf\":1.7976931348623157e308}", {"1.7976931348623157e308", "0"}, {"1e308", "1"}},
+    /* NaN and the infinities are no numbers, for any rule. */
+    {"{\"minimum\":0,\"maximum\":1,\"multipleOf\":0.1}", {"NaN", "Infinity", "-Infinity", "0.3"},
+     {"2"}},
+    {"{\"type\":[\"null\",\"boolean\",\"object\",\"array\",\"number\",\"integer\",\"string\"]}",
+     {"1", "null"}, {"NaN", "Infinity", "-Infinity"}},
+    {"{\"not\":{\"type\":\"number\"}}", {"NaN", "-Infinity", "\"1\""}, {"1", "1.5"}},
+    {"{\"items\":{\"type\":\"number\"}}", {"[1,1e308]"}, {"[1,NaN]", "[-Infinity]"}},
+    {"{\"enum\":[0,1e308]}", {"0", "1e308"}, {"NaN", "Infinity"}},
     {"{\"multipleOf\":1e300}", {"1e300", "0", "3e301"}, {"1", "1e299"}},
     /* strings */
     {"{\"minLength\":2}", {"\"ab\"", "\"\xc3\xa4\xc3\xb6\"", "1", "[]"},
      {"\"\"", "\"a\"", "\"\xc3\xa4\"", "\"\xf0\x9f\x92\xa9\""}},
     {"{\"maxLength\":2.0}", {"\"ab\"", "\"\"", "\"\xf0\x9f\x92\xa9\xf0\x9f\x92\xa9\""},
      {"\"abc\""}},
+    {"{\"maxLength\":1e20}", {"\"\"", "\"abc\""}, {NULL}},
+    {"{\"minLength\":1e20}", {"1"}, {"\"\"", "\"abc\""}},
+    {"{\"maxItems\":18446744073709551615,\"minItems\":-0.0}", {"[]", "[1]"}, {NULL}},
     {"{\"minLength\":3,\"maxLength\":3}", {"\"abc\"", "\"\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\""},
      {"\"ab\"", "\"abcd\"", "\"\xe2\x82\xac\"", "\"\xe2\x82\xac\xe2\x82\xac\""}},
     {"{\"pattern\":\"^a*$\"}", {"\"aaa\"", "\"\"", "1", "null"}, {"\"abc\"", "\"a\\n\""}},
@@ -182,6 +186,12 @@ static const struct rule rules[] = {
     {"{\"properties\":{\"foo\":{\"maxItems\":3}},\"patternProperties\":{\"f.o\":{\"minItems\":2}},\"additionalProperties\":{\"type\":\"integer\"}}",
      {"{\"foo\":[1,2]}", "{\"fxo\":[1,2]}", "{\"quux\":3}"}, {"{\"foo\":[]}",
       "{\"foo\":[1,2,3,4]}", "{\"fxo\":[]}", "{\"quux\":\"x\"}"}},
+    /* each pattern that matches, beside the name itself; what any knows is not additional */
+    {"{\"properties\":{\"ab\":{\"minimum\":1}},\"patternProperties\":{\"^a\":{\"maximum\":9},"
+     "\"b$\":{\"multipleOf\":2},\"\":{\"type\":\"integer\"}},\"additionalProperties\":false}",
+     {"{\"ab\":2,\"a\":-1,\"b\":100,\"\":7}"},
+     {"{\"ab\":0}", "{\"ab\":10}", "{\"ab\":3}", "{\"a\":10}", "{\"b\":3}", "{\"x\":0.5}"}},
+    {"{\"patternProperties\":{\"^a\":true,\"^ab\":false}}", {"{\"a\":1}"}, {"{\"ab\":1}"}},
     {"{\"propertyNames\":{\"maxLength\":3}}", {"{\"f\":1,\"foo\":2}", "{}", "[1]"},
      {"{\"foo\":1,\"foobar\":2}"}},
     {"{\"propertyNames\":false}", {"{}"}, {"{\"a\":1}"}},
@@ -220,13 +230,13 @@ static const struct rule rules[] = {
 Test(schema, decides_each_rule_on_good_and_bad_values)
 {
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
-        struct schema *schema = compiled(rules[i].schema);
+        struct schema *schema = schemas_compile(rules[i].schema);
         struct schema_fault fault;
         for (int j = 0; j < 12 && rules[i].good[j]; j++)
-            cr_expect(keeps_to(schema, rules[i].good[j], &fault), "%s: %s: %s", rules[i].schema,
-                      rules[i].good[j], fault.text);
+            cr_expect(schemas_keeps(schema, rules[i].good[j], &fault), "%s: %s: %s",
+                      rules[i].schema, rules[i].good[j], fault.text);
         for (int j = 0; j < 12 && rules[i].bad[j]; j++)
-            cr_expect(!keeps_to(schema, rules[i].bad[j], &fault), "%s: %s", rules[i].schema,
+            cr_expect(!schemas_keeps(schema, rules[i].bad[j], &fault), "%s: %s", rules[i].schema,
                       rules[i].bad[j]);
         schema_free(schema);
     }
@@ -260,9 +270,9 @@ Test(schema, tells_where_which_rule_and_why)
          "it is as none of the 2 alternatives says"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct schema *schema = compiled(cases[i].schema);
+        struct schema *schema = schemas_compile(cases[i].schema);
         struct schema_fault fault;
-        cr_assert(!keeps_to(schema, cases[i].json, &fault), "%s", cases[i].schema);
+        cr_assert(!schemas_keeps(schema, cases[i].json, &fault), "%s", cases[i].schema);
         cr_expect_str_eq(fault.pointer, cases[i].pointer);
         cr_expect_str_eq(fault.rule, cases[i].rule);
         cr_expect_str_eq(fault.text, cases[i].text);
@@ -272,7 +282,7 @@ Test(schema, tells_where_which_rule_and_why)
 
 Test(schema, cuts_long_values_and_pointers_between_characters)
 {
-    struct schema *schema = compiled("{\"additionalProperties\":{\"type\":\"null\"}}");
+    struct schema *schema = schemas_compile("{\"additionalProperties\":{\"type\":\"null\"}}");
     struct buffer json = {0};
     struct schema_fault fault;
     buffer_append(&json, "{\"", 2, NULL);
@@ -282,7 +292,7 @@ Test(schema, cuts_long_values_and_pointers_between_characters)
     for (int i = 0; i < 200; i++)
         buffer_append(&json, "\xe2\x82\xac", 3, NULL);
     buffer_append(&json, "\"}", 3, NULL);
-    cr_assert(!keeps_to(schema, (const char *)json.data, &fault));
+    cr_assert(!schemas_keeps(schema, (const char *)json.data, &fault));
     cr_expect_lt(strlen(fault.pointer), sizeof fault.pointer);
     cr_expect(strstr(fault.text, "…") != NULL, "%s", fault.text);
     cr_expect(strstr(fault.text, "is not of the type null") != NULL, "%s", fault.text);
@@ -309,8 +319,8 @@ Test(schema, refuses_what_is_no_schema_and_what_it_does_not_understand)
         {"{\"properties\":{\"a\":{\"requierd\":[]}}}", "#/properties/a/requierd: this keyword"},
         {"{\"properties\":[]}", "#/properties: it must be an object"},
         {"{\"properties\":{\"a\":1}}", "#/properties/a: a schema is"},
-        {"{\"properties\":{\"a\":{},\"a\":{}}}", "#/properties/a: the name is there twice"},
-        {"{\"minimum\":1,\"minimum\":2}", "#/minimum: the keyword is there twice"},
+        {"{\"properties\":{\"a\":{},\"a\":{}}}", "#/properties/a: the key is there twice"},
+        {"{\"minimum\":1,\"minimum\":2}", "#/minimum: the key is there twice"},
         {"{\"required\":\"a\"}", "#/required: it must be an array"},
         {"{\"required\":[\"a\",\"a\"]}", "\"a\" is there twice"},
         {"{\"required\":[1]}", "#/required: it must be a string"},
@@ -353,26 +363,20 @@ Test(schema, refuses_what_is_no_schema_and_what_it_does_not_understand)
     }
 }
 
-static void repeat(struct buffer *out, const char *text, int count)
-{
-    for (int i = 0; i < count; i++)
-        buffer_append(out, text, strlen(text), NULL);
-}
-
 Test(schema, has_bounds_that_neither_schema_nor_event_can_pass)
 {
     struct schema *schema = NULL;
     struct buffer text = {0};
     /* Within each other. */
-    repeat(&text, "{\"not\":", 5000);
-    repeat(&text, "true", 1);
-    repeat(&text, "}", 5000);
+    schemas_repeat(&text, "{\"not\":", 5000);
+    schemas_repeat(&text, "true", 1);
+    schemas_repeat(&text, "}", 5000);
     cr_assert_eq(schema_compile((char *)text.data, text.size, &schema, &error), ERROR_INVALID);
     /* One after the other. */
     text.size = 0;
     for (int length = SCHEMA_CHAIN_MAX - 2; length < 200; length += length < 64 ? 1 : 100) {
         text.size = 0;
-        repeat(&text, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{", 1);
+        schemas_repeat(&text, "{\"$ref\":\"#/$defs/d0\",\"$defs\":{", 1);
         for (int i = 0; i < length; i++)
             buffer_printf(&text, NULL, "\"d%d\":{\"$ref\":\"#/$defs/d%d\"},", i, i + 1);
         buffer_printf(&text, NULL, "\"d%d\":true}}", length);
@@ -386,8 +390,8 @@ Test(schema, has_bounds_that_neither_schema_nor_event_can_pass)
     }
     /* Longer than a schema may be. */
     text.size = 0;
-    repeat(&text, " ", SCHEMA_TEXT_BYTES_MAX);
-    repeat(&text, "true", 1);
+    schemas_repeat(&text, " ", SCHEMA_TEXT_BYTES_MAX);
+    schemas_repeat(&text, "true", 1);
     cr_assert_eq(schema_compile((char *)text.data, text.size, &schema, &error), ERROR_INVALID);
     cr_assert(strstr(error.text, "bytes"), "%s", error.text);
     buffer_release(&text);
@@ -397,28 +401,28 @@ Test(schema, gives_up_on_patterns_and_alternatives_that_take_too_long, .timeout 
 {
     struct schema_fault fault;
     struct buffer json = {0};
-    struct schema *schema = compiled("{\"pattern\":\"^(a+)+$\"}");
-    repeat(&json, "\"", 1);
-    repeat(&json, "a", 40);
+    struct schema *schema = schemas_compile("{\"pattern\":\"^(a+)+$\"}");
+    schemas_repeat(&json, "\"", 1);
+    schemas_repeat(&json, "a", 40);
     buffer_append(&json, "b\"", 3, NULL);
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
     /* Nor may a `not` turn that into good news. */
-    schema = compiled("{\"not\":{\"pattern\":\"^(a+)+$\"}}");
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    schema = schemas_compile("{\"not\":{\"pattern\":\"^(a+)+$\"}}");
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     schema_free(schema);
     /* Each level twice: 2^30 looks at the innermost value. */
-    schema = compiled("{\"$defs\":{\"t\":{\"anyOf\":[{\"type\":\"array\",\"maxItems\":0},"
+    schema = schemas_compile("{\"$defs\":{\"t\":{\"anyOf\":[{\"type\":\"array\",\"maxItems\":0},"
                       "{\"items\":{\"$ref\":\"#/$defs/t\"},\"type\":\"array\"},"
                       "{\"items\":{\"$ref\":\"#/$defs/t\"},\"type\":\"array\"}]}},"
                       "\"$ref\":\"#/$defs/t\"}");
     json.size = 0;
-    repeat(&json, "[", 31);
-    repeat(&json, "1", 1);
-    repeat(&json, "]", 31);
+    schemas_repeat(&json, "[", 31);
+    schemas_repeat(&json, "1", 1);
+    schemas_repeat(&json, "]", 31);
     buffer_append(&json, "", 1, NULL);
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
     buffer_release(&json);
@@ -429,15 +433,15 @@ Test(schema, gives_up_on_texts_that_together_take_too_long, .timeout = 30)
 {
     struct schema_fault fault;
     struct buffer json = {0};
-    struct schema *schema = compiled("{\"items\":{\"pattern\":\"^(a+)+$|b\"}}");
-    repeat(&json, "[\"aaaaaaaaab\"", 1); /* some 1,000 steps, and then it matches */
+    struct schema *schema = schemas_compile("{\"items\":{\"pattern\":\"^(a+)+$|b\"}}");
+    schemas_repeat(&json, "[\"aaaaaaaaab\"", 1); /* some 1,000 steps, and then it matches */
     buffer_append(&json, "]", 2, NULL);
-    cr_assert(keeps_to(schema, (char *)json.data, &fault), "%s", fault.text);
+    cr_assert(schemas_keeps(schema, (char *)json.data, &fault), "%s", fault.text);
     json.size--;
     json.size--;
-    repeat(&json, ",\"aaaaaaaaab\"", 40000);
+    schemas_repeat(&json, ",\"aaaaaaaaab\"", 40000);
     buffer_append(&json, "]", 2, NULL);
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
     buffer_release(&json);
@@ -454,7 +458,7 @@ Test(schema, gives_up_on_items_that_cannot_be_told_apart_by_their_hash, .timeout
     buffer_append(&payload, head, sizeof head, NULL);
     for (uint32_t i = 0; i < count; i++)
         buffer_append(&payload, "\xca\x7f\xc0\0\0", 5, NULL);
-    struct schema *schema = compiled("{\"uniqueItems\":true}");
+    struct schema *schema = schemas_compile("{\"uniqueItems\":true}");
     cr_assert(!schema_check(schema, payload.data, payload.size, &fault));
     cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
@@ -466,20 +470,20 @@ Test(schema, gives_up_at_the_first_text_that_takes_too_long, .timeout = 30)
 {
     struct schema_fault fault;
     struct buffer json = {0};
-    repeat(&json, "[0", 1);
-    repeat(&json, ",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"", 20000);
+    schemas_repeat(&json, "[0", 1);
+    schemas_repeat(&json, ",\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab\"", 20000);
     buffer_append(&json, "]", 2, NULL);
     struct schema *schema =
-        compiled("{\"items\":{\"anyOf\":[{\"pattern\":\"^(a+)+$\"},true]}}");
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+        schemas_compile("{\"items\":{\"anyOf\":[{\"pattern\":\"^(a+)+$\"},true]}}");
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     schema_free(schema);
     /* Not anchored: the square of the length, however little each try backtracks. */
     json.size = 0;
-    repeat(&json, "\"", 1);
-    repeat(&json, "1", 1000000);
+    schemas_repeat(&json, "\"", 1);
+    schemas_repeat(&json, "1", 1000000);
     buffer_append(&json, "x\"", 3, NULL);
-    schema = compiled("{\"pattern\":\"[0-9]+$\"}");
-    cr_assert(!keeps_to(schema, (char *)json.data, &fault));
+    schema = schemas_compile("{\"pattern\":\"[0-9]+$\"}");
+    cr_assert(!schemas_keeps(schema, (char *)json.data, &fault));
     cr_assert(strstr(fault.text, "too long"), "%s", fault.text);
     schema_free(schema);
     buffer_release(&json);
@@ -487,6 +491,8 @@ Test(schema, gives_up_at_the_first_text_that_takes_too_long, .timeout = 30)
 
 Test(schema, survives_any_cut_of_a_schema_and_any_cut_of_an_event)
 {
+    struct json_reader *reader = NULL;
+    cr_assert_eq(json_reader_create(&reader, &error), OK, "%s", error.text);
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
         size_t size = strlen(rules[i].schema);
         for (size_t cut = 0; cut < size; cut++) {
@@ -494,7 +500,7 @@ Test(schema, survives_any_cut_of_a_schema_and_any_cut_of_an_event)
             schema_compile(rules[i].schema, cut, &schema, NULL);
             schema_free(schema);
         }
-        struct schema *schema = compiled(rules[i].schema);
+        struct schema *schema = schemas_compile(rules[i].schema);
         for (int j = 0; j < 12 && rules[i].good[j]; j++) {
             struct buffer msgpack = {0};
             json_to_msgpack(reader, rules[i].good[j], strlen(rules[i].good[j]),
@@ -509,6 +515,7 @@ Test(schema, survives_any_cut_of_a_schema_and_any_cut_of_an_event)
         }
         schema_free(schema);
     }
+    json_reader_free(reader);
 }
 
 /* 0xc4 is binary, which no JSON type is. */
@@ -516,14 +523,14 @@ Test(schema, takes_what_only_msgpack_has_for_no_type)
 {
     static const uint8_t binary[] = {0xc4, 1, 7}, numbered[] = {0x81, 1, 2};
     struct schema_fault fault;
-    struct schema *schema = compiled("{\"type\":[\"null\",\"boolean\",\"object\",\"array\","
+    struct schema *schema = schemas_compile("{\"type\":[\"null\",\"boolean\",\"object\",\"array\","
                                      "\"number\",\"string\"]}");
     cr_assert(!schema_check(schema, binary, sizeof binary, &fault));
     schema_free(schema);
-    schema = compiled("{}");
+    schema = schemas_compile("{}");
     cr_assert(schema_check(schema, binary, sizeof binary, &fault));
     schema_free(schema);
-    schema = compiled("{\"properties\":{\"a\":{}}}");
+    schema = schemas_compile("{\"properties\":{\"a\":{}}}");
     cr_assert(!schema_check(schema, numbered, sizeof numbered, &fault));
     cr_assert_str_eq(fault.text, "one of the keys is no string");
     schema_free(schema);
