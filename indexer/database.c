@@ -137,6 +137,25 @@ enum error_code indexer_database_number(sqlite3 *database, const char *sql, int6
     return code;
 }
 
+enum error_code indexer_database_lift_query_only(sqlite3 *database, bool *lifted_out,
+                                                 struct error *error)
+{
+    int64_t closed = 0;
+    *lifted_out = false;
+    enum error_code code =
+        indexer_database_number(database, "PRAGMA query_only", 0, &closed, error);
+    if (!code && closed)
+        code = indexer_database_exec(database, "PRAGMA query_only = 0", error);
+    *lifted_out = !code && closed;
+    return code;
+}
+
+void indexer_database_restore_query_only(sqlite3 *database, bool lifted)
+{
+    if (lifted)
+        indexer_database_exec(database, "PRAGMA query_only = 1", NULL);
+}
+
 enum error_code indexer_database_remove(int log_fd, const char *name, struct error *error)
 {
     static const char *const suffixes[] = {"", "-wal", "-shm"};

@@ -9,6 +9,7 @@
 #define DAYBOOK_INDEXER_DATABASE_H
 
 #include "indexer/sqlite.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/error.h"
@@ -42,6 +43,14 @@ enum error_code indexer_database_step(sqlite3_stmt *statement, struct error *err
 /* The first column of the first row as an integer; `fallback` when there is no row, or NULL. */
 enum error_code indexer_database_number(sqlite3 *database, const char *sql, int64_t fallback,
                                         int64_t *number_out, struct error *error);
+
+/*
+ * A connection may be closed to writing by PRAGMA query_only, which is meant for files, and would
+ * stop our temporary tables, too. *lifted_out: it was, and is to be restored.
+ */
+enum error_code indexer_database_lift_query_only(sqlite3 *database, bool *lifted_out,
+                                                 struct error *error);
+void indexer_database_restore_query_only(sqlite3 *database, bool lifted);
 
 /*
  * Remove the database `name` with its -wal and -shm from the directory. The database goes first:

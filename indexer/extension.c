@@ -46,17 +46,10 @@ static enum error_code create_topic_tables(struct indexer_host *host, struct err
     return OK;
 }
 
-/*
- * A connection may be closed to writing by PRAGMA query_only, which is meant for files, and would
- * stop our temporary tables, too.
- */
 static enum error_code attach(struct indexer_host *host, struct error *error)
 {
-    int64_t query_only = 0;
-    enum error_code code = indexer_database_number(host->database, "PRAGMA query_only", 0,
-                                                   &query_only, error);
-    if (!code && query_only)
-        code = indexer_database_exec(host->database, "PRAGMA query_only = 0", error);
+    bool lifted;
+    enum error_code code = indexer_database_lift_query_only(host->database, &lifted, error);
     if (!code)
         code = indexer_functions_attach(host, error);
     if (!code)
@@ -65,8 +58,7 @@ static enum error_code attach(struct indexer_host *host, struct error *error)
         code = create_tables(host->database, error);
     if (!code)
         code = create_topic_tables(host, error);
-    if (query_only)
-        indexer_database_exec(host->database, "PRAGMA query_only = 1", NULL);
+    indexer_database_restore_query_only(host->database, lifted);
     return code;
 }
 

@@ -9,6 +9,7 @@
 #include "core/units.h"
 #include "indexer/database.h"
 #include "indexer/field_value.h"
+#include "indexer/topic_tables.h"
 
 /* A JSON text, to SQLite's own JSON functions (their documentation names the value). */
 enum { SUBTYPE_JSON = 'J' };
@@ -240,6 +241,21 @@ static void time_call(sqlite3_context *context, int argc, sqlite3_value **argv)
     sqlite3_result_int64(context, time_ns);
 }
 
+/*
+ * Making tables within a function is no more than what a program may do between two steps of a
+ * statement; none of ours may be in use, which SQLite checks.
+ */
+static void refresh_call(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    struct function *function = sqlite3_user_data(context);
+    struct error error;
+    if (indexer_topic_tables_refresh(function->host, &error)) {
+        error_prefix(&error, "daybook_refresh");
+        indexer_functions_result_error(context, &error);
+    }
+}
+
 static const struct {
     const char *name;
     int arguments;
@@ -249,6 +265,7 @@ static const struct {
     {"payload", 1, JSON_FLAGS, payload_call},
     {"daybook_payload", 1, JSON_FLAGS, payload_call},
     {"daybook_field", 2, JSON_FLAGS, field_call},
+    {"daybook_refresh", 0, SQLITE_UTF8 | SQLITE_DIRECTONLY, refresh_call},
     /* Within a statement, now is now; but no schema may be built upon it. */
     {"daybook_time", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, time_call},
 };

@@ -29,6 +29,7 @@ struct indexer_host {
      */
     struct buffer json;
     struct buffer payload;
+    int64_t topics_seen[5]; /* what the topics' tables were made from: indexer/topic_tables.c */
     size_t references;
 };
 

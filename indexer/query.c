@@ -1,6 +1,7 @@
 #include "indexer/query.h"
 
 #include "indexer/connection.h"
+#include "indexer/database.h"
 #include "indexer/extension.h"
 
 enum error_code indexer_query_open(const char *path, sqlite3 **database_out, struct error *error)
@@ -22,4 +23,9 @@ enum error_code indexer_query_open_watched(const char *path, const struct indexe
     }
     *database_out = database;
     return OK;
+}
+
+enum error_code indexer_query_refresh(sqlite3 *database, struct error *error)
+{
+    return indexer_database_exec(database, "SELECT daybook_refresh()", error);
 }

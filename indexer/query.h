@@ -26,5 +26,10 @@ enum error_code indexer_query_open(const char *path, struct sqlite3 **database_o
 /* The same for a program that goes on behind damage: what cannot be read is NULL then. */
 enum error_code indexer_query_open_watched(const char *path, const struct indexer_watcher *watcher,
                                            struct sqlite3 **database_out, struct error *error);
+/*
+ * Topics' tables for what has got a schema or an indexed field since the connection was opened.
+ * ERROR_BUSY or ERROR_IO: one of them is being read.
+ */
+enum error_code indexer_query_refresh(struct sqlite3 *database, struct error *error);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "indexer/database.h"
 #include "indexer/fields.h"
@@ -187,10 +189,38 @@ static enum error_code create_with_fields(struct indexer_host *host,
     return code;
 }
 
+/*
+ * Schemas come with another file in the place of the catalogue, fields with another number or
+ * another last id: ids are never used again.
+ */
+static enum error_code look(struct indexer_host *host, int64_t seen_out[5], struct error *error)
+{
+    struct stat status = {0};
+    sqlite3_stmt *fields = NULL;
+    if (fstatat(host->log_fd, "schemas/catalogue", &status, AT_SYMLINK_NOFOLLOW))
+        status = (struct stat){0};
+    seen_out[0] = (int64_t)status.st_ino;
+    seen_out[1] = status.st_size;
+    seen_out[2] = (int64_t)status.st_mtim.tv_sec * 1000000000 + status.st_mtim.tv_nsec;
+    enum error_code code = indexer_database_prepare_in(
+        host->database, host->schema,
+        "SELECT count(*), max(id) FROM %s.field_rows WHERE topic IS NOT NULL", &fields, error);
+    if (!code)
+        code = indexer_database_step(fields, error);
+    if (!code) {
+        seen_out[3] = sqlite3_column_int64(fields, 0);
+        seen_out[4] = sqlite3_column_int64(fields, 1);
+    }
+    sqlite3_finalize(fields);
+    return code;
+}
+
 enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
 {
     struct segment_schemas schemas = {0};
-    enum error_code code = drop_all(host->database, error);
+    enum error_code code = look(host, host->topics_seen, error);
+    if (!code)
+        code = drop_all(host->database, error);
     if (!code)
         code = segment_schemas_load(host->log_fd, &schemas, error);
     if (!code)
@@ -198,5 +228,19 @@ enum error_code indexer_topic_tables_create(struct indexer_host *host, struct er
     if (!code)
         code = create_with_fields(host, &schemas, error);
     segment_schemas_free(&schemas);
+    return code;
+}
+
+enum error_code indexer_topic_tables_refresh(struct indexer_host *host, struct error *error)
+{
+    int64_t seen[5];
+    enum error_code code = look(host, seen, error);
+    if (code || memcmp(seen, host->topics_seen, sizeof seen) == 0)
+        return code;
+    bool lifted;
+    code = indexer_database_lift_query_only(host->database, &lifted, error);
+    if (!code)
+        code = indexer_topic_tables_create(host, error);
+    indexer_database_restore_query_only(host->database, lifted);
     return code;
 }

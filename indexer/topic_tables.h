@@ -23,5 +23,7 @@ enum error_code indexer_topic_tables_columns(struct indexer_host *host, const ch
  * host's watcher is told.
  */
 enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error);
+/* The same, when schemas or fields have changed since; cheap, when they have not. */
+enum error_code indexer_topic_tables_refresh(struct indexer_host *host, struct error *error);
 
 #endif

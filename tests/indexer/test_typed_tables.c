@@ -402,6 +402,28 @@ Test(typed_tables, change_with_the_schema_when_the_extension_is_attached_again)
     sqlite3_close(database);
 }
 
+Test(typed_tables, are_taken_up_by_a_connection_that_is_open)
+{
+    static const char *const payloads[] = {"{\"u\":\"x\",\"v\":2}"};
+    write_topic("t", payloads, 1);
+    sqlite3 *database = twin_open_extended();
+    twin_expect_error(database, "SELECT * FROM t", SQLITE_ERROR, "no such table");
+    twin_add_schema("t", "{\"properties\":{\"u\":{}}}");
+    twin_expect(database, "SELECT daybook_refresh()", "NULL\n");
+    twin_expect(database, "SELECT u FROM t", "x\n");
+    twin_index_field("t", "v");
+    twin_expect(database, "SELECT daybook_refresh()", "NULL\n");
+    twin_expect(database, "SELECT u, v FROM t WHERE v = 2", "x|2\n");
+
+    sqlite3_stmt *select = NULL; /* nothing has changed: nothing is touched */
+    sqlite3_prepare_v2(database, "SELECT * FROM t", -1, &select, NULL);
+    cr_assert_eq(sqlite3_step(select), SQLITE_ROW);
+    twin_expect(database, "SELECT daybook_refresh()", "NULL\n");
+    cr_assert_eq(sqlite3_step(select), SQLITE_DONE);
+    sqlite3_finalize(select);
+    sqlite3_close(database);
+}
+
 /* Who has made a temporary table of this name would not get it back. */
 Test(typed_tables, never_take_the_place_of_a_temporary_table_of_the_users)
 {

@@ -142,6 +142,20 @@ def shell_is_fresh(directory):
         assert "no such table" in shell.ask("SELECT * FROM mine;")
 
 
+@promise("sql shell: a topic that gets a schema meanwhile has a table; what was made in temp stays")
+def shell_takes_up_schemas(directory):
+    daybook("pub", "-D", f"{directory}/log", stdin='{"topic":"door","payload":{"open":1}}')
+    schema = os.path.join(directory, "door.json")
+    with open(schema, "w", encoding="utf-8") as to:
+        json.dump({"properties": {"open": {"type": "integer"}}}, to)
+    with Shell(directory) as shell:
+        assert "no such table" in shell.ask("SELECT open FROM door;")
+        shell.ask("CREATE TEMP TABLE mine(x);")
+        daybook("schema", "add", "door", schema, "-D", f"{directory}/log")
+        assert "open" in shell.ask("SELECT sum(open) AS open FROM door;")
+        assert "no such" not in shell.ask("SELECT count(*) FROM mine;")
+
+
 @promise("sql shell: a statement takes several lines, and is one entry of the history")
 def continuation(directory):
     log_of(directory)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "indexer/query.h"
 #include "tools/daybook/sql_signals.h"
 #include "tools/daybook/verb.h"
 
@@ -51,6 +52,16 @@ static bool index_was_replaced(struct sql_session *session)
     return moved != 0;
 }
 
+/* The guard would not let topics' tables be made anew. */
+static enum error_code take_up_topics(struct sql_session *session, struct error *error)
+{
+    struct error why;
+    sqlite3_set_authorizer(session->database, NULL, NULL);
+    if (indexer_query_refresh(session->database, &why))
+        verb_say(SQL_VERB, "note: topics' tables are as they were: %s", why.text);
+    return sql_guard_init(&session->guard, session->database, error);
+}
+
 enum error_code sql_session_freshen(struct sql_session *session, struct error *error)
 {
     enum error_code code = OK;
@@ -59,7 +70,7 @@ enum error_code sql_session_freshen(struct sql_session *session, struct error *e
         if (code)
             return code;
         if (!index_was_replaced(session))
-            return OK;
+            return take_up_topics(session, error);
         verb_say(SQL_VERB, "note: the index was made anew and is opened again; temporary tables "
                            "and attached databases are gone");
         sql_session_close(session);
