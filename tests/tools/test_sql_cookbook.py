@@ -7,12 +7,16 @@ these is its answer; one that ends with a line `…` is only its beginning.
 
 COOKBOOK=rewrite writes the answers that come out into the page, for who has changed a query.
 """
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 
 from cli_support import BUILD, DAYBOOK, ROOT, environment, main, promise
 
@@ -84,10 +88,22 @@ def settings(directory):
 
 
 def run(directory, words, given=""):
-    done = subprocess.run(words, input=given, cwd=directory, env=settings(directory), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    assert done.returncode == 0, f"{words[0]} ended with {done.returncode}: {done.stderr[-2000:]}"
-    return done.stdout
+    """What it prints. What it has started ends with it: the daemon of a set-up that failed."""
+    # Files, not pipes: the daemon would keep a pipe open.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
+            tempfile.TemporaryFile() as put:
+        put.write(given.encode())
+        put.seek(0)
+        process = subprocess.Popen(words, cwd=directory, env=settings(directory), stdin=put,
+                                   stdout=out, stderr=err, start_new_session=True)
+        status = process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        out.seek(0)
+        err.seek(0)
+        told = err.read().decode(errors="replace")
+        assert status == 0, f"{words[0]} ended with {status}: {told[-2000:]}"
+        return out.read().decode()
 
 
 def set_up(directory):
@@ -119,7 +135,6 @@ def find_python():
 
 def statements_of(text):
     """The statements of a block: what sqlite3 would take one by one."""
-    import sqlite3
     statements, pending = [], ""
     for line in text.splitlines(keepends=True):
         pending += line
