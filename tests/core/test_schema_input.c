@@ -260,6 +260,12 @@ Test(schema_input, refuses_more_patterns_than_a_schema_has_memory_for)
     schemas_repeat(&text, ",{\"pattern\":\"(?:(?:[ab]c){9}){99}\"}", 20000);
     schemas_repeat(&text, "]}", 1);
     schemas_expect_refused(text.data, text.size, "64 MiB");
+    /* Each '.' is a class for PCRE2: the translation is longer than a pattern may be. */
+    text.size = 0;
+    schemas_repeat(&text, "{\"pattern\":\"", 1);
+    schemas_repeat(&text, ".", 5000);
+    schemas_repeat(&text, "\"}", 1);
+    schemas_expect_refused(text.data, text.size, "at its byte 5000: ");
     buffer_release(&text);
     expect_refused("{\"pattern\":\"((a{999}){999}){999}\"}", "#/pattern: the pattern is not");
     expect_refused("{\"pattern\":\"(*UTF8)\\\\C\"}", "#/pattern: the pattern is not");
