@@ -16,8 +16,8 @@
  *   - NaN and the infinities, binary and extension values are of no JSON type,
  *   - where a schema has rules for objects, one with a key that is no string, or with a known key
  *     twice, is at fault,
- *   - patterns are PCRE2's (schema_pattern.h), which are nearly those of ECMA-262: \s knows ASCII's
- *     white space only, '.' takes all but line ends of ASCII, and what only PCRE has is taken, too.
+ *   - patterns are ECMA-262's, read by PCRE2 (schema_pattern.h): a look-behind has a length that is
+ *     known, and some of what only PCRE has is taken, too (a++, octal numbers).
  *
  * Bounds: the constants below, and 64 MiB of memory for a compiled schema. A check takes at most
  * steps in proportion to the event's size, and gives up loudly: so a large text is not matched with

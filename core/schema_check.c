@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/msgpack_head.h"
+#include "core/schema_constants.h"
 #include "core/schema_equal.h"
 #include "core/schema_fault.h"
 #include "core/schema_names.h"
@@ -19,8 +20,7 @@ enum {
     STEPS_PER_BYTE = 16,
     STEPS_MIN = 16384,
     SCRATCH_KEPT = 65536,
-    BYTES_PER_STEP = 64,     /* of a string that is looked through */
-    CONSTANTS_PER_STEP = 64, /* that are no arrays or objects */
+    BYTES_PER_STEP = 64, /* of a string that is looked through */
 };
 
 struct check {
@@ -95,38 +95,16 @@ static unsigned types_of(const struct msgpack_value *value, unsigned asked)
     }
 }
 
-/* A text is compared byte by byte; whatever else it might be equal to has to be looked into. */
-static bool is_one_of(struct check *check, const struct schema_node *node,
-                      const struct msgpack_value *head, struct msgpack_cursor value)
-{
-    for (uint32_t i = 0; i < node->constant_count; i++) {
-        struct msgpack_cursor constant = node->constants[i];
-        struct msgpack_value other;
-        uint64_t one = 1; /* enough for two scalars; with more in them they pay themselves */
-        if (head->kind == MSGPACK_KIND_STR) {
-            if (!msgpack_head_read(&constant, &other) && other.kind == MSGPACK_KIND_STR &&
-                other.count == head->count &&
-                schema_names_same(other.bytes, head->bytes, head->count))
-                return true;
-        } else if (schema_equal(value, constant,
-                                head->kind >= MSGPACK_KIND_ARRAY ? &check->steps_left : &one)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool check_constants(struct check *check, const struct schema_node *node,
                             const struct msgpack_value *head, struct msgpack_cursor value,
                             const struct schema_place *place)
 {
-    charge(check, node->constant_count / CONSTANTS_PER_STEP);
-    if (!is_one_of(check, node, head, value))
-        return fault(check, node, node->is_const ? "const" : "enum", place,
-                     node->is_const ? "%s is not the one value that is allowed"
-                                    : "%s is not one of the values that are allowed",
+    if (node->enum_.list &&
+        !schema_constants_has(&node->enum_, head, value, &check->steps_left))
+        return fault(check, node, "enum", place, "%s is not one of the values that are allowed",
                      show(check, value));
-    if (node->second_constant && !schema_equal(value, *node->second_constant, &check->steps_left))
+    if (node->const_.list &&
+        !schema_constants_has(&node->const_, head, value, &check->steps_left))
         return fault(check, node, "const", place, "%s is not the one value that is allowed",
                      show(check, value));
     return true;
@@ -151,15 +129,15 @@ static int compare(const struct msgpack_value *value, const struct schema_number
     return schema_number_compare(&number, bound);
 }
 
-static bool is_multiple(const struct msgpack_value *value, const struct schema_number *bound)
+static bool is_multiple(const struct msgpack_value *value, const struct schema_decimal *divisor)
 {
     struct schema_number number;
     schema_number_from(value, &number);
-    return schema_number_is_multiple(&number, bound);
+    return schema_number_is_multiple(&number, divisor);
 }
 
-static bool breaks(unsigned rule, const struct msgpack_value *value,
-                   const struct schema_number *bound)
+static bool breaks(const struct schema_node *node, unsigned rule,
+                   const struct msgpack_value *value, const struct schema_number *bound)
 {
     switch (rule) {
     case SCHEMA_MINIMUM:
@@ -171,7 +149,7 @@ static bool breaks(unsigned rule, const struct msgpack_value *value,
     case SCHEMA_EXCLUSIVE_MAXIMUM:
         return compare(value, bound) >= 0;
     default:
-        return !is_multiple(value, bound);
+        return !is_multiple(value, &node->multiple_decimal);
     }
 }
 
@@ -198,7 +176,7 @@ static bool check_number(struct check *check, const struct schema_node *node,
         const struct schema_number *bound =
             (const struct schema_number *)(const void *)((const char *)node + rule->offset);
         char text[SCHEMA_FAULT_NUMBER_BYTES];
-        if (node->number_rules & rule->rule && breaks(rule->rule, number, bound))
+        if (node->number_rules & rule->rule && breaks(node, rule->rule, number, bound))
             return fault(check, node, rule->keyword, place, "%s is %s %s", show(check, value),
                          rule->text, schema_fault_number(bound, text));
     }
@@ -598,7 +576,7 @@ static bool check_value(struct check *check, const struct schema_node *node,
     if (node->types && !(types & node->types))
         return fault(check, node, "type", place, "%s is not of the type %s", show(check, start),
                      schema_fault_types(node->types, names));
-    if (node->constants && !check_constants(check, node, &value, start, place))
+    if (node->has_constants && !check_constants(check, node, &value, start, place))
         return false;
     if (types & SCHEMA_NUMBER && node->number_rules &&
         !check_number(check, node, &value, start, place))

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "core/schema_compile.h"
+#include "core/schema_constants.h"
 #include "core/schema_names.h"
 
 typedef enum error_code take_keyword(struct schema_compiler *compiler, struct schema_node *node,
@@ -99,6 +100,7 @@ static enum error_code take_type(struct schema_compiler *compiler, struct schema
 }
 
 static enum error_code keep_constants(struct schema_compiler *compiler, struct schema_node *node,
+                                      struct schema_constants *constants,
                                       struct msgpack_cursor at, uint32_t count)
 {
     struct msgpack_cursor *list = schema_allocate(compiler->schema, count * sizeof *list);
@@ -109,9 +111,12 @@ static enum error_code keep_constants(struct schema_compiler *compiler, struct s
         msgpack_skip(&at, NULL);
         list[i].end = at.at;
     }
-    node->constants = list;
-    node->constant_count = count;
-    return OK;
+    constants->list = list;
+    constants->count = count;
+    node->has_constants = true;
+    return schema_constants_index(compiler->schema, constants)
+               ? OK
+               : schema_compile_no_memory(compiler);
 }
 
 static enum error_code take_enum(struct schema_compiler *compiler, struct schema_node *node,
@@ -119,31 +124,15 @@ static enum error_code take_enum(struct schema_compiler *compiler, struct schema
 {
     uint32_t count = 0;
     enum error_code code = read_container(compiler, &value, MSGPACK_KIND_ARRAY, &count);
-    if (code)
-        return code;
-    if (count == 0)
-        return schema_compile_fail(compiler, "an empty list allows nothing");
-    /* A const that came first. */
-    node->second_constant = node->is_const ? node->constants : NULL;
-    node->is_const = false;
-    return keep_constants(compiler, node, value, count);
+    if (!code && count == 0)
+        code = schema_compile_fail(compiler, "an empty list allows nothing");
+    return code ? code : keep_constants(compiler, node, &node->enum_, value, count);
 }
 
 static enum error_code take_const(struct schema_compiler *compiler, struct schema_node *node,
                                   struct msgpack_cursor value)
 {
-    const struct msgpack_cursor *of_enum = node->constants;
-    uint32_t count = node->constant_count;
-    enum error_code code = keep_constants(compiler, node, value, 1);
-    if (code)
-        return code;
-    node->is_const = of_enum == NULL;
-    if (of_enum) {
-        node->second_constant = node->constants;
-        node->constants = of_enum;
-        node->constant_count = count;
-    }
-    return OK;
+    return keep_constants(compiler, node, &node->const_, value, 1);
 }
 
 /* ---- Numbers ---- */
@@ -188,7 +177,9 @@ static enum error_code take_multiple(struct schema_compiler *compiler, struct sc
     static const struct schema_number zero = {.kind = MSGPACK_KIND_UINT};
     enum error_code code = take_bound(compiler, node, value, SCHEMA_MULTIPLE, &node->multiple);
     if (!code && schema_number_compare(&node->multiple, &zero) <= 0)
-        return schema_compile_fail(compiler, "it must be greater than 0");
+        code = schema_compile_fail(compiler, "it must be greater than 0");
+    if (!code)
+        node->multiple_decimal = schema_number_decimal(&node->multiple);
     return code;
 }
 

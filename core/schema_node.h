@@ -56,6 +56,14 @@ struct schema_pattern_rule {
     const struct schema_node *node;
 };
 
+/* Values of the schema's document; none: any value is as good. */
+struct schema_constants {
+    const struct msgpack_cursor *list;
+    uint32_t *slots; /* a hash table of indexes; NULL: the list is short */
+    uint32_t count;
+    uint32_t slot_mask;
+};
+
 /* Rules of numbers, by which of them are set. */
 enum {
     SCHEMA_MINIMUM = 1,
@@ -70,13 +78,12 @@ struct schema_node {
     bool never;        /* the schema `false` */
     unsigned types;    /* of enum schema_type; 0: any */
 
-    const struct msgpack_cursor *constants; /* of enum, or the one of const */
-    uint32_t constant_count;
-    bool is_const; /* it is the rule `const` */
-    const struct msgpack_cursor *second_constant; /* const, where there is enum as well */
+    bool has_constants;
+    struct schema_constants enum_, const_; /* const_: one, or none */
 
     unsigned number_rules;
     struct schema_number minimum, maximum, exclusive_minimum, exclusive_maximum, multiple;
+    struct schema_decimal multiple_decimal;
 
     bool has_string_rules;
     uint64_t length_min, length_max; /* characters */

@@ -87,17 +87,11 @@ int schema_number_compare(const struct schema_number *a, const struct schema_num
     return a_negative ? -order : order;
 }
 
-/* digits * 10^exponent, without the sign. */
-struct decimal_form {
-    uint64_t digits;
-    int exponent;
-};
-
 /*
  * The shortest digits that read back equal. Any 15 digits of a decimal survive in a double, but not
  * in a subnormal one, which has as few as one.
  */
-static struct decimal_form decimal_of_real(double real)
+static struct schema_decimal decimal_of_real(double real)
 {
     char text[40];
     for (int digits = real < DBL_MIN ? 1 : 15; digits <= 17; digits++) {
@@ -105,7 +99,7 @@ static struct decimal_form decimal_of_real(double real)
         if (strtod(text, NULL) == real)
             break;
     }
-    struct decimal_form form = {0};
+    struct schema_decimal form = {0};
     int behind_point = 0;
     bool point = false;
     const char *at = text;
@@ -121,40 +115,38 @@ static struct decimal_form decimal_of_real(double real)
     return form;
 }
 
-static struct decimal_form decimal_of(const struct schema_number *number)
+struct schema_decimal schema_number_decimal(const struct schema_number *number)
 {
+    struct schema_decimal decimal = {.digits = number->magnitude};
     if (number->kind == MSGPACK_KIND_FLOAT)
-        return decimal_of_real(fabs(number->real));
-    return (struct decimal_form){.digits = number->magnitude};
+        decimal = decimal_of_real(fabs(number->real));
+    for (; decimal.digits > 0 && decimal.digits % 10 == 0; decimal.exponent++)
+        decimal.digits /= 10;
+    return decimal;
 }
 
-static void drop_zeros(struct decimal_form *form)
-{
-    for (; form->digits > 0 && form->digits % 10 == 0; form->exponent++)
-        form->digits /= 10;
-}
-
-/* digits * 10^power modulo `modulus`. */
+/* digits * 10^power modulo `modulus`; the power is some hundred, so by its bits. */
 static uint64_t scale_modulo(uint64_t digits, int power, uint64_t modulus)
 {
-    wide rest = digits % modulus;
-    for (; power > 0 && rest > 0; power--)
-        rest = rest * 10 % modulus;
+    wide rest = digits % modulus, ten = 10 % modulus;
+    for (; power > 0 && rest > 0; power /= 2) {
+        if (power & 1)
+            rest = rest * ten % modulus;
+        ten = ten * ten % modulus;
+    }
     return (uint64_t)rest;
 }
 
-bool schema_number_is_multiple(const struct schema_number *a, const struct schema_number *b)
+bool schema_number_is_multiple(const struct schema_number *a, const struct schema_decimal *b)
 {
-    struct decimal_form of_a = decimal_of(a), of_b = decimal_of(b);
-    drop_zeros(&of_a);
-    drop_zeros(&of_b);
+    struct schema_decimal of_a = schema_number_decimal(a);
     if (of_a.digits == 0)
         return true;
-    if (of_a.exponent >= of_b.exponent)
-        return scale_modulo(of_a.digits, of_a.exponent - of_b.exponent, of_b.digits) == 0;
+    if (of_a.exponent >= b->exponent)
+        return scale_modulo(of_a.digits, of_a.exponent - b->exponent, b->digits) == 0;
     /* a has more places behind the point; without zeros at its end it is no multiple of a power. */
-    wide divisor = of_b.digits;
-    for (int power = of_b.exponent - of_a.exponent; power > 0; power--) {
+    wide divisor = b->digits;
+    for (int power = b->exponent - of_a.exponent; power > 0; power--) {
         divisor *= 10;
         if (divisor > of_a.digits)
             return false;

@@ -27,10 +27,18 @@ bool schema_number_from(const struct msgpack_value *value, struct schema_number 
 bool schema_number_is_integer(const struct schema_number *number);
 /* Below 0, 0, above 0, as a is less than, equal to or greater than b. */
 int schema_number_compare(const struct schema_number *a, const struct schema_number *b);
+/* digits * 10^exponent, without a sign; `digits` does not end in 0 unless it is 0. */
+struct schema_decimal {
+    uint64_t digits;
+    int exponent;
+};
+
+/* The shortest decimal that reads back as the number. */
+struct schema_decimal schema_number_decimal(const struct schema_number *number);
 /*
- * Is a = n * b for an integer n? Both are taken for the shortest decimals that read back as they,
- * so that 0.3 is a multiple of 0.1. `b` is above 0.
+ * Is a = n * b for an integer n? With the shortest decimal for `a`, too, so that 0.3 is a multiple
+ * of 0.1. `b` is above 0.
  */
-bool schema_number_is_multiple(const struct schema_number *a, const struct schema_number *b);
+bool schema_number_is_multiple(const struct schema_number *a, const struct schema_decimal *b);
 
 #endif

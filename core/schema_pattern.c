@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "core/schema_ecma.h"
+
 /*
  * A pattern that backtracks little needs a few. Of one that is not anchored PCRE2 counts anew for
  * each place where it tries, so the limit is divided among them.
@@ -72,24 +74,45 @@ void schema_pattern_link(struct schema_pattern *pattern, struct schema_pattern *
     *list = pattern;
 }
 
-static enum error_code compile(struct schema_pattern *pattern, const char *text, size_t text_bytes,
-                               struct error *error)
+/* *at_out: where it fails. */
+static pcre2_code *compile_text(const void *text, size_t text_bytes, int *failure_out,
+                                size_t *at_out)
 {
     const uint32_t options = PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_ALT_BSUX |
                              PCRE2_MATCH_UNSET_BACKREF | PCRE2_ALLOW_EMPTY_CLASS |
                              PCRE2_NEVER_BACKSLASH_C;
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+    *failure_out = PCRE2_ERROR_NOMEMORY;
+    *at_out = 0;
     if (!context)
-        return error_set(error, ERROR_MEMORY, "no memory for a pattern");
-    pcre2_set_newline(context, PCRE2_NEWLINE_ANYCRLF);
+        return NULL;
     pcre2_set_compile_extra_options(context, PCRE2_EXTRA_ALT_BSUX);
-    int failure;
-    size_t at;
-    pattern->code =
-        pcre2_compile((PCRE2_SPTR)text, text_bytes, options, &failure, &at, context);
+    pcre2_code *code = pcre2_compile(text, text_bytes, options, failure_out, at_out, context);
     pcre2_compile_context_free(context);
-    if (pattern->code)
-        return OK;
+    return code;
+}
+
+static enum error_code compile(struct schema_pattern *pattern, const char *text, size_t text_bytes,
+                               struct error *error)
+{
+    struct buffer translated = {0};
+    int failure = 0;
+    size_t at = 0;
+    enum error_code code = schema_ecma_translate(text, text_bytes, &translated, error);
+    if (!code) {
+        const void *bytes = translated.size ? translated.data : (const uint8_t *)"";
+        pattern->code = compile_text(bytes, translated.size, &failure, &at);
+    }
+    buffer_release(&translated);
+    if (code || pattern->code)
+        return code;
+    if (failure == PCRE2_ERROR_NOMEMORY)
+        return error_set(error, ERROR_MEMORY, "no memory for a pattern");
+    /* Where: as a rule what was written fails, too. Else its translation is too long. */
+    int ignored;
+    pcre2_code *original = compile_text(text, text_bytes, &ignored, &at);
+    pcre2_code_free(original);
+    at = original ? text_bytes : at;
     PCRE2_UCHAR why[120];
     pcre2_get_error_message(failure, why, sizeof why);
     return error_set(error, ERROR_INVALID, "the pattern is not understood at its byte %zu: %s", at,

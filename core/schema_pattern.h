@@ -1,9 +1,10 @@
 /*
  * core/schema_pattern.h - regular expressions of JSON Schema.
  *
- * Internal to core/schema_*.c. They are ECMA-262's, which PCRE2 reads with the options that make it
- * agree: a pattern may match anywhere, '$' only at the end, characters are Unicode's, classes such
- * as \d are ASCII's. How much work one match may be is bounded.
+ * Internal to core/schema_*.c. They are ECMA-262's, in its mode for Unicode, which PCRE2 reads with
+ * the options that make it agree, and translated where none does (schema_ecma.h): a pattern may
+ * match anywhere, '$' only at the end, characters are Unicode's, \d and \w are ASCII's. How much
+ * work one match may be is bounded.
  */
 #ifndef DAYBOOK_CORE_SCHEMA_PATTERN_H
 #define DAYBOOK_CORE_SCHEMA_PATTERN_H

@@ -1,4 +1,5 @@
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,8 @@ static const struct rule rules[] = {
      {"\"\"", "\"abc\"", "\"abcde\"", "\"abcdefghi\"", "\"abcdefghijklmnopq\""},
      {"\"abd\"", "\"abcdf\"", "\"bbcde\"", "\"abcdefghj\"", "\"abcdefghijklmnopr\"", "1"}},
     {"{\"multipleOf\":2}", {"0", "4", "-4", "4.0", "\"x\""}, {"3", "4.5", "-1"}},
+    {"{\"multipleOf\":128}", {"128", "10000000", "100000000", "1e300"},
+     {"10", "100", "1000", "10000", "100000", "1000000", "0.128"}},
     {"{\"multipleOf\":1.5}", {"0", "4.5", "3"}, {"35", "4"}},
     {"{\"multipleOf\":0.0001}", {"0.0075", "1", "1e300"}, {"0.00751", "1e-5"}},
     {"{\"multipleOf\":0.1}", {"0.3", "0.7", "1.1", "-2.3"}, {"0.35"}},
@@ -119,6 +122,39 @@ static const struct rule rules[] = {
     {"{\"pattern\":\"a+\"}", {"\"xxaayy\""}, {"\"xyz\"", "\"\""}},
     {"{\"pattern\":\"^\\\\d{2}$\"}", {"\"42\""}, {"\"\xd9\xa4\xd9\xa2\"", "\"4\""}},
     {"{\"pattern\":\"^.$\"}", {"\"\xf0\x9f\x92\xa9\"", "\"a\""}, {"\"ab\"", "\"\""}},
+    /* as ECMA-262 has it */
+    {"{\"pattern\":\"^\\\\s$\"}",
+     {"\" \"", "\"\\t\"", "\"\\u000b\"", "\"\\u00a0\"", "\"\\ufeff\"", "\"\\u2003\"",
+     "\"\\u2029\""},
+     {"\"\"", "\"x\"", "\"\\u0085\"", "\"\\u200b\"", "\"\\u180e\""}},
+    {"{\"pattern\":\"^\\\\S$\"}",
+     {"\"x\"", "\"\\u0085\"", "\"\\u200b\"", "\"\xf0\x9f\x92\xa9\""},
+     {"\" \"", "\"\\u00a0\"", "\"\\ufeff\"", "\"\\u3000\"", "\"\\n\""}},
+    {"{\"pattern\":\"^[\\\\S]$\"}", {"\"x\"", "\"-\"", "\"\\u00a1\"", "\"\xf4\x8f\xbf\xbf\"",
+     "\"\\u0000\""},
+     {"\" \"", "\"\\u00a0\"", "\"\\u1680\"", "\"\\u202f\"", "\"\\u205f\"", "\"\\ufeff\"",
+     "\"\\r\""}},
+    {"{\"pattern\":\"^[^\\\\S]$\"}", {"\" \"", "\"\\u00a0\"", "\"\\u200a\""}, {"\"x\"",
+     "\"\\u200b\""}},
+    {"{\"pattern\":\"^[^\\\\s]$\"}", {"\"x\"", "\"\\u200b\""}, {"\" \"", "\"\\u00a0\""}},
+    {"{\"pattern\":\"^.$\"}", {"\"x\"", "\"\\u0085\"", "\"\\u000b\"", "\"\\u000c\"", "\"\\u0000\""},
+     {"\"\\n\"", "\"\\r\"", "\"\\u2028\"", "\"\\u2029\"", "\"\""}},
+    {"{\"pattern\":\"^[.]\\\\.$\"}", {"\"..\""}, {"\"a.\"", "\".a\""}},
+    {"{\"pattern\":\"^[[:alpha:]]$\"}", {"\"a]\"", "\":]\"", "\"[]\""}, {"\"b\"", "\"a\"",
+     "\"b]\""}},
+    {"{\"pattern\":\"^[]|^[^]b\"}", {"\"ab\"", "\"\\nb\""}, {"\"a\"", "\"]\""}},
+    {"{\"pattern\":\"^[\\\\]\\\\\\\\.]$\"}", {"\"]\"", "\"\\\\\"", "\".\""}, {"\"a\""}},
+    {"{\"pattern\":\"^\\\\p{Letter}\\\\p{Nd}\\\\p{gc=Uppercase_Letter}"
+     "\\\\P{General_Category=digit}\\\\p{L}$\"}",
+     {"\"\xc3\xa4\xd9\xa4Zxa\""}, {"\"14Zxa\"", "\"aaZxa\"", "\"a4zxa\"", "\"a4Z9a\"",
+     "\"a4Zx1\""}},
+    {"{\"pattern\":\"^[\\\\p{Letter}\\\\p{digit}-]+$\"}", {"\"a-\xd9\xa4\xc3\xa4\""},
+     {"\"a b\"", "\"_\""}},
+    {"{\"pattern\":\"^\\\\p{Script=Greek}$\"}", {"\"\xce\xb1\""}, {"\"a\""}},
+    {"{\"pattern\":\"^(?i:a)(?:b)(?=c)(?!d)(?<x>c)(?<=c)(?<!b)"
+     "\\\\k<x>\\\\cI\\\\x41\\\\u{1f4a9}$\"}",
+     {"\"Abcc\\tA\xf0\x9f\x92\xa9\""}, {"\"ABcc\\tA\xf0\x9f\x92\xa9\""}},
+    {"{\"pattern\":\"\"}", {"\"\"", "\"x\""}, {NULL}},
     {"{\"pattern\":\"^\\\\u00e4$\"}", {"\"\xc3\xa4\""}, {"\"a\""}},
     /* format */
     {"{\"format\":\"date-time\"}",
@@ -242,6 +278,42 @@ Test(schema, decides_each_rule_on_good_and_bad_values)
     }
 }
 
+/* WhiteSpace and LineTerminator of ECMA-262. */
+static bool is_space(unsigned c)
+{
+    return (c >= 9 && c <= 13) || c == 32 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f ||
+           c == 0x205f || c == 0x3000 || c == 0xfeff;
+}
+
+Test(schema, takes_the_white_space_of_unicode_for_white_space_in_patterns)
+{
+    static const struct {
+        const char *schema;
+        bool spaces;
+    } patterns[] = {
+        {"{\"pattern\":\"^\\\\s$\"}", true},
+        {"{\"pattern\":\"^[\\\\s]$\"}", true},
+        {"{\"pattern\":\"^[^\\\\S]$\"}", true},
+        {"{\"pattern\":\"^\\\\S$\"}", false},
+        {"{\"pattern\":\"^[\\\\S]$\"}", false},
+        {"{\"pattern\":\"^[^\\\\s]$\"}", false},
+    };
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        struct schema *schema = schemas_compile(patterns[i].schema);
+        for (unsigned c = 0; c < 0xffff; c++) {
+            char text[16];
+            bool near_space = is_space(c) || is_space(c + 1) || (c > 0 && is_space(c - 1));
+            if (!near_space)
+                continue;
+            snprintf(text, sizeof text, "\"\\u%04x\"", c);
+            cr_expect_eq(schemas_keeps(schema, text, NULL), is_space(c) == patterns[i].spaces,
+                         "%s: %s", patterns[i].schema, text);
+        }
+        schema_free(schema);
+    }
+}
+
 Test(schema, tells_where_which_rule_and_why)
 {
     static const struct {
@@ -332,6 +404,26 @@ Test(schema, refuses_what_is_no_schema_and_what_it_does_not_understand)
         {"{\"minLength\":1.5}", "integer from 0 on"},
         {"{\"uniqueItems\":1}", "true or false"},
         {"{\"pattern\":\"(\"}", "#/pattern: the pattern is not understood at its byte 1"},
+        {"{\"pattern\":\"a..(b\"}", "#/pattern: the pattern is not understood at its byte 5: "},
+        {"{\"pattern\":\"ab\\\\Z\"}",
+         "the pattern is not understood at its byte 2: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"\\\\Qa.b\\\\E\"}", "at its byte 0: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"[\\\\h]\"}", "at its byte 1: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"\\\\pL\"}", "at its byte 0: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"\\\\p{L\"}", "at its byte 0: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"\\\\p\"}", "at its byte 0: ECMA-262 has no such escape"},
+        {"{\"pattern\":\"\\\\p{Lettuce}\"}", "unknown property"},
+        {"{\"pattern\":\"x\\\\\"}", "at its byte 2: "},
+        {"{\"pattern\":\"a(?#.)\"}", "at its byte 1: ECMA-262 has no such group"},
+        {"{\"pattern\":\"(?i)a\"}", "at its byte 0: ECMA-262 has no such group"},
+        {"{\"pattern\":\"(*ACCEPT)\"}", "at its byte 0: ECMA-262 has no such group"},
+        {"{\"pattern\":\"(?R)\"}", "at its byte 0: ECMA-262 has no such group"},
+        /* Neither a set nor a character is the end of a range. */
+        {"{\"pattern\":\"[\\\\s-x]\"}", "invalid range"},
+        {"{\"pattern\":\"[+-\\\\s]\"}", "invalid range"},
+        {"{\"pattern\":\"[\\\\S-x]\"}", "invalid range"},
+        {"{\"pattern\":\"[+-\\\\S]\"}", "invalid range"},
+        {"{\"pattern\":\"[z-a]\"}", "at its byte 3: range out of order"},
         {"{\"patternProperties\":{\"[\":{}}}",
          "#/patternProperties/[: the pattern is not understood"},
         {"{\"format\":\"email\"}", "#/format: the format \"email\" is not checked here"},

@@ -94,8 +94,7 @@ Test(schema_input, refuses_references_that_come_back_to_the_same_value)
     static const char *const loops[] = {
         "{\"$ref\":\"#\"}",
         "{\"$ref\":\"#/$defs/a\",\"$defs\":{\"a\":{\"$ref\":\"#/$defs/a\"}}}",
-        "{\"$defs\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"b\":{\"$ref\":\"#/$defs/c\"},"
-        "\"c\":{\"$ref\":\"#/$defs/a\"}}}",
+        "{\"$defs\":{\"a\":{\"$ref\":\"#/$defs/b\"},\"b\":{\"not\":{\"$ref\":\"#/$defs/a\"}}}}",
         "{\"allOf\":[true,{\"$ref\":\"#\"}]}",
         "{\"anyOf\":[{\"$ref\":\"#\"}]}",
         "{\"oneOf\":[{\"$ref\":\"#/oneOf/0\"}]}",
@@ -260,6 +259,12 @@ Test(schema_input, refuses_more_patterns_than_a_schema_has_memory_for)
     schemas_repeat(&text, ",{\"pattern\":\"(?:(?:[ab]c){9}){99}\"}", 20000);
     schemas_repeat(&text, "]}", 1);
     schemas_expect_refused(text.data, text.size, "64 MiB");
+    /* Each '.' is a class for PCRE2: the translation is longer than a pattern may be. */
+    text.size = 0;
+    schemas_repeat(&text, "{\"pattern\":\"", 1);
+    schemas_repeat(&text, ".", 5000);
+    schemas_repeat(&text, "\"}", 1);
+    schemas_expect_refused(text.data, text.size, "at its byte 5000: ");
     buffer_release(&text);
     expect_refused("{\"pattern\":\"((a{999}){999}){999}\"}", "#/pattern: the pattern is not");
     expect_refused("{\"pattern\":\"(*UTF8)\\\\C\"}", "#/pattern: the pattern is not");
@@ -360,4 +365,56 @@ Test(schema_input, compares_large_objects_within_the_steps_of_their_size)
     schema_free(schema);
     buffer_release(&object);
     buffer_release(&text);
+}
+
+/* By their hashes, so that neither the length of the list nor that of the event matters. */
+Test(schema_input, finds_a_value_among_thousands_of_constants, .timeout = 60)
+{
+    struct buffer text = {0};
+    struct schema_fault fault;
+    schemas_repeat(&text, "{\"items\":{\"enum\":[null,1,1,1.0,NaN,NaN,[NaN],-0.0,\"\",[],{}", 1);
+    for (int i = 0; i < 1000; i++)
+        schemas_append(&text, ",%d,\"%d\",[%d],{\"a\":%d,\"b\":true},%d.5,%d.0", i * 7, i * 7, i,
+                       i, i, i * 7 + 1);
+    schemas_repeat(&text, ",18446744073709551615,-9223372036854775808,1e300]}}", 1);
+    struct schema *schema = schemas_compile((const char *)text.data);
+    static const char *const good[] = {
+        "[null,1,1.0,0,-0.0,\"\",[],{}]", "[6993,6993.0,\"6993\",[999],[999.0],999.5,6994]",
+        "[{\"b\":true,\"a\":999},{\"a\":0.0,\"b\":true}]",
+        "[18446744073709551615,-9223372036854775808,-9223372036854775808.0,1e300]",
+    };
+    static const char *const bad[] = {
+        "[false]", "[2]", "[6995]", "[\"6994\"]", "[[1000]]", "[[1,1]]", "[[[1]]]", "[{\"a\":1}]",
+        "[{\"a\":1,\"b\":false}]", "[{\"a\":1,\"b\":true,\"c\":1}]", "[0.25]", "[NaN]", "[[NaN]]",
+        "[Infinity]", "[18446744073709551614]", "[1e299]", "[\"a\"]",
+    };
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        cr_expect(schemas_keeps(schema, good[i], &fault), "%s: %s", good[i], fault.text);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        cr_expect_not(schemas_keeps(schema, bad[i], &fault), "%s", bad[i]);
+    /* More than the event has steps for, if each were compared with each. */
+    text.size = 0;
+    schemas_repeat(&text, "[[0]", 1);
+    schemas_repeat(&text, ",[998]", 300000);
+    schemas_repeat(&text, "]", 1);
+    cr_expect(schemas_keeps(schema, (const char *)text.data, &fault), "%s", fault.text);
+    schema_free(schema);
+    buffer_release(&text);
+}
+
+Test(schema_input, takes_a_constant_that_is_there_thousands_of_times, .timeout = 30)
+{
+    static const struct {
+        const char *text;
+        int count;
+    } constants[] = {{"0,", 500000}, {"NaN,", 250000}, {"[NaN],", 150000}};
+    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++) {
+        struct buffer text = {0};
+        schemas_repeat(&text, "{\"enum\":[", 1);
+        schemas_repeat(&text, constants[i].text, constants[i].count);
+        schemas_repeat(&text, "1]}", 1);
+        cr_expect(schemas_takes((const char *)text.data, "1"));
+        cr_expect_not(schemas_takes((const char *)text.data, "2"));
+        buffer_release(&text);
+    }
 }
