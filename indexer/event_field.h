@@ -25,6 +25,12 @@ enum error_code indexer_event_field_check_create(struct indexer_host *host,
 enum error_code indexer_event_field_check_plan(struct indexer_event_field_check *check,
                                                struct indexer_event_plan *plan,
                                                struct error *error);
+/*
+ * The same question about values that are at hand otherwise: all texts (or else all numbers). May
+ * convert `value` to a number, as the comparison would.
+ */
+bool indexer_event_field_compares(const struct indexer_event_column *column, bool texts,
+                                  sqlite3_value *value);
 /* Accepts NULL. */
 void indexer_event_field_check_free(struct indexer_event_field_check *check);
 
