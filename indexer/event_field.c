@@ -143,16 +143,26 @@ static bool fits_column(const struct indexer_event_column *column, enum class cl
     return class == (column->type[0] == 'T' ? CLASS_TEXTS : CLASS_NUMBERS);
 }
 
+static bool compares(const struct indexer_event_column *column, enum class class,
+                     sqlite3_value *value)
+{
+    return fits_column(column, class) && class_of_value(column, value) == class &&
+           !is_rounded(column, value);
+}
+
+bool indexer_event_field_compares(const struct indexer_event_column *column, bool texts,
+                                  sqlite3_value *value)
+{
+    return compares(column, texts ? CLASS_TEXTS : CLASS_NUMBERS, value);
+}
+
 static bool is_answered(const struct indexer_event_field_check *check,
                         const struct indexer_event_field *field)
 {
     if (check->class == CLASS_NONE)
         return true; /* there are no values */
-    if (!fits_column(field->column, check->class))
-        return false;
     for (size_t i = 0; i < field->count; i++)
-        if (class_of_value(field->column, field->values[i]) != check->class ||
-            is_rounded(field->column, field->values[i]))
+        if (!compares(field->column, check->class, field->values[i]))
             return false;
     return true;
 }

@@ -27,6 +27,12 @@ enum error_code indexer_event_field_check_plan(struct indexer_event_field_check 
                                                struct error *error);
 /* The next plan is one of another snapshot. */
 void indexer_event_field_check_forget(struct indexer_event_field_check *check);
+/*
+ * The same question about values that are at hand otherwise: all texts (or else all numbers). May
+ * convert `value` to a number, as the comparison would.
+ */
+bool indexer_event_field_compares(const struct indexer_event_column *column, bool texts,
+                                  sqlite3_value *value);
 /* Accepts NULL. */
 void indexer_event_field_check_free(struct indexer_event_field_check *check);
 

@@ -34,7 +34,8 @@ bool indexer_event_join_begin(struct indexer_event_join *join, const struct inde
         make_index(join, plan, estimate, lookup);
     join->walked += estimate->found;
     if (!join->index ||
-        !indexer_join_index_find(join->index, plan->equal_value, &join->candidates, &join->left))
+        !indexer_join_index_find(join->index, join->column, plan->equal_value, &join->candidates,
+                                 &join->left))
         return false;
     join->sequence_first = plan->sequence_first;
     join->sequence_last = plan->sequence_last;

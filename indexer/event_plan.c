@@ -25,13 +25,12 @@ enum { TERM_LIMIT = -1 };
 struct draft {
     const struct indexer_event_columns *columns;
     sqlite3_index_info *info;
-    char *text;     /* sqlite3_malloc'd; NULL: no memory, or nothing yet */
+    sqlite3_str *text;
     int arguments;  /* given out so far */
     double rows;    /* the guess */
     bool unique;    /* one sequence */
     bool has_topic; /* all rows are of one topic */
     bool has_field; /* they come through an indexed field */
-    bool failed;    /* no memory */
 };
 
 static const struct indexer_event_column *column_at(const struct indexer_event_columns *columns,
@@ -101,9 +100,7 @@ static bool is_answered(const struct draft *draft, int constraint, char letter, 
 
 static void write_term(struct draft *draft, int constraint, int column, char letter)
 {
-    char *text = sqlite3_mprintf("%z%d%c\n", draft->text, column, letter);
-    draft->failed |= !text;
-    draft->text = text;
+    sqlite3_str_appendf(draft->text, "%d%c\n", column, letter);
     draft->info->aConstraintUsage[constraint].argvIndex = ++draft->arguments;
 }
 
@@ -242,22 +239,27 @@ static int needs_of(const struct indexer_event_columns *columns, sqlite3_uint64 
 int indexer_event_plan_best(const struct indexer_event_columns *columns, bool one_topic,
                             sqlite3_index_info *info)
 {
-    struct draft draft = {.columns = columns, .info = info, .rows = ROWS_GUESS};
+    struct draft draft = {
+        .columns = columns,
+        .info = info,
+        .text = sqlite3_str_new(NULL),
+        .rows = ROWS_GUESS,
+    };
     draft.has_topic = one_topic;
     if (one_topic)
         draft.rows *= 0.1;
     for (int i = 0; i < info->nConstraint; i++)
         take_term(&draft, i);
     take_field(&draft);
-    if (draft.failed) {
-        sqlite3_free(draft.text);
+    int failure = sqlite3_str_errcode(draft.text);
+    char *text = sqlite3_str_finish(draft.text); /* NULL also when there is none */
+    if (failure)
         return SQLITE_NOMEM;
-    }
     enum indexer_event_order order = find_order(&draft);
     int needs = needs_of(columns, info->colUsed) | (draft.arguments > 0 ? NUMBER_ROWS : 0);
     info->idxNum = (int)order | needs;
-    info->idxStr = draft.text;
-    info->needToFreeIdxStr = draft.text != NULL;
+    info->idxStr = text;
+    info->needToFreeIdxStr = text != NULL;
     info->orderByConsumed = order != EVENT_ORDER_NONE;
     if (draft.unique)
         info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;

@@ -68,83 +68,106 @@ static const char *order_sql(const struct indexer_event_plan *plan, enum indexer
     case EVENT_ORDER_TOPIC: /* on the other ways all rows are of one topic, or one */
         return way == EVENT_WAY_TIMES ? " ORDER BY t.topic" : "";
     default:
-        return way == EVENT_WAY_SEQUENCE || (way == EVENT_WAY_TIMES && plan->needs_payload) ? " ORDER BY r.seq"
-                                                                                : "";
+        break;
     }
+    bool by_block = way == EVENT_WAY_TIMES && plan->needs_payload;
+    return way == EVENT_WAY_SEQUENCE || by_block ? " ORDER BY r.seq" : "";
+}
+
+static void append_columns(sqlite3_str *sql, const struct indexer_event_plan *plan,
+                           enum indexer_event_way way)
+{
+    sqlite3_str_appendf(sql, "SELECT r.seq, r.ts, r.topic_id, %s, %s, %s FROM ",
+                        plan->needs_bytes ? "r.bytes" : "NULL",
+                        plan->needs_place ? "b.segment, b.offset" : "NULL, NULL",
+                        way == EVENT_WAY_FIELD ? "f.value" : "NULL");
+}
+
+/* The block of each row, where it is asked for. */
+static void append_blocks(sqlite3_str *sql, const struct indexer_event_plan *plan,
+                          const char *schema)
+{
+    if (plan->needs_place)
+        sqlite3_str_appendf(sql,
+                            " LEFT JOIN \"%w\".block_rows b ON b.first_seq = (SELECT"
+                            " max(first_seq) FROM \"%w\".block_rows WHERE first_seq <= r.seq)",
+                            schema, schema);
 }
 
 /* The comparisons with a field, for which ?6 and ?7 stand. */
-static char *field_sql(const struct indexer_event_field *field)
+static void append_field(sqlite3_str *sql, const struct indexer_event_field *field)
 {
-    char *sql = NULL;
     for (size_t i = 0; i < field->count; i++) {
         const char *op = field->operators[i] == '='   ? "="
                          : field->operators[i] == '<' ? "<"
                          : field->operators[i] == 'l' ? "<="
                          : field->operators[i] == '>' ? ">"
                                                       : ">=";
-        sql = sqlite3_mprintf("%z AND f.value %s ?%d", sql, op, (int)i + 6);
+        sqlite3_str_appendf(sql, " AND f.value %s ?%d", op, (int)i + 6);
     }
-    return sql;
 }
 
 /* Names the schema may have are quoted by %w; a + keeps SQLite from another way than ours. */
-static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_way way)
+static void append_way(sqlite3_str *sql, const struct indexer_event_plan *plan,
+                       enum indexer_event_way way, const char *schema)
 {
-    const struct indexer_event_plan *plan = &rows->plan;
-    const char *schema = rows->host->schema;
-    char *blocks = plan->needs_place
-                       ? sqlite3_mprintf(" LEFT JOIN \"%w\".block_rows b ON b.first_seq = (SELECT"
-                                         " max(first_seq) FROM \"%w\".block_rows"
-                                         " WHERE first_seq <= r.seq)",
-                                         schema, schema)
-                       : sqlite3_mprintf("");
-    char *select = sqlite3_mprintf("SELECT r.seq, r.ts, r.topic_id, %s, %s, %s FROM ",
-                                   plan->needs_bytes ? "r.bytes" : "NULL",
-                                   plan->needs_place ? "b.segment, b.offset" : "NULL, NULL",
-                                   way == EVENT_WAY_FIELD ? "f.value" : "NULL");
-    const char *topic = plan->has_topic ? " AND +r.topic_id = ?5" : "";
-    char *from = NULL;
     switch (way) {
-    case EVENT_WAY_TOPICS:
-        sqlite3_free(blocks);
-        sqlite3_free(select);
-        return sqlite3_mprintf("SELECT NULL, NULL, t.id, t.events FROM \"%w\".topic_rows t"
-                               " WHERE t.events > 0%s ORDER BY t.topic",
-                               schema, plan->has_topic ? " AND t.id = ?5" : "");
-    case EVENT_WAY_SEQUENCE:
-        from = sqlite3_mprintf("\"%w\".event_rows r NOT INDEXED%z WHERE r.seq BETWEEN ?1 AND ?2"
-                               " AND +r.ts BETWEEN ?3 AND ?4%s",
-                               schema, blocks, topic);
-        break;
     case EVENT_WAY_TOPIC:
-        from = sqlite3_mprintf("\"%w\".event_rows r INDEXED BY event_rows_by_topic%z"
-                               " WHERE r.topic_id = ?5 AND r.ts BETWEEN ?3 AND ?4"
-                               " AND +r.seq BETWEEN ?1 AND ?2",
-                               schema, blocks);
+        sqlite3_str_appendf(sql, "\"%w\".event_rows r INDEXED BY event_rows_by_topic", schema);
+        append_blocks(sql, plan, schema);
+        sqlite3_str_appendall(sql, " WHERE r.topic_id = ?5 AND r.ts BETWEEN ?3 AND ?4"
+                                   " AND +r.seq BETWEEN ?1 AND ?2");
         break;
     case EVENT_WAY_TIMES:
-        from = sqlite3_mprintf("\"%w\".topic_rows t CROSS JOIN \"%w\".event_rows r INDEXED BY"
-                               " event_rows_by_topic%z WHERE r.topic_id = t.id"
-                               " AND r.ts BETWEEN ?3 AND ?4 AND +r.seq BETWEEN ?1 AND ?2",
-                               schema, schema, blocks);
+        sqlite3_str_appendf(sql,
+                            "\"%w\".topic_rows t CROSS JOIN \"%w\".event_rows r INDEXED BY"
+                            " event_rows_by_topic",
+                            schema, schema);
+        append_blocks(sql, plan, schema);
+        sqlite3_str_appendall(sql, " WHERE r.topic_id = t.id AND r.ts BETWEEN ?3 AND ?4"
+                                   " AND +r.seq BETWEEN ?1 AND ?2");
         break;
     case EVENT_WAY_FIELD:
-        from = sqlite3_mprintf("\"%w\".field_%lld f CROSS JOIN \"%w\".event_rows r NOT INDEXED%z"
-                               " WHERE r.seq = f.seq AND +r.seq BETWEEN ?1 AND ?2"
-                               " AND +r.ts BETWEEN ?3 AND ?4%z",
-                               schema, (long long)plan->field.id, schema, blocks,
-                               field_sql(&plan->field));
+        sqlite3_str_appendf(sql,
+                            "\"%w\".field_%lld f CROSS JOIN \"%w\".event_rows r NOT INDEXED",
+                            schema, (long long)plan->field.id, schema);
+        append_blocks(sql, plan, schema);
+        sqlite3_str_appendall(sql, " WHERE r.seq = f.seq AND +r.seq BETWEEN ?1 AND ?2"
+                                   " AND +r.ts BETWEEN ?3 AND ?4");
         break;
-    default: /* no rows, or not through the index */
-        break;
+    default: /* EVENT_WAY_SEQUENCE: the others have no rows, or not through the index */
+        sqlite3_str_appendf(sql, "\"%w\".event_rows r NOT INDEXED", schema);
+        append_blocks(sql, plan, schema);
+        sqlite3_str_appendall(sql, " WHERE r.seq BETWEEN ?1 AND ?2 AND +r.ts BETWEEN ?3 AND ?4");
     }
-    if (!select || !from) {
-        sqlite3_free(select);
-        sqlite3_free(from);
-        return NULL;
+    if (way == EVENT_WAY_FIELD) /* its rows are of the topic */
+        append_field(sql, &plan->field);
+    else if (plan->has_topic && way != EVENT_WAY_TOPIC)
+        sqlite3_str_appendall(sql, " AND +r.topic_id = ?5");
+}
+
+/* Each topic, with the number of its events. */
+static void append_topics(sqlite3_str *sql, const struct indexer_event_plan *plan,
+                          const char *schema)
+{
+    sqlite3_str_appendf(sql,
+                        "SELECT NULL, NULL, t.id, t.events FROM \"%w\".topic_rows t"
+                        " WHERE t.events > 0%s ORDER BY t.topic",
+                        schema, plan->has_topic ? " AND t.id = ?5" : "");
+}
+
+/* NULL: no memory, not for a part of it either. */
+static char *make_sql(const struct indexer_event_rows *rows, enum indexer_event_way way)
+{
+    sqlite3_str *sql = sqlite3_str_new(rows->host->database);
+    if (way == EVENT_WAY_TOPICS) {
+        append_topics(sql, &rows->plan, rows->host->schema);
+    } else {
+        append_columns(sql, &rows->plan, way);
+        append_way(sql, &rows->plan, way, rows->host->schema);
+        sqlite3_str_appendall(sql, order_sql(&rows->plan, way));
     }
-    return sqlite3_mprintf("%z%z%s", select, from, order_sql(plan, way));
+    return sqlite3_str_finish(sql);
 }
 
 static struct form form_of(const struct indexer_event_plan *plan, enum indexer_event_way way)

@@ -49,18 +49,7 @@ static int fail(struct event_table *table, const struct error *error)
 {
     sqlite3_free(table->base.zErrMsg);
     table->base.zErrMsg = sqlite3_mprintf("%s", error->text);
-    switch (error->code) {
-    case ERROR_MEMORY:
-        return SQLITE_NOMEM;
-    case ERROR_DAMAGED:
-        return SQLITE_CORRUPT;
-    case ERROR_BUSY:
-        return SQLITE_BUSY;
-    case ERROR_CLOSED:
-        return SQLITE_INTERRUPT;
-    default:
-        return SQLITE_ERROR;
-    }
+    return indexer_functions_sql_code(error->code);
 }
 
 static void cursor_free(struct event_cursor *cursor)

@@ -42,11 +42,26 @@ static void function_free(void *argument)
     free(function);
 }
 
+int indexer_functions_sql_code(enum error_code code)
+{
+    switch (code) {
+    case ERROR_MEMORY:
+        return SQLITE_NOMEM;
+    case ERROR_DAMAGED:
+        return SQLITE_CORRUPT;
+    case ERROR_BUSY:
+        return SQLITE_BUSY;
+    case ERROR_CLOSED:
+        return SQLITE_INTERRUPT;
+    default:
+        return SQLITE_ERROR;
+    }
+}
+
 void indexer_functions_result_error(sqlite3_context *context, const struct error *error)
 {
     sqlite3_result_error(context, error->text, -1);
-    if (error->code == ERROR_DAMAGED) /* keeps the text */
-        sqlite3_result_error_code(context, SQLITE_CORRUPT);
+    sqlite3_result_error_code(context, indexer_functions_sql_code(error->code)); /* keeps the text */
 }
 
 static enum error_code result_json(sqlite3_context *context, const void *value,
@@ -196,8 +211,9 @@ static bool find_payload(sqlite3_context *context, struct function *function, sq
         code = json_to_msgpack(function->reader, text, text_bytes, EVENT_PAYLOAD_DEPTH_MAX,
                                &function->payload, &error);
     if (code) {
-        error_prefix(&error, "daybook_field: its first argument is no JSON");
-        sqlite3_result_error(context, error.text, -1);
+        if (code != ERROR_MEMORY)
+            error_prefix(&error, "daybook_field: its first argument is no JSON");
+        indexer_functions_result_error(context, &error);
         return false;
     }
     *payload_out = function->payload.data;

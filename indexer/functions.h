@@ -32,7 +32,9 @@ void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cur
 /* Make a whole payload the result, as JSON text. */
 void indexer_functions_result_payload(sqlite3_context *context, struct indexer_host *host,
                                       const void *payload, size_t payload_bytes);
-/* Make a failure the result: damage is SQLITE_CORRUPT. */
+/* What SQLite calls a failure: damage is SQLITE_CORRUPT. */
+int indexer_functions_sql_code(enum error_code code);
+/* Make a failure the result. */
 void indexer_functions_result_error(sqlite3_context *context, const struct error *error);
 
 #endif

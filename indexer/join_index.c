@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/msgpack.h"
+#include "indexer/event_field.h"
 #include "indexer/event_scan.h"
 
 struct entry {
@@ -175,14 +176,18 @@ enum error_code indexer_join_index_make(struct indexer_lookup *lookup,
     return code;
 }
 
-bool indexer_join_index_find(const struct indexer_join_index *index, sqlite3_value *value,
+bool indexer_join_index_find(const struct indexer_join_index *index,
+                             const struct indexer_event_column *column, sqlite3_value *value,
                              const uint64_t **sequences_out, size_t *count_out)
 {
-    int type = sqlite3_value_type(value);
-    bool is_text = type == SQLITE_TEXT, is_number = type == SQLITE_INTEGER || type == SQLITE_FLOAT;
-    if ((!is_text && !is_number) || (is_text && index->has_numbers) ||
-        (is_number && index->has_texts))
+    *count_out = 0;
+    if (!index->has_texts && !index->has_numbers)
+        return true; /* all are NULL */
+    if ((index->has_texts && index->has_numbers) ||
+        !indexer_event_field_compares(column, index->has_texts, value))
         return false;
+    int type = sqlite3_value_type(value);
+    bool is_text = type == SQLITE_TEXT;
     uint64_t hash = 0;
     if (is_text) {
         const unsigned char *text = sqlite3_value_text(value);

@@ -7,8 +7,8 @@
  * among them every event whose value is equal.
  *
  * Values of SQL are compared after a conversion that depends on both sides. So an index answers only
- * where there is nothing to convert: all its values are texts, and a text is asked for, or all are
- * numbers, and a number is. Internal to indexer/.
+ * where there is nothing to convert (indexer/event_field.h): all its values are texts, and a text is
+ * asked for, or all are numbers, and a number is. Internal to indexer/.
  */
 #ifndef DAYBOOK_INDEXER_JOIN_INDEX_H
 #define DAYBOOK_INDEXER_JOIN_INDEX_H
@@ -33,9 +33,11 @@ enum error_code indexer_join_index_make(struct indexer_lookup *lookup,
                                         struct error *error);
 /*
  * The sequences, ascending, of all events whose value may be equal to `value`; *sequences_out lives
- * as long as the index. False: this index does not answer for such a value.
+ * as long as the index. `column` is the one whose values it has. False: this index does not answer
+ * for such a value.
  */
-bool indexer_join_index_find(const struct indexer_join_index *index, sqlite3_value *value,
+bool indexer_join_index_find(const struct indexer_join_index *index,
+                             const struct indexer_event_column *column, sqlite3_value *value,
                              const uint64_t **sequences_out, size_t *count_out);
 /* Accepts NULL. */
 void indexer_join_index_free(struct indexer_join_index *index);

@@ -18,21 +18,45 @@ enum { SQLITE_NEEDED = 3037000 };
 
 int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api);
 
-/* The name of the database that is an index; "": none is. */
+/*
+ * Is this database an index? One of another version, or a damaged one, is one: attaching says what is
+ * wrong. ERROR_BUSY and others: that cannot be told, now.
+ */
+static enum error_code look_at(sqlite3 *database, const char *name, bool *found_out,
+                               struct error *error)
+{
+    struct error reason;
+    *found_out = indexer_schema_is_ours(database, name);
+    if (*found_out)
+        return OK;
+    enum error_code code = indexer_schema_check(database, name, &reason);
+    if (!code || code == ERROR_FOREIGN || code == ERROR_NOT_FOUND)
+        return OK;
+    return error_set(error, code, "database '%s': %s", name, reason.text);
+}
+
+/*
+ * The name of the first database that is an index; ERROR_NOT_FOUND: none is, and where one could not
+ * be looked at, its own error.
+ */
 static enum error_code find_index(sqlite3 *database, char *name_out, size_t name_size,
                                   struct error *error)
 {
     sqlite3_stmt *list = NULL;
-    name_out[0] = '\0';
+    bool found = false;
+    enum error_code worst = error_set(error, ERROR_NOT_FOUND,
+                                      "no database of this connection is the index of a log: open "
+                                      "DIR/events.db, or ATTACH it, then load again");
     enum error_code code = indexer_database_prepare(database, "PRAGMA database_list", &list, error);
-    while (!code && !name_out[0] && sqlite3_step(list) == SQLITE_ROW) {
+    while (!code && !found && sqlite3_step(list) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(list, 1);
-        /* An index of another version, or a damaged one, is one: attaching says what is wrong. */
-        if (name && indexer_schema_is_ours(database, name))
+        enum error_code why = name ? look_at(database, name, &found, error) : OK;
+        worst = why ? why : worst;
+        if (found)
             sqlite3_snprintf((int)name_size, name_out, "%s", name);
     }
     sqlite3_finalize(list);
-    return code;
+    return code ? code : found ? OK : worst;
 }
 
 int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api)
@@ -46,10 +70,6 @@ int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_ap
                          sqlite3_libversion());
     if (!code)
         code = find_index(database, name, sizeof name, &error);
-    if (!code && !name[0])
-        code = error_set(&error, ERROR_NOT_FOUND,
-                         "no database of this connection is the index of a log: open "
-                         "DIR/events.db, or ATTACH it, then load again");
     if (!code)
         code = indexer_extension_attach(database, name, &(struct indexer_watcher){0}, &error);
     if (!code)

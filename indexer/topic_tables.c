@@ -123,10 +123,10 @@ static enum error_code create_somehow(sqlite3 *database, const char *topic, stru
     char *name = sqlite3_mprintf("%s%s", taken ? "topic." : "", topic);
     do {
         code = create_named(database, topic, name, &taken, error);
-        if (!code && taken)
-            name = sqlite3_mprintf("topic.%z", name);
+        char *longer = !code && taken ? sqlite3_mprintf("topic.%s", name) : NULL;
+        sqlite3_free(name);
+        name = longer;
     } while (!code && taken);
-    sqlite3_free(name);
     return code;
 }
 

@@ -10,9 +10,10 @@
 extern const struct faults_scenario out_of_memory_scenarios[];
 extern const size_t out_of_memory_scenario_count;
 
-/* Two of them, which need files of their own: a log with damage of several kinds is repaired, and a
- * log with compressed events is recovered. */
+/* Three of them, which need files of their own: a log with damage of several kinds is repaired, a
+ * log with compressed events is recovered, and the tables of the SQL extension are asked. */
 void out_of_memory_repair(struct faults_case *c);
 void out_of_memory_recovery(struct faults_case *c);
+void out_of_memory_sql(struct faults_case *c);
 
 #endif

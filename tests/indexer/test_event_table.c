@@ -261,6 +261,26 @@ Test(event_table, shows_nothing_that_is_not_indexed_yet_on_any_way)
     sqlite3_close(database);
 }
 
+/* Also where nothing but a subquery, which is run again for each row, asks for events. */
+Test(event_table, shows_one_state_to_all_runs_of_a_subquery)
+{
+    scene_write(300);
+    scene_index();
+    sqlite3 *database = twin_open_extended();
+    sqlite3_stmt *select =
+        prepare(database, "SELECT (SELECT max(seq) FROM events WHERE seq > column1)"
+                          " FROM (VALUES (1), (2), (3))");
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(sqlite3_step(select), SQLITE_ROW, "%s", sqlite3_errmsg(database));
+        cr_assert_eq(sqlite3_column_int64(select, 0), 300, "run %d: %lld", i,
+                     (long long)sqlite3_column_int64(select, 0));
+        scene_write(40);
+        scene_index();
+    }
+    sqlite3_finalize(select);
+    sqlite3_close(database);
+}
+
 /* A snapshot that nobody gives back would keep the WAL from being emptied. */
 Test(event_table, holds_no_snapshot_between_statements)
 {
