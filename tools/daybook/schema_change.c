@@ -10,6 +10,10 @@
 #include "segment/reader.h"
 #include "segment/schemas_event.h"
 
+/* How long an event may take from a daemon's memory to its disk, and between two looks for it. */
+#define FIND_PATIENCE_NS (INT64_C(2) * 1000000000)
+#define FIND_PAUSE_NS    (INT64_C(10) * 1000000)
+
 /* One run of the command. */
 struct changing {
     struct publisher_options options;
@@ -89,6 +93,25 @@ static enum error_code read_text(const struct changing *changing,
                : OK;
 }
 
+/*
+ * Where the event is. One that a killed command has sent before us may be with the daemon, which
+ * then refuses ours, and on the disk a moment later.
+ */
+static enum error_code find_soon(const char *directory, const struct segment_schemas_change *line,
+                                 const struct buffer *payload, uint64_t *sequence_out,
+                                 int64_t *time_out_ns, struct error *error)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + FIND_PATIENCE_NS;
+    for (;;) {
+        enum error_code code = segment_schemas_event_find(directory, line, payload, sequence_out,
+                                                          time_out_ns, error);
+        int64_t now_ns = clock_monotonic_ns();
+        if (code != ERROR_NOT_FOUND || now_ns >= deadline_ns)
+            return code;
+        clock_sleep_until_ns(now_ns + FIND_PAUSE_NS);
+    }
+}
+
 /* Publish unless it is there; then look where it is, whatever the answer was. */
 static enum error_code publish_and_find(struct changing *changing,
                                         const struct segment_schemas_change *line,
@@ -104,7 +127,7 @@ static enum error_code publish_and_find(struct changing *changing,
     enum error_code publishing = reach_writer(changing, &why);
     if (!publishing)
         publishing = publish(changing, payload, &why);
-    code = segment_schemas_event_find(directory, line, payload, sequence_out, time_out_ns, error);
+    code = find_soon(directory, line, payload, sequence_out, time_out_ns, error);
     if (code != ERROR_NOT_FOUND)
         return code;
     if (publishing)
