@@ -165,7 +165,7 @@ static const struct msgpack_path *find_path(sqlite3_context *context, sqlite3_va
     const char *bytes = (const char *)sqlite3_value_text(text);
     if (!bytes || msgpack_path_parse(bytes, (size_t)sqlite3_value_bytes(text), path, &error)) {
         if (bytes) {
-            error_prefix(&error, "daybook_field: the path '%s'", bytes);
+            error_prefix(&error, "daybook_field");
             sqlite3_result_error(context, error.text, -1);
         }
         sqlite3_free(path);

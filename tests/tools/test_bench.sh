@@ -48,6 +48,8 @@ for name in (
     "count_by_topic_daybook", "count_by_topic_sqlite", "count_by_topic_ratio",
     "latest_of_topic_daybook", "latest_of_topic_sqlite", "latest_of_topic_ratio",
     "window_of_topic_daybook", "window_of_topic_sqlite", "window_of_topic_ratio", "topics",
+    "group_by_field_daybook", "group_by_field_sqlite", "group_by_field_ratio",
+    "point_by_field_daybook", "point_by_field_sqlite", "point_by_field_ratio",
     "start_clean", "start_killed", "retention_space", "retention_rows",
     "schema_check_rate", "schema_fault_rate",
     "pwrite_growing_p50", "pwrite_fallocate_p50", "pwrite_zeroed_p50",
@@ -64,6 +66,7 @@ assert goals == {"one_in_flight_to_raw_limit", "append_one_to_raw_limit", "pipel
                  "append_burst_rate", "memory_peak", "processor_at_1000_per_second",
                  "memory_at_1000_per_second", "index_rate", "packed_scan_rate", "packed_bytes",
                  "count_by_topic_ratio", "latest_of_topic_ratio", "window_of_topic_ratio", "topics",
+                 "group_by_field_ratio", "point_by_field_ratio",
                  "start_killed", "retention_space", "retention_publish_ratio",
                  "schema_check_rate"}, goals
 for name in goals:

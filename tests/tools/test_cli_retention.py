@@ -214,5 +214,12 @@ def no_limit(directory):
         assert "try 'daybook retention --help'" in result.err
 
 
+@promise("an age without a unit is refused: 30 may be meant as days")
+def age_without_unit(directory):
+    fill(directory, 10)
+    assert "Say 30d for days" in daybook("retention", "-D", directory, "--max-age", "30",
+                                         expect=USAGE).err
+
+
 if __name__ == "__main__":
     main()

@@ -573,6 +573,25 @@ def damaged(directory):
     assert mine in err and "malformed" in err and err.count("\n") == 1, err
 
 
+@promise("sql: a topic without a table, and a name nearly right, are answered with what to ask")
+def hints(directory):
+    log_of(directory)
+    for name, words in (("door", "is a topic that has no schema: ask events WHERE topic = 'door'"),
+                        ("event", "did you mean events?"), ("nowhere", ".tables lists them")):
+        daybook("pub", "-D", f"{directory}/log", "-t", "door", stdin="{}")
+        assert words in sql(directory, f"SELECT * FROM {name}", expect=FAILURE).err, name
+
+
+@promise("sql: a time with a blank for its T is said to count by the day only")
+def times_with_blanks(directory):
+    log_of(directory)
+    for where, told in (("time > '2026-01-05 10:00'", True), ("time > datetime('now')", True),
+                        ("time > '2026-01-05T10:00'", False), ("time > '2026-01-05'", False),
+                        ("ts > daybook_time('2026-01-05 10:00')", False)):
+        said = sql(directory, f"SELECT count(*) FROM events WHERE {where}").err
+        assert ("compared as text" in said) == told, (where, said)
+
+
 @promise("sql: what a producer has sent cannot speak to the terminal that shows a table")
 def no_escapes(directory):
     daybook("pub", "-D", f"{directory}/log", "-t", "t", stdin=b'{"a":"x\\u001b[2Jy\\u009b2Jz\\u00e9"}\n')

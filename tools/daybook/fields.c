@@ -7,6 +7,7 @@
 
 #include "core/file.h"
 #include "indexer/fields.h"
+#include "indexer/query.h"
 #include "indexer/wishes.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/options.h"
@@ -145,6 +146,26 @@ static int list_fields(const char *directory, enum rows_format format)
     return index_status(&trouble, directory);
 }
 
+/* A name that was mistyped is a field that no event has. */
+static void tell_empty(const char *directory, const struct indexer_wishes *added)
+{
+    sqlite3 *database = NULL;
+    struct indexer_fields fields = {0};
+    if (!indexer_query_open(directory, &database, NULL) &&
+        !indexer_fields_load(database, "main", &fields, NULL)) {
+        for (size_t i = 0; i < added->count; i++) {
+            const struct indexer_wish *wish = &added->list[i];
+            const struct indexer_field *field =
+                indexer_fields_find(&fields, wish->topic, wish->path);
+            if (field && field->events == 0)
+                verb_say(index_verb.name, "note: no event of topic '%s' has the field '%s' so far",
+                         wish->topic, wish->path);
+        }
+    }
+    indexer_fields_free(&fields);
+    sqlite3_close_v2(database);
+}
+
 static int change_fields(const char *directory, enum indexer_wishes_change change,
                          const struct indexer_wishes *fields)
 {
@@ -155,6 +176,8 @@ static int change_fields(const char *directory, enum indexer_wishes_change chang
     verb_say(index_verb.name, "%zu field%s %s; 'daybook index list' shows what is done", changed,
              changed == 1 ? "" : "s", change == WISHES_ADD ? "added" : "dropped");
     index_freshen(index_verb.name, directory, NULL);
+    if (change == WISHES_ADD)
+        tell_empty(directory, fields);
     return STATUS_OK;
 }
 

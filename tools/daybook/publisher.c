@@ -225,8 +225,11 @@ static enum error_code send_to_daemon(struct publisher *publisher, const struct 
     return code;
 }
 
-static void tell_recovery(const char *verb, const struct segment_recovery_report *report)
+static void tell_recovery(const char *verb, const char *directory,
+                          const struct segment_recovery_report *report)
 {
+    if (report->created) /* a directory that was meant otherwise is noticed now, not later */
+        verb_say(verb, "note: there was no log in '%s'; a new one is made", directory);
     if (report->torn_bytes)
         verb_say(verb, "note: removed %" PRIu64 " bytes of a write that was never acknowledged",
                  report->torn_bytes);
@@ -269,7 +272,7 @@ static enum error_code open_log(struct publisher *publisher, const char *why, st
         return describe_writer(options, why, error);
     if (code)
         return code;
-    tell_recovery(options->verb, &report);
+    tell_recovery(options->verb, options->directory, &report);
     code = gate_open(options->directory, &publisher->gate, error);
     if (code) {
         segment_log_close(publisher->log, NULL);

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/units.h"
 #include "indexer/retention.h"
@@ -101,6 +102,15 @@ static int run(const char *directory, const struct indexer_retention_options *li
     return status;
 }
 
+/* What is deleted does not come back: 30 is not taken for seconds where days may be meant. */
+static void take_age(struct options *options, const char *value, int64_t *age_out_ns)
+{
+    if (value[0] && value[strspn(value, "0123456789.")] == '\0')
+        options_refuse(options, "--max-age %s: of what? Say %sd for days, or h, m, s", value, value);
+    else
+        options_duration(options, "--max-age", value, age_out_ns);
+}
+
 int verb_retention(int argc, char **argv)
 {
     struct options options;
@@ -110,7 +120,7 @@ int verb_retention(int argc, char **argv)
     options_init(&options, &retention_verb, argc, argv);
     while ((id = options_next(&options, &value)) != OPTIONS_DONE) {
         if (id == FLAG_MAX_AGE)
-            options_duration(&options, "--max-age", value, &limits.max_age_ns);
+            take_age(&options, value, &limits.max_age_ns);
         else if (id == FLAG_MAX_SIZE)
             options_size(&options, "--max-size", value, &limits.max_bytes);
         else

@@ -6,6 +6,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "tools/daybook/sql_hints.h"
+
 #define ONLY_READS                                                                                 \
     "daybook sql only reads; tables made by CREATE TEMP TABLE can be written, and go when it ends"
 
@@ -182,8 +184,13 @@ enum error_code sql_guard_failure(sqlite3 *database, struct error *error)
     case SQLITE_NOMEM:
         return error_set(error, ERROR_MEMORY, "SQL: %s", text);
     default:
-        return error_set(error, ERROR_INVALID, "SQL: %s", text);
+        break;
     }
+    char message[sizeof error->text];
+    snprintf(message, sizeof message, "%s", text);
+    error_set(error, ERROR_INVALID, "SQL: %s", message);
+    sql_hints_add_to_failure(database, message, error);
+    return ERROR_INVALID;
 }
 
 enum error_code sql_guard_prepare(struct sql_guard *guard, const char *text,

@@ -23,6 +23,7 @@ struct sql_session {
     bool timer;       /* say rows and time after each statement */
     bool interactive; /* a person types: go on after mistakes, keep the index fresh */
     bool finished;    /* .quit was said */
+    bool hinted;      /* a note on a statement was given */
     bool answered;    /* something was printed: a table in Markdown keeps its distance */
     int depth;        /* of files that .read each other */
     sqlite3 *database; /* NULL after an index that was made anew could not be opened */

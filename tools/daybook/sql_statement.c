@@ -5,7 +5,9 @@
 
 #include "core/clock.h"
 #include "core/units.h"
+#include "tools/daybook/sql_hints.h"
 #include "tools/daybook/sql_signals.h"
+#include "tools/daybook/verb.h"
 
 enum { NAMES_MAX = 2000 }; /* SQLite's own limit of columns */
 
@@ -122,6 +124,15 @@ static enum error_code run_one(struct sql_session *session, sqlite3_stmt *statem
     return code;
 }
 
+/* Once is enough. */
+static void give_hint(struct sql_session *session, const char *sql)
+{
+    const char *hint = session->hinted ? NULL : sql_hints_for_statement(sql);
+    if (hint)
+        verb_say(SQL_VERB, "%s", hint);
+    session->hinted |= hint != NULL;
+}
+
 enum error_code sql_statement_run(struct sql_session *session, const char *text,
                                   struct error *error)
 {
@@ -131,6 +142,8 @@ enum error_code sql_statement_run(struct sql_session *session, const char *text,
     while (*text) {
         sqlite3_stmt *statement = NULL;
         code = sql_guard_prepare(&session->guard, text, &statement, &text, error);
+        if (!code && statement)
+            give_hint(session, sqlite3_sql(statement));
         if (!code && statement)
             code = run_one(session, statement, error);
         sqlite3_finalize(statement);
