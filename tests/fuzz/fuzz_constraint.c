@@ -42,8 +42,8 @@ static void run(sqlite3 *connection, char *sql)
 /* Times near what a text may stand for, and at the ends. */
 static long long time_of(unsigned number)
 {
-    static const int64_t bases[] = {0, -1, INT64_C(951782399999999999), INT64_C(1767323045123456789),
-                                    INT64_MIN + 1000, INT64_MAX - 1000, 1000};
+    static const int64_t bases[] = {0, -1, INT64_C(951782399999999999),
+                                    INT64_C(1767323045123456789), INT64_MIN + 1000, INT64_MAX - 1000, 1000};
     return bases[number % (sizeof bases / sizeof *bases)] + (number % 5 ? number : 0);
 }
 
@@ -56,8 +56,8 @@ static void make_index(const char *path)
     if (sqlite3_open(path, &connection))
         abort();
     must(indexer_schema_create(connection, &state, &error), &error);
-    run(connection, sqlite3_mprintf("INSERT INTO topic_rows SELECT value, CASE value WHEN 0 THEN 'a'"
-                                    " WHEN 1 THEN 'A' WHEN 2 THEN 'order.new' ELSE '2026' END, %d,"
+    run(connection, sqlite3_mprintf("INSERT INTO topic_rows SELECT value, CASE value"
+                                    " WHEN 0 THEN 'a' WHEN 1 THEN 'A' WHEN 2 THEN 'order.new' ELSE '2026' END, %d,"
                                     " %d, 1, %d, %lld, %lld FROM json_each('[0,1,2,3]')",
                                     EVENTS / 4, EVENTS / 4, EVENTS, INT64_MIN, INT64_MAX));
     for (unsigned i = 1; i <= EVENTS; i++)
@@ -89,7 +89,8 @@ static void begin(void)
     run(database, sqlite3_mprintf("PRAGMA query_only = 0;"
                                   "CREATE TEMP TABLE plain(seq INTEGER PRIMARY KEY, ts INTEGER,"
                                   " time TEXT, topic TEXT);"
-                                  "INSERT INTO plain SELECT seq, ts, time, topic FROM main.events"));
+                                  "INSERT INTO plain SELECT seq, ts, time, topic FROM"
+                                  " main.events"));
     atexit(finish);
 }
 

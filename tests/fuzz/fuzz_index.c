@@ -3,9 +3,9 @@
  *
  * The first byte chooses what is wrong; edits follow. Either rows of a healthy events.db are
  * changed by SQL, or its bytes are, or the blocks that it points at. Then everything that SQL can
- * ask is asked, and a follower opens what is there: errors, never a crash; and a payload, in whatever
- * table and by whatever way, is what the log has under that sequence, or NULL, or an error, whatever
- * the index says.
+ * ask is asked, and a follower opens what is there: errors, never a crash; and a payload, in
+ * whatever table and by whatever way, is what the log has under that sequence, or NULL, or an error,
+ * whatever the index says.
  */
 #include <assert.h>
 #include <fcntl.h>
