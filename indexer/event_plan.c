@@ -329,8 +329,8 @@ static void fold(char letter, sqlite3_value *value, int64_t *first, int64_t *las
 }
 
 /*
- * A number is compared as its text, or, when it comes from a column of numbers, as a number, which is
- * less than every text. Which of the two, nobody tells us: the range is wide enough for both.
+ * A number is compared as its text, or, when it comes from a column of numbers, as a number, which
+ * is less than every text. Which of the two, nobody tells us: the range is wide enough for both.
  */
 static void fold_time(char letter, sqlite3_value *value, struct indexer_event_plan *plan)
 {

@@ -61,7 +61,8 @@ int indexer_functions_sql_code(enum error_code code)
 void indexer_functions_result_error(sqlite3_context *context, const struct error *error)
 {
     sqlite3_result_error(context, error->text, -1);
-    sqlite3_result_error_code(context, indexer_functions_sql_code(error->code)); /* keeps the text */
+    /* Keeps the text. */
+    sqlite3_result_error_code(context, indexer_functions_sql_code(error->code));
 }
 
 static enum error_code result_json(sqlite3_context *context, const void *value,

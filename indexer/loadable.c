@@ -19,8 +19,8 @@ enum { SQLITE_NEEDED = 3037000 };
 int sqlite3_daybook_init(sqlite3 *database, char **message_out, const sqlite3_api_routines *api);
 
 /*
- * Is this database an index? One of another version, or a damaged one, is one: attaching says what is
- * wrong. ERROR_BUSY and others: that cannot be told, now.
+ * Is this database an index? One of another version, or a damaged one, is one: attaching says what
+ * is wrong. ERROR_BUSY and others: that cannot be told, now.
  */
 static enum error_code look_at(sqlite3 *database, const char *name, bool *found_out,
                                struct error *error)
@@ -36,8 +36,8 @@ static enum error_code look_at(sqlite3 *database, const char *name, bool *found_
 }
 
 /*
- * The name of the first database that is an index; ERROR_NOT_FOUND: none is, and where one could not
- * be looked at, its own error.
+ * The name of the first database that is an index; ERROR_NOT_FOUND: none is, and where one could
+ * not be looked at, its own error.
  */
 static enum error_code find_index(sqlite3 *database, char *name_out, size_t name_size,
                                   struct error *error)

@@ -23,8 +23,8 @@ static char place[600];
 static const char *const questions[] = {
     "SELECT sum(length(payload) * seq), count(topic), max(time) FROM events",
     "SELECT count(*), max(segment), max(\"offset\") FROM events WHERE topic = 'a' AND ts > 3",
-    "SELECT group_concat(seq) FROM (SELECT seq FROM events WHERE topic IN ('a', 'b') AND"
-    " time > '1970' ORDER BY seq DESC LIMIT 3)",
+    "SELECT sum(seq) FROM (SELECT seq FROM events WHERE topic IN ('a', 'b') LIMIT 3)",
+    "SELECT sum(seq), max(ts) FROM events WHERE time > '1970' AND seq < 30 ORDER BY seq DESC",
     "SELECT sum(daybook_field(payload, '$.n')), sum(daybook_field(seq, 'n')) FROM events",
     "SELECT sum(n), group_concat(DISTINCT s), max(\"in\") FROM a WHERE n > 5",
     "SELECT count(*), sum(a.n) FROM a WHERE s = 's3'",

@@ -3,8 +3,9 @@
  *
  * The first byte chooses what is wrong; edits follow. Either rows of a healthy events.db are
  * changed by SQL, or its bytes are, or the blocks that it points at. Then everything that SQL can
- * ask is asked, and a follower opens what is there: errors, never a crash; and payload(seq) is what
- * the log has under that sequence, or NULL, or an error, whatever the index says.
+ * ask is asked, and a follower opens what is there: errors, never a crash; and a payload, in
+ * whatever table and by whatever way, is what the log has under that sequence, or NULL, or an error,
+ * whatever the index says.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include "core/json.h"
 #include "indexer/follower.h"
 #include "indexer/query.h"
+#include "indexer/wishes.h"
 #include "indexer/witness.h"
 #include "segment/block.h"
 #include "segment/reader.h"
@@ -106,7 +108,14 @@ static void make_database(void)
 {
     struct indexer_follower *follower;
     struct error error = {0};
-    enum error_code code = indexer_follower_open(image_directory(), &follower, &error);
+    struct indexer_wishes wishes = {0};
+    size_t changed;
+    enum error_code code = indexer_wishes_add_text(&wishes, "topic n", &error);
+    if (!code)
+        code = indexer_wishes_change(image_directory(), WISHES_ADD, &wishes, &changed, &error);
+    indexer_wishes_release(&wishes);
+    if (!code)
+        code = indexer_follower_open(image_directory(), &follower, &error);
     if (!code)
         code = indexer_follower_catch_up(follower, &error);
     if (code) {
@@ -155,7 +164,9 @@ static void change_rows(struct edits *edits)
         {"topic_rows", "id"},          {"topic_rows", "topic"},      {"topic_rows", "first_ts"},
         {"segment_rows", "first_seq"}, {"segment_rows", "last_seq"}, {"segment_rows", "bytes"},
         {"segment_rows", "first_ts"},  {"state", "last_seq"},        {"state", "bound"},
-        {"state", "log_id"},           {"gap_rows", "last_seq"}};
+        {"state", "log_id"},           {"gap_rows", "last_seq"},
+        {"field_rows", "done_seq"},    {"field_rows", "lost_seq"},   {"field_rows", "topic"},
+        {"field_rows", "path"},        {"field_1", "seq"},           {"field_1", "value"}};
     static const char *const values[] = {"%lld", "'%lld'", "zeroblob(%lld %% 1000)", "%lld / 3.0",
                                          "NULL"};
     char path[128];
@@ -243,17 +254,28 @@ static void check_payload(sqlite3_stmt *statement, bool log_is_healthy)
            sequence <= EVENTS && strcmp(text, truth[sequence]) == 0);
 }
 
-/* The first two give sequences and payloads. */
+/* The first ones give sequences and payloads. */
 #define SOME_SEQUENCES "(1), (6), (4), (2), (3), (5), (7), (0), (-1), (9223372036854775807)"
+enum { WITH_PAYLOADS = 9 };
 static const char *const questions[] = {
-    "SELECT seq, payload(seq) FROM events",
+    "SELECT seq, payload(seq) FROM main.events",
     "SELECT column1, payload(column1) FROM (VALUES " SOME_SEQUENCES ")",
-    "SELECT * FROM events ORDER BY seq DESC",
+    "SELECT seq, payload FROM events",
+    "SELECT seq, payload FROM events WHERE topic = 'topic' ORDER BY ts DESC, seq DESC",
+    "SELECT seq, payload FROM events WHERE ts <= 1000 AND seq > 1 ORDER BY seq DESC",
+    "SELECT seq, payload FROM topic",
+    "SELECT seq, payload FROM topic WHERE n > 5 ORDER BY ts",
+    "SELECT b.seq, b.payload FROM topic a CROSS JOIN topic b ON b.n = a.n",
+    "SELECT e.seq, e.payload FROM (VALUES " SOME_SEQUENCES ") v CROSS JOIN events e ON"
+    " e.seq = v.column1",
+    "SELECT *, payload FROM events ORDER BY seq DESC",
     "SELECT * FROM topics",
     "SELECT * FROM segments",
     "SELECT * FROM gaps",
     "SELECT * FROM event_stats",
     "SELECT topic, count(*) FROM events WHERE time > '2020' GROUP BY topic",
+    "SELECT n, topic, segment, daybook_field(seq, 'n') FROM topic WHERE n IN (96, 97, '96')",
+    "SELECT * FROM fields, field_values",
 };
 
 static void ask_all(bool log_is_healthy)
@@ -270,7 +292,7 @@ static void ask_all(bool log_is_healthy)
             continue;
         int rows = 0, result;
         while ((result = sqlite3_step(statement)) == SQLITE_ROW && rows++ < 1000)
-            if (i < 2)
+            if (i < WITH_PAYLOADS)
                 check_payload(statement, log_is_healthy);
         if (result != SQLITE_ROW && result != SQLITE_DONE)
             assert(sqlite3_errmsg(connection)[0]);

@@ -69,7 +69,8 @@ Test(event_plan, compares_seq_as_sqlite_does)
         "seq NOT IN (SELECT seq FROM event_rows WHERE seq > 20)",
         "seq IN (SELECT seq FROM event_rows WHERE seq % 400 = 0)", "seq % 700 = 3",
         "seq = (SELECT max(seq) FROM event_rows)", "seq + 0 = 7", "seq = 7 OR seq = 1400",
-        "seq = 7 OR topic = 'rare:one'", "(seq, topic) = (5, 'orders.new')", "(seq, ts) > (1495, 0)",
+        "seq = 7 OR topic = 'rare:one'", "(seq, topic) = (5, 'orders.new')",
+        "(seq, ts) > (1495, 0)",
         "NOT seq > 10", "seq COLLATE NOCASE = 7", "+seq = 7", "seq LIKE '14%'", "seq GLOB '14*'",
         "seq = CAST('7' AS TEXT)", "seq > CAST('1490' AS TEXT)", "seq < true + 4", "seq",
     };

@@ -13,6 +13,7 @@
 #include "segment/bound.h"
 #include "segment/format.h"
 #include "segment/packer.h"
+#include "segment/repair.h"
 #include "tests/indexer/scene.h"
 #include "tests/indexer/twin.h"
 
@@ -70,6 +71,34 @@ static sqlite3_stmt *prepare(sqlite3 *database, const char *sql)
     return statement;
 }
 
+/* A bit in the block that holds the event; how many events that block has. */
+static int64_t damage_block(int64_t sequence)
+{
+    char sql[256], name[64];
+    snprintf(sql, sizeof sql, "SELECT offset FROM events WHERE seq = %lld", (long long)sequence);
+    int64_t offset = scene_number(sql);
+    snprintf(sql, sizeof sql, "SELECT segment FROM events WHERE seq = %lld", (long long)sequence);
+    int64_t segment = scene_number(sql);
+    snprintf(name, sizeof name, "segments/%020lld.seg", (long long)segment);
+    scene_flip(name, (uint64_t)offset + FORMAT_BLOCK_HEADER_BYTES + 20);
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM events WHERE segment = %lld AND offset = %lld",
+             (long long)segment, (long long)offset);
+    return scene_number(sql);
+}
+
+struct told {
+    unsigned times;
+    char last[512];
+};
+
+static void remember(void *context, const char *text)
+{
+    struct told *told = context;
+    told->times++;
+    snprintf(told->last, sizeof told->last, "%s", text);
+}
+
 /* ---- payloads -------------------------------------------------------------------------------- */
 
 Test(event_table, gives_payloads_of_every_kind_as_json)
@@ -78,7 +107,8 @@ Test(event_table, gives_payloads_of_every_kind_as_json)
         "{}", "[]", "null", "true", "0", "-1", "1.5", "\"text\"", "\"\"", "[1,[2,[3]]]",
         "{\"a\":{\"b\":[1,{\"c\":null}]}}", "9223372036854775807", "-9223372036854775808",
         "18446744073709551615", "1e308", "5e-324", "-0.0", "\"\\u0000\\u00e9\\n\\\"\"",
-        "{\"\":1,\"a.b\":2,\"a\\\"b\":3,\"$\":4,\"[0]\":5}", "{\"k\":1,\"k\":2}", "\"\\ud83d\\ude00\"",
+        "{\"\":1,\"a.b\":2,\"a\\\"b\":3,\"$\":4,\"[0]\":5}", "{\"k\":1,\"k\":2}",
+        "\"\\ud83d\\ude00\"",
     };
     static const uint8_t not_json[][12] = {
         {5, 0xcb, 0x7f, 0xf8, 0, 0, 0},                                /* cut: see below */
@@ -130,8 +160,8 @@ Test(event_table, gives_payloads_as_deep_as_the_door_lets_in)
     char *expected = sqlite3_mprintf("%s\n", json.data);
 
     twin_expect(database, "SELECT payload FROM events", expected);
-    twin_expect(database, "SELECT daybook_field(payload, '$[0][0][0][#-1]') IS NOT NULL FROM events",
-                "1\n");
+    twin_expect(database,
+                "SELECT daybook_field(payload, '$[0][0][0][#-1]') IS NOT NULL FROM events", "1\n");
     sqlite3_free(expected);
     buffer_release(&json);
     sqlite3_close(database);
@@ -182,7 +212,8 @@ Test(event_table, reads_times_and_says_what_it_cannot_read)
     scene_index();
     sqlite3 *database = twin_open_extended();
     twin_expect(database,
-                "SELECT daybook_time('1970-01-01T00:00:01Z'), daybook_time('1970-01-01 00:00:00.5'),"
+                "SELECT daybook_time('1970-01-01T00:00:01Z'),"
+                " daybook_time('1970-01-01 00:00:00.5'),"
                 " daybook_time('1970-01-01T01:00:00+01:00'), daybook_time(NULL),"
                 " daybook_time('now') > 1700000000000000000",
                 "1000000000|500000000|0|NULL|1\n");
@@ -199,8 +230,8 @@ Test(event_table, gives_the_same_on_every_way_through_a_large_log)
         "SELECT count(*), sum(json_extract(payload, '$.n')) FROM $events",
         "SELECT sum(length(payload) * seq) FROM $events WHERE topic = 't'",
         "SELECT count(payload), min(seq), max(ts) FROM $events WHERE ts > 1000500",
-        "SELECT count(payload), min(seq) FROM $events WHERE ts BETWEEN 2000000 AND 19000000"
-        " AND topic = 't' AND seq > 2500",
+        "SELECT count(payload), sum(seq) FROM $events WHERE ts BETWEEN 2000000 AND 19000000",
+        "SELECT count(payload), min(seq) FROM $events WHERE topic = 't' AND seq > 2500",
         "SELECT topic, count(*), sum(length(payload)) FROM $events GROUP BY topic",
         "SELECT seq, payload FROM $events ORDER BY seq LIMIT 3 OFFSET 19990",
         "SELECT seq, payload FROM $events WHERE topic = 'u' ORDER BY ts DESC LIMIT 3",
@@ -417,23 +448,89 @@ Test(event_table, goes_on_while_packing_moves_the_log_that_it_goes_through)
     step_pack_finish("SELECT seq, payload FROM events ORDER BY seq", MANY);
 }
 
-/* ---- damage ---------------------------------------------------------------------------------- */
-
-/* A bit in the block that holds event 100; how many events that block has. */
-static int64_t damage_block(int64_t sequence)
+/* The log is changed behind the reader's back: who has opened the block does not look again. */
+static void expect_one_look(const char *sql, int64_t first, int64_t last)
 {
-    char sql[256], name[64];
-    snprintf(sql, sizeof sql, "SELECT offset FROM events WHERE seq = %lld", (long long)sequence);
-    int64_t offset = scene_number(sql);
-    snprintf(sql, sizeof sql, "SELECT segment FROM events WHERE seq = %lld", (long long)sequence);
-    int64_t segment = scene_number(sql);
-    snprintf(name, sizeof name, "segments/%020lld.seg", (long long)segment);
-    scene_flip(name, (uint64_t)offset + FORMAT_BLOCK_HEADER_BYTES + 20);
-    snprintf(sql, sizeof sql,
-             "SELECT count(*) FROM events WHERE segment = %lld AND offset = %lld",
-             (long long)segment, (long long)offset);
-    return scene_number(sql);
+    sqlite3 *database = twin_open_extended();
+    sqlite3_stmt *select = prepare(database, sql);
+    cr_assert_eq(sqlite3_step(select), SQLITE_ROW, "%s", sqlite3_errmsg(database));
+    cr_assert_eq(sqlite3_column_int64(select, 0), first);
+    cr_assert_not_null(sqlite3_column_text(select, 1));
+    cr_assert_gt(damage_block(first), 3);
+    for (int64_t sequence = first + 1; sequence <= last; sequence++) {
+        cr_assert_eq(sqlite3_step(select), SQLITE_ROW, "%s", sqlite3_errmsg(database));
+        cr_assert_not_null(sqlite3_column_text(select, 1), "%lld", (long long)sequence);
+    }
+    sqlite3_finalize(select);
+    sqlite3_close(database);
+    database = twin_open_extended();
+    twin_expect_error(database, sql, SQLITE_CORRUPT, "block at byte");
+    sqlite3_close(database);
 }
+
+Test(event_table, opens_each_block_once)
+{
+    write_many(MANY);
+    pack_all();
+    scene_index();
+    int64_t first = scene_number("SELECT first_seq FROM block_rows WHERE first_seq > 10000"
+                                 " ORDER BY count DESC LIMIT 1");
+    char sql[160];
+    snprintf(sql, sizeof sql,
+             "SELECT count FROM block_rows WHERE first_seq = %lld", (long long)first);
+    int64_t last = first + scene_number(sql) - 1;
+    snprintf(sql, sizeof sql, "SELECT seq, payload FROM events WHERE seq BETWEEN %lld AND %lld"
+                              " ORDER BY seq", (long long)first, (long long)last);
+    expect_one_look(sql, first, last);
+}
+
+/* The index still knows what the repair puts on record as lost; `told` is what was heard of it. */
+static uint64_t step_repair_finish(const char *sql, unsigned *rows, unsigned *lost,
+                                   struct told *told)
+{
+    scene_write(1500);
+    scene_index();
+    damage_block(1000);
+    sqlite3 *database = twin_open_watched(&(struct indexer_watcher){remember, told});
+    sqlite3_stmt *select = prepare(database, sql);
+    for (int i = 0; i < 10; i++)
+        cr_assert_eq(sqlite3_step(select), SQLITE_ROW);
+    struct told actions = {0};
+    struct segment_repair_options options = {
+        .accept_loss = true, .tell = remember, .context = &actions};
+    struct segment_repair_totals totals;
+    cr_assert_eq(segment_repair_run(scene_directory(), &options, &totals, &error), OK, "%s",
+                 error.text);
+    cr_assert_gt(totals.events_lost, 0);
+    finish(select, rows, lost);
+    sqlite3_finalize(select);
+    twin_expect(database, "SELECT count(payload) FROM events WHERE seq < 900", "899\n");
+    sqlite3_close(database);
+    return totals.events_lost;
+}
+
+Test(event_table, goes_on_while_a_repair_writes_segments_anew_that_it_reads_row_by_row)
+{
+    unsigned rows, lost;
+    struct told told = {0};
+    uint64_t gone = step_repair_finish("SELECT seq, payload FROM events ORDER BY seq DESC", &rows,
+                                       &lost, &told);
+    cr_assert_eq(rows, 1490);
+    cr_assert_eq(lost, gone);
+    cr_assert_eq(told.times, 1, "told %u times: %s", told.times, told.last);
+}
+
+/* In the log itself a loss that is on record is no damage any more. */
+Test(event_table, goes_on_while_a_repair_writes_the_log_anew_that_it_goes_through)
+{
+    unsigned rows, lost;
+    struct told told = {0};
+    uint64_t gone = step_repair_finish("SELECT seq, payload FROM events ORDER BY seq", &rows,
+                                       &lost, &told);
+    cr_assert_eq(rows - lost, 1490 - gone, "%u rows, %u lost", rows, lost);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* Each of its ways finds the damage, names the place, and the connection stays of use. */
 static void expect_damage(sqlite3 *database, int64_t sequence, const char *place)
@@ -498,18 +595,6 @@ Test(event_table, tells_a_missing_and_a_truncated_segment)
     cr_assert_eq(unlink(scene_path(name)), 0);
     expect_damage(database, second, "missing");
     sqlite3_close(database);
-}
-
-struct told {
-    unsigned times;
-    char last[512];
-};
-
-static void remember(void *context, const char *text)
-{
-    struct told *told = context;
-    told->times++;
-    snprintf(told->last, sizeof told->last, "%s", text);
 }
 
 static void expect_told(struct told *told, sqlite3 *database, const char *sql, int64_t events,

@@ -50,7 +50,8 @@ static sqlite3 *open_requests(void)
     sqlite3 *database = twin_open_extended();
     sqlite3_exec(database, "PRAGMA query_only = 0", NULL, NULL, NULL);
     twin_add_topic(database, "request", "id TEXT, n INTEGER, real REAL, half");
-    twin_add_topic(database, "answer", "\"to\" TEXT, n INTEGER, real, half REAL, took INTEGER, \"nothing\"");
+    twin_add_topic(database, "answer",
+                   "\"to\" TEXT, n INTEGER, real, half REAL, took INTEGER, \"nothing\"");
     return database;
 }
 
@@ -84,15 +85,15 @@ Test(join, answers_as_plain_tables_in_every_shape)
         " FROM $request r",
         "SELECT seq FROM $request r WHERE EXISTS (SELECT 1 FROM $answer a WHERE a.\"to\" = r.id)",
         "SELECT seq FROM $request r WHERE id NOT IN (SELECT \"to\" FROM $answer)",
-        "SELECT r.seq, a.seq, b.seq FROM $request r JOIN $answer a ON a.\"to\" = r.id JOIN $answer b"
-        " ON b.\"to\" = r.id AND b.seq > a.seq",
-        "SELECT a.took, count(*), avg(a.ts - r.ts) FROM $answer a JOIN $request r ON r.id = a.\"to\""
-        " GROUP BY a.took",
+        "SELECT r.seq, a.seq, b.seq FROM $request r JOIN $answer a ON a.\"to\" = r.id"
+        " JOIN $answer b ON b.\"to\" = r.id AND b.seq > a.seq",
+        "SELECT a.took, count(*), avg(a.ts - r.ts) FROM $answer a JOIN $request r"
+        " ON r.id = a.\"to\" GROUP BY a.took",
         "SELECT count(*) FROM $request r JOIN $answer a USING (n)",
         "SELECT count(*) FROM $request r LEFT JOIN $answer a ON a.\"nothing\" = r.id",
         "SELECT count(*) FROM $request r FULL JOIN $answer a ON a.\"to\" = r.id",
-        "SELECT v.column1, a.seq FROM (VALUES ('r5'), (5), (5.0), (NULL), ('R5'), (x'7235'), ('r5'))"
-        " v LEFT JOIN $answer a ON a.\"to\" = v.column1",
+        "SELECT v.column1, a.seq FROM (VALUES ('r5'), (5), (5.0), (NULL), ('R5'), (x'7235'),"
+        " ('r5')) v LEFT JOIN $answer a ON a.\"to\" = v.column1",
         "SELECT v.column1, a.seq FROM (VALUES ('5'), (5), (5.0), (NULL), ('5x'), (x'35'), (5.5),"
         " ('5.0'), (1e300)) v LEFT JOIN $answer a ON a.n = v.column1",
     };
@@ -154,7 +155,8 @@ Test(join, compares_values_of_all_kinds_as_sqlite_does)
                      "CREATE TEMP TABLE none(x); CREATE TEMP TABLE ints(x INTEGER);"
                      "CREATE TEMP TABLE reals(x REAL); CREATE TEMP TABLE strings(x TEXT);"
                      "INSERT INTO none SELECT DISTINCT x FROM mixed;"
-                     "INSERT INTO none VALUES (1), ('1'), (1.0), (x'61'), (0.3), ('9007199254740993');"
+                     "INSERT INTO none VALUES (1), ('1'), (1.0), (x'61'), (0.3),"
+                     " ('9007199254740993');"
                      "INSERT INTO ints SELECT x FROM none; INSERT INTO reals SELECT x FROM none;"
                      "INSERT INTO strings SELECT x FROM none",
                      NULL, NULL, NULL);
@@ -219,7 +221,7 @@ Test(join, goes_on_while_retention_deletes_its_inner_table)
     sqlite3_close(database);
 }
 
-/* Each question alone costs a walk through all answers: that there are so few tells of the index. */
+/* Each question alone costs a walk through all answers: so few steps tell of the index. */
 static int count_steps(void *context)
 {
     ++*(unsigned *)context;

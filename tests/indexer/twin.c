@@ -68,7 +68,8 @@ void twin_add_schema(const char *topic, const char *json)
     cr_assert_eq(segment_schemas_load(fd, &schemas, &error), OK, "%s", error.text);
     cr_assert_eq(segment_schemas_note(fd, &schemas, &change, json, strlen(json), &error), OK, "%s",
                  error.text);
-    cr_assert_eq(segment_schemas_settle(fd, &schemas, schemas.count, 1, &error), OK, "%s", error.text);
+    cr_assert_eq(segment_schemas_settle(fd, &schemas, schemas.count, 1, &error), OK, "%s",
+                 error.text);
     segment_schemas_free(&schemas);
     file_close(&fd);
 }

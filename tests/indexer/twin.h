@@ -4,8 +4,8 @@
  *
  * A twin is a connection with the extension (indexer/query.h), and beside each table of it a
  * temporary table of SQLite's own with the same columns and types: `plain` beside `events`, and
- * `plain_TOPIC` beside the table of a topic. In the SQL of a question $events stands for the one and
- * the other, and so does $TOPIC.
+ * `plain_TOPIC` beside the table of a topic. In the SQL of a question $events stands for the one
+ * and the other, and so does $TOPIC.
  *
  * Every function fails the running test by itself when something unexpected happens.
  */

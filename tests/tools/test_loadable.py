@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""build/daybook.so: loaded by the sqlite3 shell, by Python, and by a program with its own SQLite."""
+"""build/daybook.so in the sqlite3 shell, in Python, and in a program with an SQLite of its own."""
 import json
 import os
 import shutil
@@ -262,6 +262,7 @@ def read_only(directory):
 
 
 if __name__ == "__main__":
-    if not hasattr(sqlite3.Connection, "enable_load_extension") and sys.executable != DEBIANS_PYTHON:
+    can_load = hasattr(sqlite3.Connection, "enable_load_extension")
+    if not can_load and sys.executable != DEBIANS_PYTHON:
         os.execv(DEBIANS_PYTHON, [DEBIANS_PYTHON, *sys.argv])  # some are built without
     main()
