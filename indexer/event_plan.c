@@ -98,9 +98,16 @@ static bool is_answered(const struct draft *draft, int constraint, char letter, 
     }
 }
 
+/* What follows the number and the operator is for people who read EXPLAIN QUERY PLAN. */
+static const char *term_name(const struct indexer_event_columns *columns, long column)
+{
+    return column == TERM_LIMIT ? "limit" : columns->columns[column].name;
+}
+
 static void write_term(struct draft *draft, int constraint, int column, char letter)
 {
-    sqlite3_str_appendf(draft->text, "%d%c\n", column, letter);
+    sqlite3_str_appendf(draft->text, "%d%c%s ", column, letter,
+                        term_name(draft->columns, column));
     draft->info->aConstraintUsage[constraint].argvIndex = ++draft->arguments;
 }
 
@@ -446,7 +453,7 @@ void indexer_event_plan_take(const struct indexer_event_columns *columns, int nu
         char *end;
         long index = strtol(text, &end, 10);
         take_value(columns, index, *end, argv[i], &plan);
-        text = end + 2; /* the operator and the line's end */
+        text = end + 1 + strlen(term_name(columns, index)) + 1;
     }
     plan.empty |= plan.sequence_first > plan.sequence_last || plan.ts_first > plan.ts_last;
     *plan_out = plan;

@@ -4,7 +4,7 @@
  * SQLite asks twice: at planning, what the table could make use of (indexer_event_plan_best), and
  * at running, with the values (indexer_event_plan_take), which become one range of sequences, one
  * of times, one topic, one comparison with an indexed field. The plan travels between the two as
- * the text idxStr: the order, then a line a term.
+ * the text idxStr: a word a term.
  *
  * Comparisons with seq, ts and topic are answered exactly, so SQLite need not check them again.
  * `time` is a text and compared as one; of that, only the range of times that the longest sensible
