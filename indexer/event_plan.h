@@ -7,6 +7,8 @@
  * the text idxStr: a word a term.
  *
  * Comparisons with seq, ts and topic are answered exactly, so SQLite need not check them again.
+ * A topic is compared as a text: where its name is a number ("05") and it is compared with a column
+ * of numbers, SQLite would call it equal to 5, and the table does not.
  * `time` is a text and compared as one; of that, only the range of times that the longest sensible
  * beginning of the text allows is answered, and SQLite checks each row. Source: "The Virtual Table
  * Mechanism Of SQLite" and, for comparisons between types, "Datatypes In SQLite", sections 3 and 4.
