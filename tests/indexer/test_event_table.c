@@ -198,7 +198,7 @@ Test(event_table, finds_the_same_field_by_sequence_by_column_and_in_json)
                 " daybook_field(-1, 'a'), daybook_field('7', '$'), daybook_field('{}', 'a')",
                 "NULL|NULL|NULL|NULL|7|NULL\n");
     twin_expect_error(database, "SELECT daybook_field(seq, '$.[') FROM events", SQLITE_ERROR,
-                      "daybook_field: the path '$.['");
+                      "daybook_field: path '$.['");
     twin_expect_error(database, "SELECT daybook_field('{', 'a')", SQLITE_ERROR,
                       "its first argument is no JSON");
     twin_expect_error(database, "SELECT daybook_field(seq) FROM events", SQLITE_ERROR,
