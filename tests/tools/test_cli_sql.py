@@ -592,6 +592,14 @@ def times_with_blanks(directory):
         assert ("compared as text" in said) == told, (where, said)
 
 
+@promise("sql: a NUL in a statement is refused; what follows it is not left out in silence")
+def nul(directory):
+    log_of(directory)
+    assert "NUL" in sql(directory, stdin=b"SELECT 1\0, 2;\n", expect=FAILURE).err
+    lines = "SELECT 1 /* ; */ AS a\n, 2 AS b; /* more\n of this */\nSELECT 3 AS c\n;\n"
+    assert sql(directory, "-o", "csv", stdin=lines).text == "a,b\n1,2\nc\n3\n"
+
+
 @promise("sql: what a producer has sent cannot speak to the terminal that shows a table")
 def no_escapes(directory):
     daybook("pub", "-D", f"{directory}/log", "-t", "t", stdin=b'{"a":"x\\u001b[2Jy\\u009b2Jz\\u00e9"}\n')

@@ -49,13 +49,26 @@ static bool is_command(const char *line, size_t bytes)
            is_word(line, bytes, "help");
 }
 
+/*
+ * Only behind such a line can a statement be complete: its last word is a semicolon, and comments
+ * may follow. To ask SQLite behind each line would take the square of their number.
+ */
+static bool may_end(const char *line, size_t bytes)
+{
+    return memchr(line, ';', bytes) || memmem(line, bytes, "*/", 2);
+}
+
 enum error_code sql_script_add(struct sql_session *session, struct sql_script *script,
                                const char *line, size_t line_bytes, bool *ran_out,
                                struct error *error)
 {
     bool ran = false;
     enum error_code code = OK;
-    if (script->text.size == 0 && line_bytes > 0 && is_command(line, line_bytes)) {
+    if (line_bytes > 0 && memchr(line, '\0', line_bytes)) {
+        ran = true; /* SQLite would take the statement to end there */
+        code = error_set(error, ERROR_INVALID, "SQL: there is a NUL character in the statement");
+        sql_script_clear(script);
+    } else if (script->text.size == 0 && line_bytes > 0 && is_command(line, line_bytes)) {
         ran = true;
         code = sql_commands_run(session, line, line_bytes, error);
     } else if (script->text.size > 0 || !is_blank(line, line_bytes)) {
@@ -64,7 +77,8 @@ enum error_code sql_script_add(struct sql_session *session, struct sql_script *s
             code = buffer_append(&script->text, "", 1, error); /* complete() wants a NUL */
         if (!code)
             script->text.size--;
-        ran = code || sqlite3_complete((const char *)script->text.data);
+        ran = code || (may_end(line, line_bytes) &&
+                       sqlite3_complete((const char *)script->text.data));
         if (!code && ran)
             code = sql_statement_run(session, (const char *)script->text.data, error);
         if (ran)
