@@ -22,6 +22,9 @@ static enum error_code find_path(sqlite3 *database, const char *schema, char **p
     return *path_out ? OK : error_set(error, ERROR_MEMORY, "no memory for the log's path");
 }
 
+/* So many texts are remembered; a log with more damage than that is told of more often. */
+enum { TOLD_MAX = 500 };
+
 /* Several lookups may come upon one block, and each of them more than once. */
 static void tell_once(void *context, const char *text)
 {
@@ -29,7 +32,7 @@ static void tell_once(void *context, const char *text)
     for (size_t i = 0; i < host->told_count; i++)
         if (strcmp(host->told[i], text) == 0)
             return;
-    char *copy = strdup(text);
+    char *copy = host->told_count < TOLD_MAX ? strdup(text) : NULL;
     char **told = copy ? realloc(host->told, (host->told_count + 1) * sizeof *told) : NULL;
     if (told) {
         host->told = told;
