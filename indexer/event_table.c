@@ -13,7 +13,7 @@
 #include "indexer/event_scan.h"
 #include "indexer/event_way.h"
 #include "indexer/functions.h"
-#include "indexer/topic_tables.h"
+#include "indexer/topic_columns.h"
 
 struct event_table {
     sqlite3_vtab base;
@@ -73,9 +73,9 @@ static void table_free(struct event_table *table)
 
 static enum error_code make_columns(struct event_table *table, struct error *error)
 {
-    return table->topic ? indexer_topic_tables_columns(table->host, table->topic, &table->columns,
-                                                       error)
-                        : indexer_event_columns_make(&table->columns, error);
+    if (!table->topic)
+        return indexer_event_columns_make(&table->columns, error);
+    return indexer_topic_columns_load(table->host, table->topic, &table->columns, error);
 }
 
 static enum error_code declare(struct event_table *table, struct error *error)

@@ -11,7 +11,10 @@
 #include "indexer/lookup.h"
 #include "indexer/sqlite.h"
 
-enum { INDEXER_HOST_IDLE_MAX = 2 };
+enum { INDEXER_HOST_IDLE_MAX = 2, INDEXER_HOST_TOPICS_SEEN = 6 };
+
+struct segment_schemas;
+struct indexer_fields;
 
 struct indexer_host {
     sqlite3 *database; /* the connection: borrowed, it outlives us */
@@ -29,7 +32,10 @@ struct indexer_host {
      */
     struct buffer json;
     struct buffer payload;
-    int64_t topics_seen[5]; /* what the topics' tables were made from: indexer/topic_tables.c */
+    /* What the topics' tables were made from; and all of it, while they are: topic_tables.c. */
+    int64_t topics_seen[INDEXER_HOST_TOPICS_SEEN];
+    const struct segment_schemas *schemas;
+    const struct indexer_fields *fields;
     size_t references;
 };
 

@@ -1,94 +1,63 @@
 #include "indexer/topic_tables.h"
 
+#include <fcntl.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "indexer/database.h"
 #include "indexer/fields.h"
-#include "indexer/typed_columns.h"
 #include "segment/schemas.h"
 
-static enum error_code add_typed(struct indexer_host *host, const struct segment_schemas *schemas,
-                                 const char *topic, struct indexer_event_columns *columns,
-                                 struct error *error)
+enum { SEEN = INDEXER_HOST_TOPICS_SEEN };
+
+/* One creation of all tables. */
+struct making {
+    struct indexer_host *host;
+    struct segment_schemas schemas;
+    struct indexer_fields fields;
+    void *names; /* tsearch's tree of all names that are taken, without regard to case */
+    enum error_code code; /* the first table that could not be dropped, because it is being read */
+    struct error reason;
+};
+
+static int compare_names(const void *left, const void *right)
 {
-    const struct segment_schemas_change *present =
-        segment_schemas_present(schemas, topic, strlen(topic));
-    if (!present)
+    return strcasecmp(left, right);
+}
+
+static bool is_taken(const struct making *making, const char *name)
+{
+    return strncasecmp(name, "sqlite_", 7) == 0 || strncasecmp(name, "pragma_", 7) == 0 ||
+           tfind(name, &making->names, compare_names);
+}
+
+static enum error_code take_name(struct making *making, const char *name, struct error *error)
+{
+    if (tfind(name, &making->names, compare_names))
         return OK;
-    struct buffer text = {0};
-    enum error_code code = segment_schemas_read_text(host->log_fd, present, &text, error);
-    if (!code)
-        code = indexer_typed_columns_add(columns, (const char *)text.data, text.size, error);
-    buffer_release(&text);
-    return code;
+    char *copy = strdup(name);
+    if (copy && tsearch(copy, &making->names, compare_names))
+        return OK;
+    free(copy);
+    return error_set(error, ERROR_MEMORY, "no memory for the names of tables");
 }
 
-/* Where the schema has named it already, the field is its column. */
-static enum error_code add_field(const char *path_text, struct indexer_event_columns *columns,
-                                 struct error *error)
+/* All names in one column of what `pragma` lists. As statements: a table may hide the functions. */
+static enum error_code take_names(struct making *making, const char *pragma, int column,
+                                  struct error *error)
 {
-    struct msgpack_path path;
-    enum error_code code = msgpack_path_parse(path_text, strlen(path_text), &path, error);
-    if (!code)
-        code = indexer_event_columns_add_field(columns, path_text, "", &path, error);
-    struct indexer_event_column *column =
-        code ? NULL : indexer_event_columns_find(columns, path_text);
-    if (column)
-        column->is_kept = true;
-    return code;
-}
-
-static enum error_code add_kept(struct indexer_host *host, const char *topic,
-                                struct indexer_event_columns *columns, struct error *error)
-{
-    struct indexer_fields fields = {0};
-    enum error_code code = indexer_fields_load(host->database, host->schema, &fields, error);
-    for (size_t i = 0; !code && i < fields.count; i++)
-        if (strcmp(fields.list[i].topic, topic) == 0)
-            code = add_field(fields.list[i].path, columns, error);
-    indexer_fields_free(&fields);
-    return code;
-}
-
-enum error_code indexer_topic_tables_columns(struct indexer_host *host, const char *topic,
-                                             struct indexer_event_columns *columns_out,
-                                             struct error *error)
-{
-    struct segment_schemas schemas = {0};
-    struct indexer_event_columns columns = {0};
-    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
-    if (!code)
-        code = indexer_event_columns_begin(&columns, error);
-    if (!code)
-        code = add_typed(host, &schemas, topic, &columns, error);
-    if (!code)
-        code = add_kept(host, topic, &columns, error);
-    if (!code)
-        code = indexer_event_columns_finish(&columns, error);
-    segment_schemas_free(&schemas);
-    if (code)
-        indexer_event_columns_release(&columns);
-    else
-        *columns_out = columns;
-    return code;
-}
-
-/* Is there a table or view of this name, in whatever database of the connection? */
-static enum error_code is_taken(sqlite3 *database, const char *name, bool *taken_out,
-                                struct error *error)
-{
-    sqlite3_stmt *find = NULL;
-    enum error_code code = indexer_database_prepare(
-        database, "SELECT 1 FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE", &find, error);
-    if (code)
-        return code;
-    sqlite3_bind_text(find, 1, name, -1, SQLITE_STATIC);
-    code = indexer_database_step(find, error);
-    *taken_out = code == OK;
-    sqlite3_finalize(find);
+    sqlite3_stmt *list = NULL;
+    enum error_code code =
+        indexer_database_prepare(making->host->database, pragma, &list, error);
+    while (!code && !(code = indexer_database_step(list, error))) {
+        const char *name = (const char *)sqlite3_column_text(list, column);
+        code = name ? take_name(making, name, error)
+                    : error_set(error, ERROR_MEMORY, "no memory for the names of tables");
+    }
+    sqlite3_finalize(list);
     return code == ERROR_END ? OK : code;
 }
 
@@ -100,100 +69,142 @@ static enum error_code run(sqlite3 *database, char *sql, struct error *error)
     return code;
 }
 
-static enum error_code create_named(sqlite3 *database, const char *topic, const char *name,
-                                    bool *taken_out, struct error *error)
+/* "NAME", else "topic.NAME", else "topic.topic.NAME" … The caller frees it with sqlite3_free. */
+static char *find_free_name(const struct making *making, const char *topic)
 {
-    *taken_out = false;
-    if (!name)
-        return error_set(error, ERROR_MEMORY, "no memory for a table");
-    enum error_code code = is_taken(database, name, taken_out, error);
-    if (!code && !*taken_out)
-        code = run(database,
+    char *name = sqlite3_mprintf("%s", topic);
+    while (name && is_taken(making, name)) {
+        char *longer = sqlite3_mprintf("topic.%s", name);
+        sqlite3_free(name);
+        name = longer;
+    }
+    return name;
+}
+
+static enum error_code create_named(struct making *making, const char *topic, struct error *error)
+{
+    char *name = find_free_name(making, topic);
+    enum error_code code =
+        name ? take_name(making, name, error)
+             : error_set(error, ERROR_MEMORY, "no memory for the names of tables");
+    if (!code)
+        code = run(making->host->database,
                    sqlite3_mprintf("CREATE VIRTUAL TABLE temp.\"%w\" USING daybook_events(\"%w\")",
                                    name, topic),
                    error);
+    sqlite3_free(name);
     return code;
 }
 
-/* "NAME", else "topic.NAME", else "topic.topic.NAME" … */
-static enum error_code create_somehow(sqlite3 *database, const char *topic, struct error *error)
+/* Has the topic a table that could not be dropped? */
+static enum error_code has_table(const struct making *making, const char *topic, bool *has_out,
+                                 struct error *error)
 {
-    bool taken = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
-    enum error_code code = OK;
-    char *name = sqlite3_mprintf("%s%s", taken ? "topic." : "", topic);
-    do {
-        code = create_named(database, topic, name, &taken, error);
-        char *longer = !code && taken ? sqlite3_mprintf("topic.%s", name) : NULL;
-        sqlite3_free(name);
-        name = longer;
-    } while (!code && taken);
-    return code;
+    *has_out = false;
+    if (!making->code)
+        return OK;
+    sqlite3_stmt *find = NULL;
+    char *end = sqlite3_mprintf(" USING daybook_events(\"%w\")", topic);
+    enum error_code code = end ? indexer_database_prepare(
+                                     making->host->database,
+                                     "SELECT 1 FROM temp.sqlite_schema"
+                                     " WHERE substr(sql, -length(?1)) = ?1",
+                                     &find, error)
+                               : error_set(error, ERROR_MEMORY, "no memory for a table");
+    if (!code) {
+        sqlite3_bind_text(find, 1, end, -1, SQLITE_STATIC);
+        code = indexer_database_step(find, error);
+    }
+    sqlite3_finalize(find);
+    sqlite3_free(end);
+    *has_out = code == OK;
+    return code == ERROR_END ? OK : code;
 }
 
 /* One schema that is damaged takes its own table away, and no other. */
-static enum error_code create(struct indexer_host *host, const char *topic, struct error *error)
+static enum error_code create(struct making *making, const char *topic, struct error *error)
 {
+    const struct indexer_watcher *watcher = &making->host->watcher;
     struct error reason;
-    enum error_code code = create_somehow(host->database, topic, &reason);
+    bool stays;
+    enum error_code code = has_table(making, topic, &stays, &reason);
+    if (!code && !stays)
+        code = create_named(making, topic, &reason);
     if (code != ERROR_DAMAGED)
         return code ? error_set(error, code, "%s", reason.text) : OK;
     error_prefix(&reason, "topic %s has no table", topic);
-    if (host->watcher.damaged)
-        host->watcher.damaged(host->watcher.context, reason.text);
+    if (watcher->damaged)
+        watcher->damaged(watcher->context, reason.text);
     return OK;
 }
 
-/* Of an earlier time, when there may have been others. */
-static enum error_code drop_all(sqlite3 *database, struct error *error)
-{
-    sqlite3_stmt *list = NULL;
-    enum error_code code = indexer_database_prepare(
-        database,
-        "SELECT group_concat(printf('DROP TABLE temp.\"%w\";', name), '') FROM temp.sqlite_schema"
-        " WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING daybook_events(%'",
-        &list, error);
-    char *sql = NULL;
-    if (!code)
-        code = indexer_database_step(list, error);
-    if (!code && sqlite3_column_text(list, 0))
-        sql = sqlite3_mprintf("%s", sqlite3_column_text(list, 0));
-    sqlite3_finalize(list);
-    return code || !sql ? code : run(database, sql, error);
-}
-
-static enum error_code create_with_schema(struct indexer_host *host,
-                                          const struct segment_schemas *schemas,
-                                          struct error *error)
+static enum error_code create_with_schema(struct making *making, struct error *error)
 {
     enum error_code code = OK;
-    for (size_t i = 0; !code && i < schemas->count; i++)
-        if (segment_schemas_is_present(schemas, i))
-            code = create(host, schemas->changes[i].topic, error);
+    for (size_t i = 0; !code && i < making->schemas.count; i++)
+        if (segment_schemas_is_present(&making->schemas, i))
+            code = create(making, making->schemas.changes[i].topic, error);
     return code;
 }
 
 /* Those that have kept fields, but no schema. The list is ordered by topic. */
-static enum error_code create_with_fields(struct indexer_host *host,
-                                          const struct segment_schemas *schemas,
-                                          struct error *error)
+static enum error_code create_with_fields(struct making *making, struct error *error)
 {
-    struct indexer_fields fields = {0};
-    enum error_code code = indexer_fields_load(host->database, host->schema, &fields, error);
-    for (size_t i = 0; !code && i < fields.count; i++) {
-        const char *topic = fields.list[i].topic;
-        bool again = i > 0 && strcmp(topic, fields.list[i - 1].topic) == 0;
-        if (!again && !segment_schemas_present(schemas, topic, strlen(topic)))
-            code = create(host, topic, error);
+    const struct indexer_fields *fields = &making->fields;
+    enum error_code code = OK;
+    for (size_t i = 0; !code && i < fields->count; i++) {
+        const char *topic = fields->list[i].topic;
+        bool again = i > 0 && strcmp(topic, fields->list[i - 1].topic) == 0;
+        if (!again && !segment_schemas_present(&making->schemas, topic, strlen(topic)))
+            code = create(making, topic, error);
     }
-    indexer_fields_free(&fields);
     return code;
+}
+
+/* The statements that drop the tables of an earlier time, one a line. */
+static enum error_code list_drops(sqlite3 *database, char **sql_out, struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    enum error_code code = indexer_database_prepare(
+        database,
+        "SELECT group_concat(printf('DROP TABLE temp.\"%w\"', name), char(10))"
+        " FROM temp.sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE % USING daybook_events(%'",
+        &list, error);
+    if (!code)
+        code = indexer_database_step(list, error);
+    const char *text = code ? NULL : (const char *)sqlite3_column_text(list, 0);
+    *sql_out = text ? sqlite3_mprintf("%s", text) : NULL;
+    sqlite3_finalize(list);
+    return code;
+}
+
+/* One that is being read cannot go, and does not keep the others. */
+static enum error_code drop_all(struct making *making, struct error *error)
+{
+    char *drops = NULL;
+    enum error_code code = list_drops(making->host->database, &drops, error);
+    if (code || !drops)
+        return code;
+    char *rest = drops;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        struct error reason;
+        enum error_code dropped =
+            indexer_database_exec(making->host->database, line, &reason);
+        if (dropped && !making->code) {
+            making->code = dropped;
+            making->reason = reason;
+        }
+    }
+    sqlite3_free(drops);
+    return OK;
 }
 
 /*
  * Schemas come with another file in the place of the catalogue, fields with another number or
- * another last id: ids are never used again.
+ * another last id, for ids are never used again. Tables go with a transaction that is rolled back:
+ * then the temporary schema has the number that it had before.
  */
-static enum error_code look(struct indexer_host *host, int64_t seen_out[5], struct error *error)
+static enum error_code look(struct indexer_host *host, int64_t seen_out[SEEN], struct error *error)
 {
     struct stat status = {0};
     sqlite3_stmt *fields = NULL;
@@ -212,28 +223,58 @@ static enum error_code look(struct indexer_host *host, int64_t seen_out[5], stru
         seen_out[4] = sqlite3_column_int64(fields, 1);
     }
     sqlite3_finalize(fields);
+    return code ? code
+                : indexer_database_number(host->database, "PRAGMA temp.schema_version", 0,
+                                          &seen_out[5], error);
+}
+
+static enum error_code make_all(struct making *making, struct error *error)
+{
+    enum error_code code = drop_all(making, error);
+    if (!code)
+        code = take_names(making, "PRAGMA table_list", 1, error);
+    if (!code)
+        code = take_names(making, "PRAGMA module_list", 0, error);
+    if (!code)
+        code = create_with_schema(making, error);
+    if (!code)
+        code = create_with_fields(making, error);
+    if (!code && making->code)
+        code = error_set(error, making->code, "%s", making->reason.text);
     return code;
 }
 
 enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
 {
-    struct segment_schemas schemas = {0};
-    enum error_code code = look(host, host->topics_seen, error);
+    struct making making = {.host = host};
+    int64_t seen[SEEN];
+    memset(host->topics_seen, 0, sizeof host->topics_seen);
+    enum error_code code = look(host, seen, error);
     if (!code)
-        code = drop_all(host->database, error);
+        code = segment_schemas_load(host->log_fd, &making.schemas, error);
     if (!code)
-        code = segment_schemas_load(host->log_fd, &schemas, error);
+        code = indexer_fields_load(host->database, host->schema, &making.fields, error);
+    host->schemas = &making.schemas;
+    host->fields = &making.fields;
     if (!code)
-        code = create_with_schema(host, &schemas, error);
+        code = make_all(&making, error);
+    host->schemas = NULL;
+    host->fields = NULL;
+    /* The temporary schema is another now; whatever else has changed meanwhile is seen next time. */
     if (!code)
-        code = create_with_fields(host, &schemas, error);
-    segment_schemas_free(&schemas);
+        code = indexer_database_number(host->database, "PRAGMA temp.schema_version", 0, &seen[5],
+                                       error);
+    if (!code)
+        memcpy(host->topics_seen, seen, sizeof seen);
+    segment_schemas_free(&making.schemas);
+    indexer_fields_free(&making.fields);
+    tdestroy(making.names, free);
     return code;
 }
 
 enum error_code indexer_topic_tables_refresh(struct indexer_host *host, struct error *error)
 {
-    int64_t seen[5];
+    int64_t seen[SEEN];
     enum error_code code = look(host, seen, error);
     if (code || memcmp(seen, host->topics_seen, sizeof seen) == 0)
         return code;

@@ -74,6 +74,59 @@ def answers_alike(directory):
         assert ours == json.loads(theirs), (question, ours, theirs)
 
 
+@promise("an index whose tables change while the extension is being loaded crashes nobody")
+def schema_changes(directory):
+    index = make(directory)
+    log = os.path.dirname(index)
+    for change in ("add", "drop", "add", "drop", "add", "drop"):
+        changed = []
+
+        def meanwhile(sql, words=("index", change, "typed", "n", "-D", log), done=changed):
+            if not done and sql.startswith('CREATE VIRTUAL TABLE temp."typed"'):
+                done.append(daybook(*words))
+        connection = connect(index, load=False)
+        connection.set_trace_callback(meanwhile)
+        connection.load_extension(EXTENSION)
+        assert changed, "the moment was missed"
+        assert connection.execute("SELECT count(*) FROM typed WHERE n > 2").fetchall() == [(2,)]
+        connection.close()
+
+
+@promise("a refresh while one table is being read makes the others, and the next one that one, too")
+def refresh_in_part(directory):
+    index = make(directory)
+    log = os.path.dirname(index)
+    daybook("schema", "add", "-D", log, "t", write(directory, "t.json", '{"properties": {"n": {}}}'))
+    connection = connect(index)
+    reading = connection.execute("SELECT * FROM typed")
+    reading.fetchone()
+    daybook("schema", "add", "-D", log, "typed",
+            write(directory, "m.json", '{"properties": {"n": {}, "m": {}}}'))
+    daybook("schema", "add", "-D", log, "new", write(directory, "new.json", "{}"))
+    refused(lambda: connection.execute("SELECT daybook_refresh()").fetchall(), "locked")
+    for question in ("SELECT n FROM t LIMIT 1", "SELECT count(*) FROM new",
+                     "SELECT n FROM typed LIMIT 1"):
+        assert connection.execute(question).fetchall(), question
+    reading.fetchall()
+    reading.close()
+    connection.execute("SELECT daybook_refresh()").fetchall()
+    assert connection.execute("SELECT m FROM typed LIMIT 1").fetchall() == [(None,)]
+
+
+@promise("topics named like SQLite's own functions that give rows hide none of them")
+def hiding_names(directory):
+    index = make(directory)
+    log = os.path.dirname(index)
+    schema = write(directory, "any.json", "{}")
+    for topic in ("pragma_table_list", "json_each", "pragma_module_list"):
+        daybook("schema", "add", "-D", log, topic, schema)
+    connection = connect(index)
+    assert connection.execute("SELECT count(*) FROM json_each('[1,2]')").fetchall() == [(2,)]
+    assert connection.execute("SELECT name FROM pragma_table_list WHERE name = 'topic.json_each'")
+    assert connection.execute('SELECT count(*) FROM "topic.pragma_table_list"').fetchall() == [(0,)]
+    daybook("topics", "-D", log)
+
+
 @promise("it shows one symbol, and calls no SQLite but that of its host")
 def symbols(_directory):
     shown = subprocess.run(["nm", "-D", "--defined-only", EXTENSION + ".so"], check=True,
