@@ -24,8 +24,7 @@ enum { JSON_FLAGS = SQLITE_UTF8 };
 /* The state behind one function. */
 struct function {
     struct indexer_host *host;
-    struct indexer_lookup *lookup; /* taken by the first call that needs one */
-    struct json_reader *reader;    /* … the same */
+    struct json_reader *reader; /* made by the first call that needs one */
     struct buffer json;
     struct buffer payload; /* of a JSON text that was given */
 };
@@ -33,8 +32,6 @@ struct function {
 static void function_free(void *argument)
 {
     struct function *function = argument;
-    if (function->lookup)
-        indexer_host_give_lookup(function->host, function->lookup);
     json_reader_free(function->reader);
     buffer_release(&function->json);
     buffer_release(&function->payload);
@@ -125,11 +122,12 @@ static enum error_code find_event(struct function *function, sqlite3_int64 seque
     *event_out = NULL;
     if (sequence < 1)
         return OK;
+    struct indexer_host *host = function->host;
     enum error_code code = OK;
-    if (!function->lookup)
-        code = indexer_host_take_lookup(function->host, &function->lookup, error);
+    if (!host->lookup)
+        code = indexer_host_take_lookup(host, &host->lookup, error);
     if (!code)
-        code = indexer_lookup_event(function->lookup, (uint64_t)sequence, event_out, error);
+        code = indexer_lookup_event(host->lookup, (uint64_t)sequence, event_out, error);
     return code == ERROR_NOT_FOUND ? OK : code;
 }
 

@@ -83,6 +83,7 @@ void indexer_host_release(void *argument)
     struct indexer_host *host = argument;
     if (!host || --host->references > 0)
         return;
+    indexer_lookup_free(host->lookup);
     for (size_t i = 0; i < INDEXER_HOST_IDLE_MAX; i++)
         indexer_lookup_free(host->idle[i]);
     for (size_t i = 0; i < host->told_count; i++)

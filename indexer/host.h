@@ -25,6 +25,7 @@ struct indexer_host {
     struct indexer_watcher listener; /* the one that we were given */
     char **told;                     /* what the listener knows */
     size_t told_count;
+    struct indexer_lookup *lookup; /* of the functions, taken by the first call that needs one */
     struct indexer_lookup *idle[INDEXER_HOST_IDLE_MAX]; /* with open blocks, for the next cursor */
     /*
      * The payload that was made JSON last, with its JSON: whoever is given that text back knows the
