@@ -14,7 +14,7 @@
 
 struct indexer_event_field_check;
 
-/* Borrows the host, which must outlive it. */
+/* For the plans of one table. Borrows the host, which must outlive it. */
 enum error_code indexer_event_field_check_create(struct indexer_host *host,
                                                  struct indexer_event_field_check **check_out,
                                                  struct error *error);
@@ -25,8 +25,6 @@ enum error_code indexer_event_field_check_create(struct indexer_host *host,
 enum error_code indexer_event_field_check_plan(struct indexer_event_field_check *check,
                                                struct indexer_event_plan *plan,
                                                struct error *error);
-/* The next plan is one of another snapshot. */
-void indexer_event_field_check_forget(struct indexer_event_field_check *check);
 /*
  * The same question about values that are at hand otherwise: all texts (or else all numbers). May
  * convert `value` to a number, as the comparison would.

@@ -56,8 +56,6 @@ void indexer_event_ways_stop(struct indexer_event_ways *ways)
 {
     sqlite3_reset(ways->find_state);
     ways->begun = false;
-    if (ways->check)
-        indexer_event_field_check_forget(ways->check);
 }
 
 void indexer_event_ways_free(struct indexer_event_ways *ways)
