@@ -7,8 +7,9 @@
 
 enum { TOPIC_SLOTS = 64 };
 
-/* A name that was looked up; `bytes` 0: the slot is free. */
+/* A name that was looked up, in this run of the statement. */
 struct topic_slot {
+    uint64_t run; /* 0: the slot is free */
     int64_t id;
     size_t bytes;
     char name[EVENT_TOPIC_BYTES_MAX];
@@ -30,6 +31,7 @@ struct indexer_event_rows {
     sqlite3_stmt *statement;
     int64_t repeats; /* the present row comes so often once more: EVENT_WAY_TOPICS */
     struct form form; /* of the statement: asked again with other values, it is not prepared anew */
+    uint64_t run; /* the number of starts */
     sqlite3_stmt *find_name;
     struct topic_slot slots[TOPIC_SLOTS];
 };
@@ -43,6 +45,7 @@ enum error_code indexer_event_rows_create(struct indexer_host *host,
     if (!rows)
         return error_set(error, ERROR_MEMORY, "no memory for rows of events");
     rows->host = host;
+    rows->run = 1;
     enum error_code code = indexer_database_prepare_in(host->database, host->schema, find_name_sql,
                                                        &rows->find_name, error);
     if (code) {
@@ -263,6 +266,7 @@ static enum error_code load_name(struct indexer_event_rows *rows, int64_t topic_
 {
     sqlite3_stmt *find = rows->find_name;
     sqlite3_bind_int64(find, 1, topic_id);
+    slot->run = 0;
     slot->bytes = 0;
     enum error_code code = indexer_database_step(find, error);
     if (!code) {
@@ -272,6 +276,7 @@ static enum error_code load_name(struct indexer_event_rows *rows, int64_t topic_
             memcpy(slot->name, name, bytes);
             slot->bytes = bytes;
             slot->id = topic_id;
+            slot->run = rows->run;
         }
     }
     sqlite3_reset(find);
@@ -289,7 +294,7 @@ enum error_code indexer_event_rows_topic(struct indexer_event_rows *rows, int64_
                                          struct error *error)
 {
     struct topic_slot *slot = &rows->slots[(uint64_t)topic_id % TOPIC_SLOTS];
-    if (!slot->bytes || slot->id != topic_id) {
+    if (slot->run != rows->run || slot->id != topic_id) {
         enum error_code code = load_name(rows, topic_id, slot, error);
         if (code)
             return code;
@@ -303,8 +308,7 @@ void indexer_event_rows_stop(struct indexer_event_rows *rows)
 {
     sqlite3_reset(rows->statement);
     rows->repeats = 0;
-    for (size_t i = 0; i < TOPIC_SLOTS; i++)
-        rows->slots[i].bytes = 0; /* another snapshot may have given the id to another topic */
+    rows->run++; /* another snapshot may have given a topic's id to another topic */
 }
 
 void indexer_event_rows_free(struct indexer_event_rows *rows)

@@ -16,11 +16,19 @@ enum { INDEXER_HOST_IDLE_MAX = 2, INDEXER_HOST_TOPICS_SEEN = 6 };
 struct segment_schemas;
 struct indexer_fields;
 
+/* The log's lower bound, as the file said it that is named by these. */
+struct indexer_host_bound {
+    uint64_t sequence; /* 0: not read yet */
+    uint64_t inode;
+    int64_t changed_ns;
+};
+
 struct indexer_host {
     sqlite3 *database; /* the connection: borrowed, it outlives us */
     char *schema;      /* the index's name there: "main", or that of an ATTACH */
     char *path;        /* DIR */
     int log_fd;        /* … open */
+    struct indexer_host_bound bound;
     struct indexer_watcher watcher;  /* to give away: tells the listener of each damage once */
     struct indexer_watcher listener; /* the one that we were given */
     char **told;                     /* what the listener knows */
@@ -55,7 +63,7 @@ void indexer_host_release(void *host);
  * The first sequence that retention has left, now; 1 when that cannot be told: then the index, which
  * follows it, is believed.
  */
-uint64_t indexer_host_bound(const struct indexer_host *host);
+uint64_t indexer_host_bound(struct indexer_host *host);
 
 /*
  * A lookup of one's own: two that go through the log at the same time would only disturb each

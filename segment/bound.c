@@ -6,7 +6,7 @@
 #include "segment/ballast.h"
 #include "segment/line.h"
 
-static const char bound_name[] = "lower-bound";
+static const char bound_name[] = SEGMENT_BOUND_NAME;
 
 enum error_code segment_bound_look(int log_fd, uint64_t *sequence_out, struct error *error)
 {

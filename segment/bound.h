@@ -12,6 +12,9 @@
 
 #include "core/error.h"
 
+/* Below DIR; for who only wants to know whether it has been replaced. */
+#define SEGMENT_BOUND_NAME "lower-bound"
+
 /*
  * ERROR_DAMAGED when the file is there and not valid, or the device refuses it; ERROR_FOREIGN when
  * something else has its name; ERROR_IO when it was not ours to look (no permission, no
