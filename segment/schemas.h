@@ -9,6 +9,10 @@
  * is noted then: `since`. Until then it is *pending*, and at most one is, the last. So after a
  * crash the log decides: has it the event, or not? (segment/schemas_event.h finds it.)
  *
+ * The log decides as long as it has what came behind `after`. When retention has deleted some of
+ * that, or it is damaged, nobody can tell any more. So who writes the log settles the line itself
+ * as soon as the event is durable, and not only the command that noted it (tools/gate.h).
+ *
  * Readers need no lock: the catalogue is whole after any crash, and the texts stay. Who writes
  * holds LOCK_SCHEMAS (segment/lock.h). What is damaged is an error, never "no schema".
  *
@@ -100,7 +104,10 @@ enum error_code segment_schemas_file_name(const char *topic, uint32_t version,
 enum error_code segment_schemas_note(int log_fd, struct segment_schemas *schemas,
                                      const struct segment_schemas_change *change, const void *text,
                                      size_t text_bytes, struct error *error);
-/* The pending change's event is durable, and this is its sequence and time: note that, durably. */
+/*
+ * The pending change's event is durable, and this is its sequence and time: note that, durably.
+ * `after` is lowered when the log had not come so far: it is another one, from a backup.
+ */
 enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schemas, uint64_t since,
                                        int64_t time_ns, struct error *error);
 

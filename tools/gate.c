@@ -199,7 +199,7 @@ static enum error_code append_change(struct gate *gate, struct segment_log *log,
     if (!code)
         code = append(log, event, outcome_out, sequence_out, error);
     if (!code && *outcome_out == LOG_APPENDED)
-        gate_change_apply(&gate->change, *sequence_out);
+        gate_change_apply(&gate->change, *sequence_out, event->time_ns);
     return code;
 }
 
@@ -260,6 +260,46 @@ void gate_withdraw(struct gate *gate, uint64_t durable)
 {
     if (gate)
         gate_change_withdraw(&gate->change, durable);
+}
+
+enum error_code gate_settle(struct gate *gate, uint64_t durable, struct error *error)
+{
+    return gate ? gate_change_settle(&gate->change, durable, error) : OK;
+}
+
+bool gate_pending(const struct gate *gate, struct gate_pending *pending_out)
+{
+    const struct segment_schemas_change *line = gate ? &gate->change.pending : NULL;
+    if (!line || line->number == 0)
+        return false;
+    *pending_out = (struct gate_pending){
+        .topic = line->topic,
+        .version = line->version,
+        .removal = line->action == SCHEMAS_REMOVE,
+        .in_doubt = gate->change.in_doubt,
+    };
+    return true;
+}
+
+bool gate_pending_words(const struct gate *gate, char words_out[GATE_WORDS_BYTES])
+{
+    struct gate_pending pending;
+    if (!gate_pending(gate, &pending))
+        return false;
+    const char *verb = pending.removal ? "remove" : "add";
+    if (!pending.in_doubt)
+        snprintf(words_out, GATE_WORDS_BYTES,
+                 "a change of topic '%s' is noted, but not in effect: 'daybook schema %s' was "
+                 "interrupted, and the same command finishes it",
+                 pending.topic, verb);
+    else
+        snprintf(words_out, GATE_WORDS_BYTES,
+                 "whether schema %" PRIu32 " of topic '%s' was %s cannot be told any more, as the "
+                 "log has lost events since then, by retention or damage: events are held against "
+                 "%s from now on, and 'daybook schema %s' finishes it",
+                 pending.version, pending.topic, pending.removal ? "removed" : "in effect",
+                 pending.removal ? "the schema before" : "it", verb);
+    return true;
 }
 
 size_t gate_topics(const struct gate *gate)

@@ -152,6 +152,20 @@ static void ask_daemon(struct status *status, const char *directory, const char 
     daybook_close(daemon);
 }
 
+/* While somebody changes schemas a change is pending for a moment, and that is no trouble. */
+static void note_pending(struct status *status, int log_fd,
+                         const struct segment_schemas_change *pending)
+{
+    bool changing = false;
+    if (!pending || segment_lock_is_held(log_fd, LOCK_SCHEMAS, &changing, NULL) || changing)
+        return;
+    const char *verb = segment_schemas_action_name(pending->action);
+    snprintf(status->trouble, sizeof status->trouble,
+             "a change of a schema is pending: 'daybook schema %s %.160s' was interrupted, and "
+             "finishes it",
+             verb, pending->topic);
+}
+
 /* Without the catalogue nobody can write to the log: that is trouble, too. */
 static void look_at_schemas(struct status *status, int log_fd)
 {
@@ -164,6 +178,7 @@ static void look_at_schemas(struct status *status, int log_fd)
         return;
     }
     status->schemas_known = true;
+    note_pending(status, log_fd, segment_schemas_pending(&schemas));
     for (size_t i = 0; i < schemas.count; i++)
         status->schemas += segment_schemas_is_present(&schemas, i);
     segment_schemas_free(&schemas);
