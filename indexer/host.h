@@ -11,6 +11,8 @@
 #include "indexer/lookup.h"
 #include "indexer/sqlite.h"
 
+struct segment_schemas_presence;
+
 enum { INDEXER_HOST_IDLE_MAX = 2 };
 
 struct indexer_host {
@@ -29,6 +31,8 @@ struct indexer_host {
      */
     struct buffer json;
     struct buffer payload;
+    /* What the topics' tables are being made from; NULL when none is being made. */
+    const struct segment_schemas_presence *presence;
     int64_t topics_seen[5]; /* what the topics' tables were made from: indexer/topic_tables.c */
     size_t references;
 };

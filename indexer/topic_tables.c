@@ -8,14 +8,12 @@
 #include "indexer/database.h"
 #include "indexer/fields.h"
 #include "indexer/typed_columns.h"
-#include "segment/schemas.h"
+#include "segment/schemas_presence.h"
 
-static enum error_code add_typed(struct indexer_host *host, const struct segment_schemas *schemas,
-                                 const char *topic, struct indexer_event_columns *columns,
-                                 struct error *error)
+static enum error_code add_typed(struct indexer_host *host,
+                                 const struct segment_schemas_change *present,
+                                 struct indexer_event_columns *columns, struct error *error)
 {
-    const struct segment_schemas_change *present =
-        segment_schemas_present(schemas, topic, strlen(topic));
     if (!present)
         return OK;
     struct buffer text = {0};
@@ -53,22 +51,34 @@ static enum error_code add_kept(struct indexer_host *host, const char *topic,
     return code;
 }
 
+/* While the tables of all topics are made, the catalogue is there already. */
+static enum error_code add_present(struct indexer_host *host, const char *topic,
+                                   struct indexer_event_columns *columns, struct error *error)
+{
+    if (host->presence)
+        return add_typed(host, segment_schemas_presence_find(host->presence, topic), columns,
+                         error);
+    struct segment_schemas schemas = {0};
+    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
+    if (!code)
+        code = add_typed(host, segment_schemas_present(&schemas, topic, strlen(topic)), columns,
+                         error);
+    segment_schemas_free(&schemas);
+    return code;
+}
+
 enum error_code indexer_topic_tables_columns(struct indexer_host *host, const char *topic,
                                              struct indexer_event_columns *columns_out,
                                              struct error *error)
 {
-    struct segment_schemas schemas = {0};
     struct indexer_event_columns columns = {0};
-    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
+    enum error_code code = indexer_event_columns_begin(&columns, error);
     if (!code)
-        code = indexer_event_columns_begin(&columns, error);
-    if (!code)
-        code = add_typed(host, &schemas, topic, &columns, error);
+        code = add_present(host, topic, &columns, error);
     if (!code)
         code = add_kept(host, topic, &columns, error);
     if (!code)
         code = indexer_event_columns_finish(&columns, error);
-    segment_schemas_free(&schemas);
     if (code)
         indexer_event_columns_release(&columns);
     else
@@ -76,20 +86,63 @@ enum error_code indexer_topic_tables_columns(struct indexer_host *host, const ch
     return code;
 }
 
-/* Is there a table or view of this name, in whatever database of the connection? */
-static enum error_code is_taken(sqlite3 *database, const char *name, bool *taken_out,
-                                struct error *error)
+/*
+ * The names of tables and views that are not ours, in whatever database of the connection. Ours are
+ * thousands, perhaps, and SQLite finds one by its name at once, but lists all of them each time.
+ */
+struct taken {
+    char **names; /* in order */
+    size_t count;
+};
+
+/* As SQL compares names. */
+static int compare_names(const void *a, const void *b)
 {
-    sqlite3_stmt *find = NULL;
-    enum error_code code = indexer_database_prepare(
-        database, "SELECT 1 FROM pragma_table_list WHERE name = ?1 COLLATE NOCASE", &find, error);
-    if (code)
+    return sqlite3_stricmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void taken_release(struct taken *taken)
+{
+    for (size_t i = 0; i < taken->count; i++)
+        sqlite3_free(taken->names[i]);
+    free(taken->names);
+    *taken = (struct taken){0};
+}
+
+static enum error_code take_name(struct taken *taken, const char *name, struct error *error)
+{
+    char **names = taken->names;
+    if ((taken->count & (taken->count - 1)) == 0) /* full: 0, 1, 2, 4, 8 … */
+        names = realloc(names, (taken->count ? 2 * taken->count : 1) * sizeof *names);
+    char *copy = names ? sqlite3_mprintf("%s", name) : NULL;
+    if (names)
+        taken->names = names;
+    if (!copy)
+        return error_set(error, ERROR_MEMORY, "no memory for the names of tables");
+    names[taken->count++] = copy;
+    return OK;
+}
+
+/* Once ours, of an earlier time, are gone. */
+static enum error_code taken_load(sqlite3 *database, struct taken *taken, struct error *error)
+{
+    sqlite3_stmt *list = NULL;
+    enum error_code code =
+        indexer_database_prepare(database, "SELECT name FROM pragma_table_list", &list, error);
+    while (!code && !(code = indexer_database_step(list, error)))
+        code = take_name(taken, (const char *)sqlite3_column_text(list, 0), error);
+    sqlite3_finalize(list);
+    if (code != ERROR_END)
         return code;
-    sqlite3_bind_text(find, 1, name, -1, SQLITE_STATIC);
-    code = indexer_database_step(find, error);
-    *taken_out = code == OK;
-    sqlite3_finalize(find);
-    return code == ERROR_END ? OK : code;
+    qsort(taken->names, taken->count, sizeof *taken->names, compare_names);
+    return OK;
+}
+
+static bool is_taken(const struct taken *taken, sqlite3 *database, const char *name)
+{
+    return bsearch(&name, taken->names, taken->count, sizeof *taken->names, compare_names) ||
+           sqlite3_table_column_metadata(database, "temp", name, NULL, NULL, NULL, NULL, NULL,
+                                         NULL) == SQLITE_OK;
 }
 
 static enum error_code run(sqlite3 *database, char *sql, struct error *error)
@@ -100,41 +153,44 @@ static enum error_code run(sqlite3 *database, char *sql, struct error *error)
     return code;
 }
 
-static enum error_code create_named(sqlite3 *database, const char *topic, const char *name,
-                                    bool *taken_out, struct error *error)
+static enum error_code create_named(sqlite3 *database, const struct taken *taken,
+                                    const char *topic, const char *name, bool *taken_out,
+                                    struct error *error)
 {
     *taken_out = false;
     if (!name)
         return error_set(error, ERROR_MEMORY, "no memory for a table");
-    enum error_code code = is_taken(database, name, taken_out, error);
-    if (!code && !*taken_out)
-        code = run(database,
-                   sqlite3_mprintf("CREATE VIRTUAL TABLE temp.\"%w\" USING daybook_events(\"%w\")",
-                                   name, topic),
-                   error);
-    return code;
+    *taken_out = is_taken(taken, database, name);
+    if (*taken_out)
+        return OK;
+    return run(database,
+               sqlite3_mprintf("CREATE VIRTUAL TABLE temp.\"%w\" USING daybook_events(\"%w\")",
+                               name, topic),
+               error);
 }
 
 /* "NAME", else "topic.NAME", else "topic.topic.NAME" … */
-static enum error_code create_somehow(sqlite3 *database, const char *topic, struct error *error)
+static enum error_code create_somehow(sqlite3 *database, const struct taken *taken,
+                                      const char *topic, struct error *error)
 {
-    bool taken = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
+    bool again = sqlite3_strnicmp(topic, "sqlite_", 7) == 0;
     enum error_code code = OK;
-    char *name = sqlite3_mprintf("%s%s", taken ? "topic." : "", topic);
+    char *name = sqlite3_mprintf("%s%s", again ? "topic." : "", topic);
     do {
-        code = create_named(database, topic, name, &taken, error);
-        char *longer = !code && taken ? sqlite3_mprintf("topic.%s", name) : NULL;
+        code = create_named(database, taken, topic, name, &again, error);
+        char *longer = !code && again ? sqlite3_mprintf("topic.%s", name) : NULL;
         sqlite3_free(name);
         name = longer;
-    } while (!code && taken);
+    } while (!code && again);
     return code;
 }
 
 /* One schema that is damaged takes its own table away, and no other. */
-static enum error_code create(struct indexer_host *host, const char *topic, struct error *error)
+static enum error_code create(struct indexer_host *host, const struct taken *taken,
+                              const char *topic, struct error *error)
 {
     struct error reason;
-    enum error_code code = create_somehow(host->database, topic, &reason);
+    enum error_code code = create_somehow(host->database, taken, topic, &reason);
     if (code != ERROR_DAMAGED)
         return code ? error_set(error, code, "%s", reason.text) : OK;
     error_prefix(&reason, "topic %s has no table", topic);
@@ -161,20 +217,22 @@ static enum error_code drop_all(sqlite3 *database, struct error *error)
     return code || !sql ? code : run(database, sql, error);
 }
 
+/* In the order of the changes: of two names that are one to SQL the older keeps it. */
 static enum error_code create_with_schema(struct indexer_host *host,
                                           const struct segment_schemas *schemas,
-                                          struct error *error)
+                                          const struct taken *taken, struct error *error)
 {
     enum error_code code = OK;
-    for (size_t i = 0; !code && i < schemas->count; i++)
-        if (segment_schemas_is_present(schemas, i))
-            code = create(host, schemas->changes[i].topic, error);
+    for (size_t i = 0; !code && i < schemas->count; i++) {
+        const struct segment_schemas_change *change = &schemas->changes[i];
+        if (segment_schemas_presence_find(host->presence, change->topic) == change)
+            code = create(host, taken, change->topic, error);
+    }
     return code;
 }
 
 /* Those that have kept fields, but no schema. The list is ordered by topic. */
-static enum error_code create_with_fields(struct indexer_host *host,
-                                          const struct segment_schemas *schemas,
+static enum error_code create_with_fields(struct indexer_host *host, const struct taken *taken,
                                           struct error *error)
 {
     struct indexer_fields fields = {0};
@@ -182,8 +240,8 @@ static enum error_code create_with_fields(struct indexer_host *host,
     for (size_t i = 0; !code && i < fields.count; i++) {
         const char *topic = fields.list[i].topic;
         bool again = i > 0 && strcmp(topic, fields.list[i - 1].topic) == 0;
-        if (!again && !segment_schemas_present(schemas, topic, strlen(topic)))
-            code = create(host, topic, error);
+        if (!again && !segment_schemas_presence_find(host->presence, topic))
+            code = create(host, taken, topic, error);
     }
     indexer_fields_free(&fields);
     return code;
@@ -215,20 +273,34 @@ static enum error_code look(struct indexer_host *host, int64_t seen_out[5], stru
     return code;
 }
 
-enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
+static enum error_code create_all(struct indexer_host *host, struct error *error)
 {
     struct segment_schemas schemas = {0};
+    struct segment_schemas_presence presence = {0};
+    struct taken taken = {0};
+    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
+    if (!code)
+        code = segment_schemas_presence_init(&schemas, &presence, error);
+    if (!code)
+        code = taken_load(host->database, &taken, error);
+    host->presence = &presence;
+    if (!code)
+        code = create_with_schema(host, &schemas, &taken, error);
+    if (!code)
+        code = create_with_fields(host, &taken, error);
+    host->presence = NULL;
+    taken_release(&taken);
+    segment_schemas_presence_release(&presence);
+    segment_schemas_free(&schemas);
+    return code;
+}
+
+enum error_code indexer_topic_tables_create(struct indexer_host *host, struct error *error)
+{
     enum error_code code = look(host, host->topics_seen, error);
     if (!code)
         code = drop_all(host->database, error);
-    if (!code)
-        code = segment_schemas_load(host->log_fd, &schemas, error);
-    if (!code)
-        code = create_with_schema(host, &schemas, error);
-    if (!code)
-        code = create_with_fields(host, &schemas, error);
-    segment_schemas_free(&schemas);
-    return code;
+    return code ? code : create_all(host, error);
 }
 
 enum error_code indexer_topic_tables_refresh(struct indexer_host *host, struct error *error)

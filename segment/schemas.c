@@ -125,12 +125,6 @@ segment_schemas_present(const struct segment_schemas *schemas, const char *topic
     return NULL;
 }
 
-bool segment_schemas_is_present(const struct segment_schemas *schemas, size_t index)
-{
-    const struct segment_schemas_change *change = &schemas->changes[index];
-    return segment_schemas_present(schemas, change->topic, strlen(change->topic)) == change;
-}
-
 const struct segment_schemas_change *
 segment_schemas_version(const struct segment_schemas *schemas, const char *topic,
                         size_t topic_bytes, uint32_t version)

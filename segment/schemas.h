@@ -70,13 +70,12 @@ void segment_schemas_free(struct segment_schemas *schemas);
 
 /*
  * The version that is in effect at the end of the log, as far as the catalogue knows; NULL: the
- * topic has no schema (now). A pending change does not count.
+ * topic has no schema (now). A pending change does not count. Who asks for many topics asks
+ * segment/schemas_presence.h.
  */
 const struct segment_schemas_change *
 segment_schemas_present(const struct segment_schemas *schemas, const char *topic,
                         size_t topic_bytes);
-/* The same question about one change, for who goes through all of them. */
-bool segment_schemas_is_present(const struct segment_schemas *schemas, size_t index);
 /* A version of a topic by its number; NULL: there is none. The pending one is found, too. */
 const struct segment_schemas_change *
 segment_schemas_version(const struct segment_schemas *schemas, const char *topic,

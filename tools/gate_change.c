@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "segment/lock.h"
 #include "segment/schemas_event.h"
+#include "segment/schemas_presence.h"
 
 static const char catalogue_path[] = "schemas/catalogue";
 
@@ -140,16 +141,19 @@ enum error_code gate_change_init(struct gate_change *change, const char *directo
                                  struct gate_rules *rules, struct error *error)
 {
     struct segment_schemas schemas = {0};
+    struct segment_schemas_presence presence = {0};
     *change = (struct gate_change){.rules = rules, .log_fd = -1};
     enum error_code code = file_open_directory_to_read(directory, &change->log_fd, error);
     if (!code)
         code = load(change, &schemas, error);
-    for (size_t i = 0; !code && i < schemas.count; i++)
-        if (segment_schemas_is_present(&schemas, i))
-            code = take_present(change, &schemas.changes[i], error);
+    if (!code)
+        code = segment_schemas_presence_init(&schemas, &presence, error);
+    for (size_t i = 0; !code && i < presence.count; i++)
+        code = take_present(change, presence.list[i], error);
     const struct segment_schemas_change *pending = segment_schemas_pending(&schemas);
     if (!code && pending)
         code = settle_pending(change, directory, pending, error);
+    segment_schemas_presence_release(&presence);
     segment_schemas_free(&schemas);
     return code;
 }
