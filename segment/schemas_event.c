@@ -7,21 +7,15 @@
 #include "core/msgpack.h"
 #include "segment/reader.h"
 
-static bool pack_text(msgpack_packer *packer, const char *text)
-{
-    size_t bytes = strlen(text);
-    return msgpack_pack_str(packer, bytes) || msgpack_pack_str_body(packer, text, bytes);
-}
-
 static bool pack_facts(msgpack_packer *packer, const struct segment_schemas_change *change)
 {
-    return msgpack_pack_map(packer, 5) || pack_text(packer, "topic") ||
-           pack_text(packer, change->topic) || pack_text(packer, "version") ||
-           msgpack_pack_uint32(packer, change->version) || pack_text(packer, "mode") ||
-           pack_text(packer, segment_schemas_mode_name(change->mode)) ||
-           pack_text(packer, "action") ||
-           pack_text(packer, segment_schemas_action_name(change->action)) ||
-           pack_text(packer, "schema");
+    return msgpack_pack_map(packer, 5) || msgpack_pack_text(packer, "topic") ||
+           msgpack_pack_text(packer, change->topic) || msgpack_pack_text(packer, "version") ||
+           msgpack_pack_uint32(packer, change->version) || msgpack_pack_text(packer, "mode") ||
+           msgpack_pack_text(packer, segment_schemas_mode_name(change->mode)) ||
+           msgpack_pack_text(packer, "action") ||
+           msgpack_pack_text(packer, segment_schemas_action_name(change->action)) ||
+           msgpack_pack_text(packer, "schema");
 }
 
 static enum error_code append_document(const struct buffer *text, struct buffer *payload,

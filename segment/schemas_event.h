@@ -11,6 +11,8 @@
 #include "segment/schemas.h"
 
 #define SCHEMAS_EVENT_TOPIC "_schema"
+/* Before the topic of an event that was stored aside (SCHEMAS_QUARANTINE). */
+#define SCHEMAS_REJECTED_PREFIX "_rejected."
 
 /*
  * Append the payload of the change's event to `payload`; `text` is empty for SCHEMAS_REMOVE.

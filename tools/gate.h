@@ -12,6 +12,7 @@
  *   - stored as _rejected.TOPIC instead, with the same time, producer and number, and the payload
  *     {topic, version, pointer, rule, reason, payload}; what does not fit there is refused,
  *   - stored, and counted.
+ * Nobody else may publish on topics `_rejected.*`.
  * A repeated event, whose number the log has already, is a duplicate whatever it looks like now.
  *
  * A log without schemas pays a comparison an event. One thread at a time, the one that appends; but
@@ -87,7 +88,9 @@ struct gate_count {
     const char *topic;
     uint32_t version; /* 0: the schema was removed */
     enum segment_schemas_mode mode;
-    uint64_t checked, refused, quarantined, warned;
+    uint64_t checked; /* held against it, also those that the log had already */
+    uint64_t refused;
+    uint64_t quarantined, warned; /* stored, so */
 };
 /* Of each topic that has, or had since the gate was opened, a schema. */
 size_t gate_topics(const struct gate *gate);

@@ -161,6 +161,37 @@ def counts(directory):
     assert rows(data)["door"]["checked"] is None, "without a daemon nobody counts"
 
 
+@promise("counts are right with more topics than a daemon's status has room for")
+def counts_of_many(directory):
+    data = os.path.join(directory, "log")
+    add(data, "t0", write(directory, "s.json", PRICE), "--mode", "warn")
+    line = catalogue(data).split("\n")[1].split(" ")
+    lines = ["daybook-schemas 1"]
+    for i in range(1200):
+        lines.append(" ".join([str(i + 1), "add", f"t{i}"] + line[3:]))
+        shutil.copy(f"{directory}/s.json", f"{data}/schemas/t{i}.1.json")
+    text = "\n".join(lines) + "\n"
+    write(f"{data}/schemas", "catalogue", text + f"checksum {crc32c(text.encode()):08x}\n")
+    with daemon(data):
+        for i in (0, 500, 1199):
+            pub(data, [{"price": -1}, {"price": 1}], topic=f"t{i}")
+        status = json.loads(daybook("status", "-D", data, "-o", "json").text)
+        assert [status[f"schema_{k}"] for k in ("checked", "warned")] == [6, 3], status
+        got = rows(data)
+        assert [got[f"t{i}"]["warned"] for i in (0, 500, 1199)] == [1, 1, 1]
+        assert sum(r["warned"] or 0 for r in got.values()) == 3 and len(got) == 1200
+    assert daybook("sql", "-D", data, "-o", "csv", 'SELECT count(*) FROM "t1199"').text.split() == \
+        ["count(*)", "2"]
+
+
+@promise("nobody publishes under _rejected.*, with and without a daemon")
+@both_ways
+def rejected_is_ours(data, directory):
+    result = pub(data, [{}], topic="_rejected.door", expect=INCOMPLETE)
+    assert "topics that begin with '_rejected.' are where" in result.err, result.err
+    assert events(data) == []
+
+
 @promise("a change takes effect exactly at its event, while others publish without waiting")
 def exact_moment(directory):
     data = os.path.join(directory, "log")

@@ -2,6 +2,7 @@
 #include "tools/gate.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "core/msgpack.h"
 #include "segment/lock.h"
 #include "segment/schemas_event.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
 
@@ -268,6 +270,44 @@ Test(gate, takes_a_change_up_exactly_at_its_event)
     settle(publish_change("").sequence);
     cr_assert_eq(append("door", "{}"), OK);
     cr_assert_eq(gate_count(gate, 0).version, 0);
+}
+
+Test(gate, lets_nobody_else_publish_what_looks_like_stored_aside)
+{
+    cr_assert_eq(append("_rejected.door", "{}"), ERROR_INVALID);
+    cr_assert_str_eq(error.text, "topics that begin with '_rejected.' are where the log's writer "
+                                 "keeps what a schema did not let through: use another topic, or "
+                                 "leave the event out");
+    cr_assert_eq(append("_rejected", "{}"), OK);
+    cr_assert_eq(append("x_rejected.door", "{}"), OK);
+    struct event event = {.topic = "_rejected.", .topic_bytes = 10};
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    cr_assert_eq(gate_append(gate, log_open, &event, NULL, false, &outcome, &sequence, &error),
+                 ERROR_INVALID);
+    cr_assert_str_eq(error.text, "", "nobody reads it");
+    /* One that an older release has stored is still a duplicate. */
+    cr_assert_eq(append_numbered("door", "{}", 5).code, OK);
+    cr_assert_eq(append_numbered("_rejected.door", "{}", 5).outcome, LOG_DUPLICATE);
+    cr_assert_eq(append_numbered("_rejected.door", "{}", 6).code, ERROR_INVALID);
+}
+
+Test(gate, counts_as_quarantined_or_warned_only_what_was_stored)
+{
+    struct broken_plan plan = {.call = BROKEN_SYNC, .number = 1, .for_ever = true, .reason = EIO};
+    add("door", price, SCHEMAS_QUARANTINE);
+    add("lamp", price, SCHEMAS_WARN);
+    broken_calls_begin(&plan);
+    cr_assert_eq(append("other", "1"), OK);
+    cr_assert_neq(segment_log_wait(log_open, segment_log_appended(log_open), &error), OK);
+    cr_assert_eq(append("door", "{\"price\":-1}"), ERROR_IO, "%s", error.text);
+    cr_assert_eq(append("lamp", "{\"price\":-1}"), ERROR_IO);
+    cr_assert_eq(gate_count(gate, 0).quarantined + gate_count(gate, 1).warned, 0);
+    broken_calls_end();
+    gate_close(gate);
+    segment_log_close(log_open, &error); /* it has failed */
+    log_open = NULL;
+    open_log();
 }
 
 Test(gate, lets_nobody_forge_a_change)

@@ -28,12 +28,11 @@ struct changing {
 
 enum error_code schema_change_check_topic(const char *topic, struct error *error)
 {
-    static const char rejected[] = "_rejected.";
     enum error_code code = event_check_topic(topic, strlen(topic), error);
     if (code)
         return code;
     if (strcmp(topic, SCHEMAS_EVENT_TOPIC) == 0 || strcmp(topic, GAP_TOPIC) == 0 ||
-        strncmp(topic, rejected, sizeof rejected - 1) == 0)
+        strncmp(topic, SCHEMAS_REJECTED_PREFIX, sizeof SCHEMAS_REJECTED_PREFIX - 1) == 0)
         return error_set(error, ERROR_INVALID,
                          "the topic '%s' is Daybook's own and cannot have a schema", topic);
     return OK;
