@@ -16,19 +16,9 @@ static size_t cut_reason(const char *reason, size_t bytes)
     return utf8_valid_bytes(reason, bytes < GAP_REASON_BYTES_MAX ? bytes : GAP_REASON_BYTES_MAX);
 }
 
-static int pack_text(msgpack_packer *packer, const char *text, size_t bytes)
-{
-    return msgpack_pack_str_with_body(packer, text, bytes);
-}
-
-static int pack_key(msgpack_packer *packer, const char *key)
-{
-    return pack_text(packer, key, strlen(key));
-}
-
 static int pack_number(msgpack_packer *packer, const char *key, uint64_t number)
 {
-    return pack_key(packer, key) | msgpack_pack_uint64(packer, number);
+    return msgpack_pack_text(packer, key) | msgpack_pack_uint64(packer, number);
 }
 
 enum error_code gap_write(const struct gap *gap, struct buffer *out, struct error *error)
@@ -37,14 +27,14 @@ enum error_code gap_write(const struct gap *gap, struct buffer *out, struct erro
     msgpack_packer packer;
     msgpack_packer_to_buffer(&packer, out);
     int failed = msgpack_pack_map(&packer, 6);
-    failed |= pack_key(&packer, "producer");
-    failed |= pack_text(&packer, gap->producer, gap->producer_bytes);
+    failed |= msgpack_pack_text(&packer, "producer");
+    failed |= msgpack_pack_str_with_body(&packer, gap->producer, gap->producer_bytes);
     failed |= pack_number(&packer, "first", gap->first);
     failed |= pack_number(&packer, "last", gap->last);
     failed |= pack_number(&packer, "count", gap->count);
-    failed |= pack_key(&packer, "cause") | pack_key(&packer, cause);
-    failed |= pack_key(&packer, "reason");
-    failed |= pack_text(&packer, gap->reason, cut_reason(gap->reason, gap->reason_bytes));
+    failed |= msgpack_pack_text(&packer, "cause") | msgpack_pack_text(&packer, cause);
+    failed |= msgpack_pack_text(&packer, "reason");
+    failed |= msgpack_pack_str_with_body(&packer, gap->reason, cut_reason(gap->reason, gap->reason_bytes));
     return failed ? error_set(error, ERROR_MEMORY, "no memory for the payload of a gap") : OK;
 }
 

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "core/bytes.h"
 #include "core/error.h"
@@ -90,5 +91,10 @@ enum error_code msgpack_find(const struct msgpack_cursor *cursor, const char *ke
  * memory ran out.
  */
 void msgpack_packer_to_buffer(msgpack_packer *packer, struct buffer *buffer);
+/* A text that ends in NUL, as str. */
+static inline int msgpack_pack_text(msgpack_packer *packer, const char *text)
+{
+    return msgpack_pack_str_with_body(packer, text, strlen(text));
+}
 
 #endif

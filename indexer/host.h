@@ -13,7 +13,7 @@
 
 enum { INDEXER_HOST_IDLE_MAX = 2, INDEXER_HOST_TOPICS_SEEN = 6 };
 
-struct segment_schemas;
+struct segment_schemas_presence;
 struct indexer_fields;
 
 /* The log's lower bound, as the file said it that is named by these. */
@@ -43,7 +43,7 @@ struct indexer_host {
     struct buffer payload;
     /* What the topics' tables were made from; and all of it, while they are: topic_tables.c. */
     int64_t topics_seen[INDEXER_HOST_TOPICS_SEEN];
-    const struct segment_schemas *schemas;
+    const struct segment_schemas_presence *presence;
     const struct indexer_fields *fields;
     size_t references;
 };

@@ -5,14 +5,12 @@
 #include "indexer/connection.h"
 #include "indexer/fields.h"
 #include "indexer/typed_columns.h"
-#include "segment/schemas.h"
+#include "segment/schemas_presence.h"
 
-static enum error_code add_typed(struct indexer_host *host, const struct segment_schemas *schemas,
-                                 const char *topic, struct indexer_event_columns *columns,
-                                 struct error *error)
+static enum error_code add_typed(struct indexer_host *host,
+                                 const struct segment_schemas_change *present,
+                                 struct indexer_event_columns *columns, struct error *error)
 {
-    const struct segment_schemas_change *present =
-        segment_schemas_present(schemas, topic, strlen(topic));
     if (!present)
         return OK;
     struct buffer text = {0};
@@ -20,6 +18,22 @@ static enum error_code add_typed(struct indexer_host *host, const struct segment
     if (!code)
         code = indexer_typed_columns_add(columns, (const char *)text.data, text.size, error);
     buffer_release(&text);
+    return code;
+}
+
+/* While the tables of all topics are made, the catalogue is there already. */
+static enum error_code add_present(struct indexer_host *host, const char *topic,
+                                   struct indexer_event_columns *columns, struct error *error)
+{
+    if (host->presence)
+        return add_typed(host, segment_schemas_presence_find(host->presence, topic), columns,
+                         error);
+    struct segment_schemas schemas = {0};
+    enum error_code code = segment_schemas_load(host->log_fd, &schemas, error);
+    if (!code)
+        code = add_typed(host, segment_schemas_present(&schemas, topic, strlen(topic)), columns,
+                         error);
+    segment_schemas_free(&schemas);
     return code;
 }
 
@@ -64,29 +78,22 @@ static enum error_code load_fields(const struct indexer_host *host,
 }
 
 enum error_code indexer_topic_columns_load(struct indexer_host *host, const char *topic,
-                                             struct indexer_event_columns *columns_out,
-                                             struct error *error)
+                                           struct indexer_event_columns *columns_out,
+                                           struct error *error)
 {
-    struct segment_schemas loaded = {0};
-    struct indexer_fields loaded_fields = {0};
-    const struct segment_schemas *schemas = host->schemas ? host->schemas : &loaded;
-    const struct indexer_fields *fields = host->fields ? host->fields : &loaded_fields;
+    struct indexer_fields loaded = {0};
+    const struct indexer_fields *fields = host->fields ? host->fields : &loaded;
     struct indexer_event_columns columns = {0};
-    enum error_code code = OK;
-    if (!host->schemas)
-        code = segment_schemas_load(host->log_fd, &loaded, error);
+    enum error_code code = indexer_event_columns_begin(&columns, error);
+    if (!code)
+        code = add_present(host, topic, &columns, error);
     if (!code && !host->fields)
-        code = load_fields(host, &loaded_fields, error);
-    if (!code)
-        code = indexer_event_columns_begin(&columns, error);
-    if (!code)
-        code = add_typed(host, schemas, topic, &columns, error);
+        code = load_fields(host, &loaded, error);
     if (!code)
         code = add_kept(fields, topic, &columns, error);
     if (!code)
         code = indexer_event_columns_finish(&columns, error);
-    segment_schemas_free(&loaded);
-    indexer_fields_free(&loaded_fields);
+    indexer_fields_free(&loaded);
     if (code)
         indexer_event_columns_release(&columns);
     else

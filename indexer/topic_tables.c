@@ -9,7 +9,7 @@
 
 #include "indexer/database.h"
 #include "indexer/fields.h"
-#include "segment/schemas.h"
+#include "segment/schemas_presence.h"
 
 enum { SEEN = INDEXER_HOST_TOPICS_SEEN };
 
@@ -17,6 +17,7 @@ enum { SEEN = INDEXER_HOST_TOPICS_SEEN };
 struct making {
     struct indexer_host *host;
     struct segment_schemas schemas;
+    struct segment_schemas_presence presence;
     struct indexer_fields fields;
     void *names; /* tsearch's tree of all names that are taken, without regard to case */
     enum error_code code; /* the first table that could not be dropped, because it is being read */
@@ -138,12 +139,15 @@ static enum error_code create(struct making *making, const char *topic, struct e
     return OK;
 }
 
+/* In the order in which the schemas came: of two names that clash the older one is free. */
 static enum error_code create_with_schema(struct making *making, struct error *error)
 {
     enum error_code code = OK;
-    for (size_t i = 0; !code && i < making->schemas.count; i++)
-        if (segment_schemas_is_present(&making->schemas, i))
-            code = create(making, making->schemas.changes[i].topic, error);
+    for (size_t i = 0; !code && i < making->schemas.count; i++) {
+        const struct segment_schemas_change *change = &making->schemas.changes[i];
+        if (segment_schemas_presence_find(&making->presence, change->topic) == change)
+            code = create(making, change->topic, error);
+    }
     return code;
 }
 
@@ -155,7 +159,7 @@ static enum error_code create_with_fields(struct making *making, struct error *e
     for (size_t i = 0; !code && i < fields->count; i++) {
         const char *topic = fields->list[i].topic;
         bool again = i > 0 && strcmp(topic, fields->list[i - 1].topic) == 0;
-        if (!again && !segment_schemas_present(&making->schemas, topic, strlen(topic)))
+        if (!again && !segment_schemas_presence_find(&making->presence, topic))
             code = create(making, topic, error);
     }
     return code;
@@ -254,11 +258,13 @@ enum error_code indexer_topic_tables_create(struct indexer_host *host, struct er
         code = segment_schemas_load(host->log_fd, &making.schemas, error);
     if (!code)
         code = indexer_fields_load(host->database, host->schema, &making.fields, error);
-    host->schemas = &making.schemas;
+    if (!code)
+        code = segment_schemas_presence_init(&making.schemas, &making.presence, error);
+    host->presence = &making.presence;
     host->fields = &making.fields;
     if (!code)
         code = make_all(&making, error);
-    host->schemas = NULL;
+    host->presence = NULL;
     host->fields = NULL;
     /* The temporary schema is another now; whatever else has changed meanwhile is seen next time. */
     if (!code)
@@ -266,6 +272,7 @@ enum error_code indexer_topic_tables_create(struct indexer_host *host, struct er
                                        error);
     if (!code)
         memcpy(host->topics_seen, seen, sizeof seen);
+    segment_schemas_presence_release(&making.presence);
     segment_schemas_free(&making.schemas);
     indexer_fields_free(&making.fields);
     tdestroy(making.names, free);

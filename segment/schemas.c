@@ -125,12 +125,6 @@ segment_schemas_present(const struct segment_schemas *schemas, const char *topic
     return NULL;
 }
 
-bool segment_schemas_is_present(const struct segment_schemas *schemas, size_t index)
-{
-    const struct segment_schemas_change *change = &schemas->changes[index];
-    return segment_schemas_present(schemas, change->topic, strlen(change->topic)) == change;
-}
-
 const struct segment_schemas_change *
 segment_schemas_version(const struct segment_schemas *schemas, const char *topic,
                         size_t topic_bytes, uint32_t version)
@@ -209,6 +203,11 @@ enum error_code segment_schemas_read_text(int log_fd, const struct segment_schem
     if (!code)
         return OK;
     text->size = before;
+    if (change->since == 0 && (code == ERROR_NOT_FOUND || code == ERROR_DAMAGED))
+        return error_set(error, ERROR_DAMAGED,
+                         "the schema schemas/%s, whose change is pending, is damaged: %s; put back "
+                         "the file, or the very text that 'daybook schema add' was given",
+                         name, why.text);
     if (code == ERROR_NOT_FOUND || code == ERROR_DAMAGED)
         return error_set(error, ERROR_DAMAGED,
                          "the schema schemas/%s is damaged: %s; put the file back from a backup, "
@@ -359,11 +358,13 @@ enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schem
     assert(segment_schemas_pending(schemas));
     struct segment_schemas_change *last = &schemas->changes[schemas->count - 1];
     struct segment_schemas_change before = *last;
-    assert(since > last->after);
+    assert(since > 0);
     struct place place;
     enum error_code code = open_place(log_fd, false, &place, error);
     if (code)
         return code;
+    if (since <= last->after)
+        last->after = since - 1;
     last->since = since;
     last->time_ns = time_ns;
     code = store(&place, schemas, error);

@@ -9,6 +9,10 @@
  * is noted then: `since`. Until then it is *pending*, and at most one is, the last. So after a
  * crash the log decides: has it the event, or not? (segment/schemas_event.h finds it.)
  *
+ * The log decides as long as it has what came behind `after`. When retention has deleted some of
+ * that, or it is damaged, nobody can tell any more. So who writes the log settles the line itself
+ * as soon as the event is durable, and not only the command that noted it (tools/gate.h).
+ *
  * Readers need no lock: the catalogue is whole after any crash, and the texts stay. Who writes
  * holds LOCK_SCHEMAS (segment/lock.h). What is damaged is an error, never "no schema".
  *
@@ -66,13 +70,12 @@ void segment_schemas_free(struct segment_schemas *schemas);
 
 /*
  * The version that is in effect at the end of the log, as far as the catalogue knows; NULL: the
- * topic has no schema (now). A pending change does not count.
+ * topic has no schema (now). A pending change does not count. Who asks for many topics asks
+ * segment/schemas_presence.h.
  */
 const struct segment_schemas_change *
 segment_schemas_present(const struct segment_schemas *schemas, const char *topic,
                         size_t topic_bytes);
-/* The same question about one change, for who goes through all of them. */
-bool segment_schemas_is_present(const struct segment_schemas *schemas, size_t index);
 /* A version of a topic by its number; NULL: there is none. The pending one is found, too. */
 const struct segment_schemas_change *
 segment_schemas_version(const struct segment_schemas *schemas, const char *topic,
@@ -100,7 +103,10 @@ enum error_code segment_schemas_file_name(const char *topic, uint32_t version,
 enum error_code segment_schemas_note(int log_fd, struct segment_schemas *schemas,
                                      const struct segment_schemas_change *change, const void *text,
                                      size_t text_bytes, struct error *error);
-/* The pending change's event is durable, and this is its sequence and time: note that, durably. */
+/*
+ * The pending change's event is durable, and this is its sequence and time: note that, durably.
+ * `after` is lowered when the log had not come so far: it is another one, from a backup.
+ */
 enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schemas, uint64_t since,
                                        int64_t time_ns, struct error *error);
 

@@ -42,6 +42,7 @@ enum error_code segment_schemas_encode(const struct segment_schemas *schemas, st
     return code ? code : append_checksum(out, error);
 }
 
+/* sscanf measures all that it is given: a line at a time, or a long catalogue takes for ever. */
 static bool parse_line(const char *line, struct segment_schemas_change *change_out)
 {
     struct segment_schemas_change change = {0};
@@ -77,16 +78,19 @@ bool segment_schemas_fits(const struct segment_schemas *before,
 /* `text` ends in NUL. */
 static bool parse(const char *text, size_t lines, struct segment_schemas *schemas)
 {
-    const char *line = text + sizeof first_line - 1;
+    const char *at = text + sizeof first_line - 1;
     for (size_t i = 0; i < lines; i++) {
         struct segment_schemas_change change;
+        char line[SCHEMAS_LINE_BYTES_MAX + 1];
+        const char *end = strchr(at, '\n');
+        if (!end || end - at > SCHEMAS_LINE_BYTES_MAX)
+            return false; /* a NUL stands before it, or we would not write it */
+        memcpy(line, at, (size_t)(end - at));
+        line[end - at] = '\0';
         if (!parse_line(line, &change) || !segment_schemas_fits(schemas, &change))
             return false;
         schemas->changes[schemas->count++] = change;
-        const char *end = strchr(line, '\n');
-        if (!end)
-            return false; /* a NUL stands before it */
-        line = end + 1;
+        at = end + 1;
     }
     return true;
 }

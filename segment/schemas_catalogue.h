@@ -13,7 +13,10 @@
 
 #include "segment/schemas.h"
 
-enum { SCHEMAS_CATALOGUE_BYTES_MAX = SCHEMAS_CHANGES_MAX * 512 };
+enum {
+    SCHEMAS_LINE_BYTES_MAX = 511, /* the longest topic, and nine numbers and words of 20 bytes */
+    SCHEMAS_CATALOGUE_BYTES_MAX = SCHEMAS_CHANGES_MAX * (SCHEMAS_LINE_BYTES_MAX + 1),
+};
 
 /* What to do about a catalogue that cannot be read: the end of a sentence. */
 extern const char segment_schemas_way_out[];

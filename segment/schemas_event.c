@@ -1,26 +1,21 @@
 #include "segment/schemas_event.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/json.h"
 #include "core/msgpack.h"
 #include "segment/reader.h"
 
-static bool pack_text(msgpack_packer *packer, const char *text)
-{
-    size_t bytes = strlen(text);
-    return msgpack_pack_str(packer, bytes) || msgpack_pack_str_body(packer, text, bytes);
-}
-
 static bool pack_facts(msgpack_packer *packer, const struct segment_schemas_change *change)
 {
-    return msgpack_pack_map(packer, 5) || pack_text(packer, "topic") ||
-           pack_text(packer, change->topic) || pack_text(packer, "version") ||
-           msgpack_pack_uint32(packer, change->version) || pack_text(packer, "mode") ||
-           pack_text(packer, segment_schemas_mode_name(change->mode)) ||
-           pack_text(packer, "action") ||
-           pack_text(packer, segment_schemas_action_name(change->action)) ||
-           pack_text(packer, "schema");
+    return msgpack_pack_map(packer, 5) || msgpack_pack_text(packer, "topic") ||
+           msgpack_pack_text(packer, change->topic) || msgpack_pack_text(packer, "version") ||
+           msgpack_pack_uint32(packer, change->version) || msgpack_pack_text(packer, "mode") ||
+           msgpack_pack_text(packer, segment_schemas_mode_name(change->mode)) ||
+           msgpack_pack_text(packer, "action") ||
+           msgpack_pack_text(packer, segment_schemas_action_name(change->action)) ||
+           msgpack_pack_text(packer, "schema");
 }
 
 static enum error_code append_document(const struct buffer *text, struct buffer *payload,
@@ -78,22 +73,42 @@ static bool is_it(const struct event *event, const struct buffer *payload)
            memcmp(event->payload, payload->data, payload->size) == 0;
 }
 
-/* What is damaged is reported by who reads it for its own sake; here only this event matters. */
-static enum error_code search(struct segment_reader *reader, const struct buffer *payload,
-                              uint64_t *sequence_out, int64_t *time_out_ns, struct error *error)
+/* Did the last step pass over events that were there once? */
+static bool has_lost(struct segment_reader *reader)
+{
+    uint64_t first, last;
+    struct segment_format_gap gap;
+    bool lost = segment_reader_hole(reader, &first, &last);
+    while (segment_reader_loss(reader, &gap))
+        lost |= segment_format_gap_is_loss(gap.cause);
+    return lost;
+}
+
+/* Damage is reported by who reads for its own sake; here it only means that nobody can tell. */
+static enum error_code search(struct segment_reader *reader, uint64_t first,
+                              const struct buffer *payload, uint64_t *sequence_out,
+                              int64_t *time_out_ns, struct error *error)
 {
     struct event event;
     struct error why;
     enum error_code code;
-    while (!(code = segment_reader_next(reader, &event, &why)) || code == ERROR_DAMAGED)
+    bool lost = false;
+    while (!(code = segment_reader_next(reader, &event, &why)) || code == ERROR_DAMAGED) {
         if (!code && is_it(&event, payload)) {
             *sequence_out = event.sequence;
             *time_out_ns = event.time_ns;
             return OK;
         }
-    if (code == ERROR_END)
-        return error_set(error, ERROR_NOT_FOUND, "the change's event is not in the log");
-    return error_set(error, code, "%s", why.text);
+        lost |= code == ERROR_DAMAGED || has_lost(reader);
+    }
+    if (code != ERROR_END)
+        return error_set(error, code, "%s", why.text);
+    if (lost || has_lost(reader) || segment_reader_bound(reader) > first)
+        return error_set(error, ERROR_DAMAGED,
+                         "the change's event is not in the log, which has lost events from %" PRIu64
+                         " on, by retention or damage: so nobody can tell whether it was there",
+                         first);
+    return error_set(error, ERROR_NOT_FOUND, "the change's event is not in the log");
 }
 
 enum error_code segment_schemas_event_find(const char *path,
@@ -102,11 +117,14 @@ enum error_code segment_schemas_event_find(const char *path,
                                            int64_t *time_out_ns, struct error *error)
 {
     struct segment_reader *reader = NULL;
+    uint64_t first = change->after + 1;
     enum error_code code = segment_reader_open(path, &reader, error);
+    if (!code && change->after > segment_reader_watermark(reader))
+        first = 1;
     if (!code)
-        code = segment_reader_seek(reader, change->after + 1, error);
+        code = segment_reader_seek(reader, first, error);
     if (!code)
-        code = search(reader, payload, sequence_out, time_out_ns, error);
+        code = search(reader, first, payload, sequence_out, time_out_ns, error);
     segment_reader_close(reader);
     return code;
 }

@@ -11,6 +11,8 @@
 #include "segment/schemas.h"
 
 #define SCHEMAS_EVENT_TOPIC "_schema"
+/* Before the topic of an event that was stored aside (SCHEMAS_QUARANTINE). */
+#define SCHEMAS_REJECTED_PREFIX "_rejected."
 
 /*
  * Append the payload of the change's event to `payload`; `text` is empty for SCHEMAS_REMOVE.
@@ -22,7 +24,10 @@ enum error_code segment_schemas_event_write(const struct segment_schemas_change 
 
 /*
  * Find the event of the last change in the log at `path`: behind change->after, with this payload.
- * ERROR_NOT_FOUND: it is not durable there.
+ * Where the log ends before that, it is another one than the change was noted for, from a backup,
+ * and is searched from its beginning.
+ * ERROR_NOT_FOUND: it is not durable there. ERROR_DAMAGED: it is not in what can be read, but some
+ * of what it may have been in cannot: retention has deleted it, or it is damaged or lost.
  */
 enum error_code segment_schemas_event_find(const char *path,
                                            const struct segment_schemas_change *change,

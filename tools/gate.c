@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/file.h"
+#include "core/clock.h"
 #include "core/msgpack.h"
 #include "segment/schemas_event.h"
 #include "tools/gate_change.h"
 #include "tools/gate_rules.h"
 
-static const char rejected_prefix[] = "_rejected.";
+static const char rejected_prefix[] = SCHEMAS_REJECTED_PREFIX;
 
 struct gate {
     struct gate_rules rules;
@@ -55,34 +55,32 @@ static bool is_repeated(struct segment_log *log, const struct event *event)
                                                         event->producer_bytes);
 }
 
+static enum error_code refuse_silently(struct error *error)
+{
+    error->code = ERROR_INVALID;
+    error->text[0] = '\0';
+    return ERROR_INVALID;
+}
+
 static enum error_code refuse(const struct gate_rule *rule, const struct schema_fault *fault,
                               bool in_words, struct error *error)
 {
-    if (!in_words) {
-        error->code = ERROR_INVALID;
-        error->text[0] = '\0';
-        return ERROR_INVALID;
-    }
+    if (!in_words)
+        return refuse_silently(error);
     return error_set(error, ERROR_INVALID, "payload%s%s: %s (%s of schema %" PRIu32 ")",
                      fault->pointer[0] ? " at " : "", fault->pointer, fault->text, fault->rule,
                      rule->version->number);
 }
 
-static bool pack_text(msgpack_packer *packer, const char *text)
-{
-    size_t bytes = strlen(text);
-    return msgpack_pack_str(packer, bytes) || msgpack_pack_str_body(packer, text, bytes);
-}
-
 static bool pack_reason(msgpack_packer *packer, const struct gate_rule *rule,
                         const struct schema_fault *fault)
 {
-    return msgpack_pack_map(packer, 6) || pack_text(packer, "topic") ||
-           pack_text(packer, rule->topic) || pack_text(packer, "version") ||
-           msgpack_pack_uint32(packer, rule->version->number) || pack_text(packer, "pointer") ||
-           pack_text(packer, fault->pointer) || pack_text(packer, "rule") ||
-           pack_text(packer, fault->rule) || pack_text(packer, "reason") ||
-           pack_text(packer, fault->text) || pack_text(packer, "payload");
+    return msgpack_pack_map(packer, 6) || msgpack_pack_text(packer, "topic") ||
+           msgpack_pack_text(packer, rule->topic) || msgpack_pack_text(packer, "version") ||
+           msgpack_pack_uint32(packer, rule->version->number) || msgpack_pack_text(packer, "pointer") ||
+           msgpack_pack_text(packer, fault->pointer) || msgpack_pack_text(packer, "rule") ||
+           msgpack_pack_text(packer, fault->rule) || msgpack_pack_text(packer, "reason") ||
+           msgpack_pack_text(packer, fault->text) || msgpack_pack_text(packer, "payload");
 }
 
 /* The event that is stored instead; it lives until the next one. */
@@ -115,10 +113,8 @@ static enum error_code quarantine(struct gate *gate, struct gate_rule *rule,
 {
     struct error why;
     enum error_code code = wrap(gate, rule, fault, event, stored_out, &why);
-    if (!code) {
-        rule->quarantined++;
+    if (!code)
         return OK;
-    }
     rule->refused++;
     refuse(rule, fault, in_words, error);
     if (!in_words)
@@ -143,11 +139,15 @@ static bool keeps_to(const struct gate_rule *rule, const struct event *event,
     return !finding->fault;
 }
 
-/* OK: *stored is what is to be appended, the event itself or what stands for it. */
+/*
+ * OK: *stored is what is to be appended, the event itself or what stands for it; *count_out, unless
+ * it is NULL, counts it then.
+ */
 static enum error_code admit(struct gate *gate, struct segment_log *log, struct event *stored,
                              const struct gate_finding *finding, bool in_words,
-                             struct error *error)
+                             uint64_t **count_out, struct error *error)
 {
+    *count_out = NULL;
     struct schema_fault fault;
     struct gate_rule *rule = gate_rules_find(&gate->rules, stored->topic, stored->topic_bytes);
     if (!rule || !rule->version)
@@ -157,10 +157,11 @@ static enum error_code admit(struct gate *gate, struct segment_log *log, struct 
         return OK;
     switch (rule->version->mode) {
     case SCHEMAS_WARN:
-        rule->warned++;
+        *count_out = &rule->warned;
         return OK;
     case SCHEMAS_QUARANTINE: {
         struct event event = *stored;
+        *count_out = &rule->quarantined;
         return quarantine(gate, rule, &fault, &event, in_words, stored, error);
     }
     case SCHEMAS_REJECT:
@@ -189,17 +190,37 @@ static bool is_change(const struct event *event)
            memcmp(event->topic, SCHEMAS_EVENT_TOPIC, sizeof SCHEMAS_EVENT_TOPIC - 1) == 0;
 }
 
+/* What is stored aside is our word, with the reason in it: nobody else's. */
+static bool is_rejected(const struct event *event)
+{
+    return event->topic_bytes >= sizeof rejected_prefix - 1 &&
+           memcmp(event->topic, rejected_prefix, sizeof rejected_prefix - 1) == 0;
+}
+
+static enum error_code refuse_rejected(bool in_words, struct error *error)
+{
+    if (!in_words)
+        return refuse_silently(error);
+    return error_set(error, ERROR_INVALID,
+                     "topics that begin with '%s' are where the log's writer keeps what a schema "
+                     "did not let through: use another topic, or leave the event out",
+                     rejected_prefix);
+}
+
 static enum error_code append_change(struct gate *gate, struct segment_log *log,
                                      const struct event *event,
                                      enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                                      struct error *error)
 {
+    struct event timed = *event; /* its time is noted, too */
+    if (timed.time_ns == EVENT_TIME_NONE)
+        timed.time_ns = clock_realtime_ns();
     enum error_code code =
         is_repeated(log, event) ? OK : gate_change_check(&gate->change, event, error);
     if (!code)
-        code = append(log, event, outcome_out, sequence_out, error);
+        code = append(log, &timed, outcome_out, sequence_out, error);
     if (!code && *outcome_out == LOG_APPENDED)
-        gate_change_apply(&gate->change, *sequence_out);
+        gate_change_apply(&gate->change, *sequence_out, timed.time_ns);
     return code;
 }
 
@@ -212,9 +233,16 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
         return append(log, event, outcome_out, sequence_out, error);
     if (is_change(event))
         return append_change(gate, log, event, outcome_out, sequence_out, error);
+    if (is_rejected(event) && !is_repeated(log, event))
+        return refuse_rejected(in_words, error);
     struct event stored = *event;
-    enum error_code code = admit(gate, log, &stored, finding, in_words, error);
-    return code ? code : append(log, &stored, outcome_out, sequence_out, error);
+    uint64_t *count;
+    enum error_code code = admit(gate, log, &stored, finding, in_words, &count, error);
+    if (!code)
+        code = append(log, &stored, outcome_out, sequence_out, error);
+    if (!code && count && *outcome_out == LOG_APPENDED)
+        ++*count;
+    return code;
 }
 
 /* ---- Beforehand, on another thread ---- */
@@ -260,6 +288,46 @@ void gate_withdraw(struct gate *gate, uint64_t durable)
 {
     if (gate)
         gate_change_withdraw(&gate->change, durable);
+}
+
+enum error_code gate_settle(struct gate *gate, uint64_t durable, struct error *error)
+{
+    return gate ? gate_change_settle(&gate->change, durable, error) : OK;
+}
+
+bool gate_pending(const struct gate *gate, struct gate_pending *pending_out)
+{
+    const struct segment_schemas_change *line = gate ? &gate->change.pending : NULL;
+    if (!line || line->number == 0)
+        return false;
+    *pending_out = (struct gate_pending){
+        .topic = line->topic,
+        .version = line->version,
+        .removal = line->action == SCHEMAS_REMOVE,
+        .in_doubt = gate->change.in_doubt,
+    };
+    return true;
+}
+
+bool gate_pending_words(const struct gate *gate, char words_out[GATE_WORDS_BYTES])
+{
+    struct gate_pending pending;
+    if (!gate_pending(gate, &pending))
+        return false;
+    const char *verb = pending.removal ? "remove" : "add";
+    if (!pending.in_doubt)
+        snprintf(words_out, GATE_WORDS_BYTES,
+                 "a change of topic '%s' is noted, but not in effect: 'daybook schema %s' was "
+                 "interrupted, and the same command finishes it",
+                 pending.topic, verb);
+    else
+        snprintf(words_out, GATE_WORDS_BYTES,
+                 "whether schema %" PRIu32 " of topic '%s' was %s cannot be told any more, as the "
+                 "log has lost events since then, by retention or damage: events are held against "
+                 "%s from now on, and 'daybook schema %s' finishes it",
+                 pending.version, pending.topic, pending.removal ? "removed" : "in effect",
+                 pending.removal ? "the schema before" : "it", verb);
+    return true;
 }
 
 size_t gate_topics(const struct gate *gate)

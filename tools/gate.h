@@ -5,13 +5,14 @@
  * segment/schemas.h) when the log is opened, and takes up a change exactly where its event is
  * appended: the events before that one were held against the old schema, those behind it are held
  * against the new one. An event of topic `_schema` that does not say what the catalogue says is
- * refused, so nobody can forge a change.
+ * refused, so nobody can forge a change. When the event is durable, gate_settle notes that.
  *
  * An event that does not keep to its topic's schema is, by the schema's mode,
  *   - refused: the reason names the JSON pointer into the payload and the rule,
  *   - stored as _rejected.TOPIC instead, with the same time, producer and number, and the payload
  *     {topic, version, pointer, rule, reason, payload}; what does not fit there is refused,
  *   - stored, and counted.
+ * Nobody else may publish on topics `_rejected.*`.
  * A repeated event, whose number the log has already, is a duplicate whatever it looks like now.
  *
  * A log without schemas pays a comparison an event. One thread at a time, the one that appends; but
@@ -58,6 +59,27 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
                             const struct gate_finding *finding, bool in_words,
                             enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                             struct error *error);
+/*
+ * What is up to `durable` is on the disk: when the last change is, note that in the catalogue, if
+ * 'daybook schema' has not; when that is still at it, later. Cheap when there is nothing to do;
+ * waits for the disk otherwise. After an error the next call tries again.
+ */
+enum error_code gate_settle(struct gate *gate, uint64_t durable, struct error *error);
+/* The change that is noted, and waits for its event; false: none does. */
+struct gate_pending {
+    const char *topic;
+    uint32_t version;
+    bool removal;
+    /*
+     * Its event may have been in the log: but retention has deleted where, or it is damaged. So a
+     * new version is in effect, and a removal is not.
+     */
+    bool in_doubt;
+};
+bool gate_pending(const struct gate *gate, struct gate_pending *pending_out);
+/* The same in words, for a person; false: there is nothing to say. */
+enum { GATE_WORDS_BYTES = 768 };
+bool gate_pending_words(const struct gate *gate, char words_out[GATE_WORDS_BYTES]);
 /* The log has withdrawn what is not durable: so perhaps the last change. */
 void gate_withdraw(struct gate *gate, uint64_t durable);
 
@@ -66,7 +88,9 @@ struct gate_count {
     const char *topic;
     uint32_t version; /* 0: the schema was removed */
     enum segment_schemas_mode mode;
-    uint64_t checked, refused, quarantined, warned;
+    uint64_t checked; /* held against it, also those that the log had already */
+    uint64_t refused;
+    uint64_t quarantined, warned; /* stored, so */
 };
 /* Of each topic that has, or had since the gate was opened, a schema. */
 size_t gate_topics(const struct gate *gate);

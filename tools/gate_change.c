@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "core/file.h"
+#include "segment/lock.h"
 #include "segment/schemas_event.h"
+#include "segment/schemas_presence.h"
 
 static const char catalogue_path[] = "schemas/catalogue";
 
@@ -22,6 +24,15 @@ static enum error_code read_text(const struct gate_change *change,
     return line->action == SCHEMAS_ADD
                ? segment_schemas_read_text(change->log_fd, line, text, error)
                : OK;
+}
+
+/* Whether it is settled, and when it was noted, apart. */
+static bool is_same_change(const struct segment_schemas_change *a,
+                           const struct segment_schemas_change *b)
+{
+    return a->number == b->number && a->action == b->action && strcmp(a->topic, b->topic) == 0 &&
+           a->version == b->version && a->mode == b->mode && a->text_bytes == b->text_bytes &&
+           a->text_checksum == b->text_checksum;
 }
 
 /* ---- When the log is opened ---- */
@@ -73,13 +84,27 @@ static enum error_code stage(struct gate_change *change, const struct segment_sc
     return code;
 }
 
+/*
+ * What nobody can find any more may have been in effect, and must not be unchecked then: a new
+ * version is, from now on, and a removal is not. The same command finishes either.
+ */
+static void take_doubtful(struct gate_change *change)
+{
+    change->in_doubt = true;
+    if (change->pending.action == SCHEMAS_REMOVE)
+        return;
+    gate_rules_keep(change->rules, change->next);
+    gate_rules_drop(change->rules,
+                    gate_rules_exchange(change->rules, change->rule, change->next));
+}
+
 /* A crash may have come between the change's event and its note in the catalogue. */
 static enum error_code settle_pending(struct gate_change *change, const char *directory,
                                       const struct segment_schemas_change *line,
                                       struct error *error)
 {
-    uint64_t sequence;
-    int64_t time_ns;
+    uint64_t sequence = 0;
+    int64_t time_ns = 0;
     enum error_code code = stage(change, line, error);
     if (code)
         return code;
@@ -87,9 +112,15 @@ static enum error_code settle_pending(struct gate_change *change, const char *di
                                       error);
     if (code == ERROR_NOT_FOUND)
         return OK; /* it still waits for it */
-    if (!code)
-        gate_change_apply(change, sequence);
-    return code;
+    if (code == ERROR_DAMAGED) {
+        take_doubtful(change);
+        return OK;
+    }
+    if (code)
+        return code;
+    gate_change_apply(change, sequence, time_ns);
+    gate_change_settle(change, sequence, NULL); /* else later */
+    return OK;
 }
 
 /* The status first: what replaces the file in between is looked at again. */
@@ -110,16 +141,19 @@ enum error_code gate_change_init(struct gate_change *change, const char *directo
                                  struct gate_rules *rules, struct error *error)
 {
     struct segment_schemas schemas = {0};
+    struct segment_schemas_presence presence = {0};
     *change = (struct gate_change){.rules = rules, .log_fd = -1};
     enum error_code code = file_open_directory_to_read(directory, &change->log_fd, error);
     if (!code)
         code = load(change, &schemas, error);
-    for (size_t i = 0; !code && i < schemas.count; i++)
-        if (segment_schemas_is_present(&schemas, i))
-            code = take_present(change, &schemas.changes[i], error);
+    if (!code)
+        code = segment_schemas_presence_init(&schemas, &presence, error);
+    for (size_t i = 0; !code && i < presence.count; i++)
+        code = take_present(change, presence.list[i], error);
     const struct segment_schemas_change *pending = segment_schemas_pending(&schemas);
     if (!code && pending)
         code = settle_pending(change, directory, pending, error);
+    segment_schemas_presence_release(&presence);
     segment_schemas_free(&schemas);
     return code;
 }
@@ -154,10 +188,14 @@ static enum error_code look_again(struct gate_change *change, struct error *erro
     struct segment_schemas schemas = {0};
     enum error_code code = load(change, &schemas, error);
     const struct segment_schemas_change *pending = segment_schemas_pending(&schemas);
-    if (!code && !pending)
+    if (!code && pending && is_same_change(pending, &change->applied)) {
         forget_pending(change);
-    else if (!code && pending->number != change->applied_number)
+        change->unsettled = true;
+    } else if (!code && !pending) {
+        forget_pending(change);
+    } else if (!code) {
         code = stage(change, pending, error);
+    }
     if (code)
         change->seen = false;
     segment_schemas_free(&schemas);
@@ -176,7 +214,7 @@ enum error_code gate_change_check(struct gate_change *change, const struct event
         return error_set(error, ERROR_INVALID,
                          "events of topic '" SCHEMAS_EVENT_TOPIC "' come from 'daybook schema' "
                          "only, which notes each change in schemas/catalogue first; none is noted "
-                         "there that is not in the log already");
+                         "there that this log has not taken already");
     if (event->payload_bytes != change->payload.size ||
         memcmp(event->payload, change->payload.data, change->payload.size) != 0)
         return error_set(error, ERROR_INVALID,
@@ -185,12 +223,15 @@ enum error_code gate_change_check(struct gate_change *change, const struct event
     return OK;
 }
 
-void gate_change_apply(struct gate_change *change, uint64_t sequence)
+void gate_change_apply(struct gate_change *change, uint64_t sequence, int64_t time_ns)
 {
     gate_rules_drop(change->rules, change->before);
     change->before = gate_rules_exchange(change->rules, change->rule, change->next);
-    change->applied = sequence;
-    change->applied_number = change->pending.number;
+    change->applied = change->pending;
+    change->applied.since = sequence;
+    change->applied.time_ns = time_ns;
+    change->unsettled = true;
+    change->in_doubt = false;
     change->applied_rule = change->rule;
     change->next = NULL;
     forget_pending(change);
@@ -199,13 +240,42 @@ void gate_change_apply(struct gate_change *change, uint64_t sequence)
 /* The change waits for its event again: the next one that comes makes us look. */
 void gate_change_withdraw(struct gate_change *change, uint64_t durable)
 {
-    if (change->applied <= durable)
+    if (change->applied.since <= durable)
         return;
     gate_rules_drop(change->rules, gate_rules_exchange(change->rules, change->applied_rule,
                                                        change->before));
     change->before = NULL;
-    change->applied = 0;
-    change->applied_number = 0;
+    change->applied = (struct segment_schemas_change){0};
+    change->unsettled = false;
     change->applied_rule = NULL;
     change->seen = false;
+}
+
+/* Another process may have done it, or have put back a catalogue that knows nothing of it. */
+static enum error_code settle_line(struct gate_change *change, struct error *error)
+{
+    struct segment_schemas schemas = {0};
+    enum error_code code = segment_schemas_load(change->log_fd, &schemas, error);
+    const struct segment_schemas_change *pending = segment_schemas_pending(&schemas);
+    if (!code && pending && is_same_change(pending, &change->applied))
+        code = segment_schemas_settle(change->log_fd, &schemas, change->applied.since,
+                                      change->applied.time_ns, error);
+    segment_schemas_free(&schemas);
+    return code;
+}
+
+enum error_code gate_change_settle(struct gate_change *change, uint64_t durable,
+                                   struct error *error)
+{
+    int lock_fd = -1;
+    if (!change->unsettled || change->applied.since > durable)
+        return OK;
+    enum error_code code = segment_lock_take(change->log_fd, LOCK_SCHEMAS, &lock_fd, error);
+    if (code == ERROR_BUSY)
+        return OK;
+    if (!code)
+        code = settle_line(change, error);
+    change->unsettled = code != OK;
+    file_close(&lock_fd);
+    return code;
 }

@@ -157,6 +157,13 @@ struct gate_version *gate_rules_hold(struct gate_rules *rules, const char *topic
     return version;
 }
 
+void gate_rules_keep(struct gate_rules *rules, struct gate_version *version)
+{
+    pthread_mutex_lock(&rules->mutex);
+    version->holders++;
+    pthread_mutex_unlock(&rules->mutex);
+}
+
 void gate_rules_drop(struct gate_rules *rules, struct gate_version *version)
 {
     if (!version)

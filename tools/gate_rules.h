@@ -59,6 +59,8 @@ enum error_code gate_version_make(const struct segment_schemas_change *line, str
 /* For the examiner: what is in effect for the topic, held; NULL: nothing. */
 struct gate_version *gate_rules_hold(struct gate_rules *rules, const char *topic,
                                      size_t topic_bytes);
+/* One hold more on a version that is held. */
+void gate_rules_keep(struct gate_rules *rules, struct gate_version *version);
 /* Accepts NULL. */
 void gate_rules_drop(struct gate_rules *rules, struct gate_version *version);
 

@@ -10,6 +10,7 @@
 
 #include "core/checksum.h"
 #include "segment/schemas_catalogue.h"
+#include "segment/schemas_presence.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,9 +41,16 @@ static void expect_sense(const struct segment_schemas *schemas)
             assert(!strchr(name, '/') && name[0] != '.');
         else
             assert(error.text[0]);
-        if (segment_schemas_is_present(schemas, i))
-            assert(change->action == SCHEMAS_ADD && change->since > 0);
     }
+    struct segment_schemas_presence presence = {0};
+    assert(segment_schemas_presence_init(schemas, &presence, &error) == OK);
+    for (size_t i = 0; i < presence.count; i++) {
+        const char *topic = presence.list[i]->topic;
+        assert(presence.list[i]->action == SCHEMAS_ADD && presence.list[i]->since > 0);
+        assert(presence.list[i] == segment_schemas_present(schemas, topic, strlen(topic)));
+        assert(presence.list[i] == segment_schemas_presence_find(&presence, topic));
+    }
+    segment_schemas_presence_release(&presence);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,4 +1,4 @@
-#include "segment/schemas.h"
+#include "segment/schemas_presence.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -116,8 +116,36 @@ Test(schemas, keep_every_version_as_it_was_given)
     expect_text(segment_schemas_version(&schemas, "door", 4, 2), "true");
     expect_text(present("lamp:a/b"), "{}");
     cr_assert_null(segment_schemas_version(&schemas, "door", 4, 3));
-    cr_assert_not(segment_schemas_is_present(&schemas, 0));
-    cr_assert(segment_schemas_is_present(&schemas, 1));
+}
+
+Test(schemas, of_all_topics_are_found_at_once_as_one_by_one)
+{
+    struct segment_schemas_presence presence = {0};
+    char topic[32];
+    for (uint64_t i = 0; i < 60; i++) {
+        snprintf(topic, sizeof topic, "t%d", (int)(i * 7 % 20));
+        if (i % 3 == 2 && present(topic))
+            end(topic, 10 * i + 5);
+        else
+            add(topic, "true", 10 * i + 5);
+    }
+    add("last", "true", 700);
+    note(SCHEMAS_REMOVE, "last", "", SCHEMAS_REJECT, 800);
+    cr_assert_eq(segment_schemas_presence_init(&schemas, &presence, &error), OK);
+    size_t found = 0;
+    for (int i = 0; i < 21; i++) {
+        snprintf(topic, sizeof topic, "t%d", i);
+        cr_assert_eq(segment_schemas_presence_find(&presence, topic), present(topic), "%s", topic);
+        found += present(topic) != NULL;
+    }
+    cr_assert(found > 5 && found < 20, "%zu", found);
+    cr_assert_eq(presence.count, found + 1);
+    cr_assert_eq(segment_schemas_presence_find(&presence, "last"), present("last"));
+    cr_assert_not_null(present("last"), "its removal is pending");
+    for (size_t i = 1; i < presence.count; i++)
+        cr_assert_lt(strcmp(presence.list[i - 1]->topic, presence.list[i]->topic), 0);
+    segment_schemas_presence_release(&presence);
+    cr_assert_eq(presence.count, 0);
 }
 
 Test(schemas, of_a_topic_end_when_they_are_removed_and_are_numbered_on)

@@ -2,13 +2,16 @@
 #include "tools/gate.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/file.h"
 #include "core/json.h"
 #include "core/msgpack.h"
+#include "segment/lock.h"
 #include "segment/schemas_event.h"
+#include "tests/support/broken_calls.h"
 #include "tests/support/logs.h"
 #include "tests/support/scratch.h"
 
@@ -269,6 +272,44 @@ Test(gate, takes_a_change_up_exactly_at_its_event)
     cr_assert_eq(gate_count(gate, 0).version, 0);
 }
 
+Test(gate, lets_nobody_else_publish_what_looks_like_stored_aside)
+{
+    cr_assert_eq(append("_rejected.door", "{}"), ERROR_INVALID);
+    cr_assert_str_eq(error.text, "topics that begin with '_rejected.' are where the log's writer "
+                                 "keeps what a schema did not let through: use another topic, or "
+                                 "leave the event out");
+    cr_assert_eq(append("_rejected", "{}"), OK);
+    cr_assert_eq(append("x_rejected.door", "{}"), OK);
+    struct event event = {.topic = "_rejected.", .topic_bytes = 10};
+    enum segment_log_outcome outcome;
+    uint64_t sequence;
+    cr_assert_eq(gate_append(gate, log_open, &event, NULL, false, &outcome, &sequence, &error),
+                 ERROR_INVALID);
+    cr_assert_str_eq(error.text, "", "nobody reads it");
+    /* One that an older release has stored is still a duplicate. */
+    cr_assert_eq(append_numbered("door", "{}", 5).code, OK);
+    cr_assert_eq(append_numbered("_rejected.door", "{}", 5).outcome, LOG_DUPLICATE);
+    cr_assert_eq(append_numbered("_rejected.door", "{}", 6).code, ERROR_INVALID);
+}
+
+Test(gate, counts_as_quarantined_or_warned_only_what_was_stored)
+{
+    struct broken_plan plan = {.call = BROKEN_SYNC, .number = 1, .for_ever = true, .reason = EIO};
+    add("door", price, SCHEMAS_QUARANTINE);
+    add("lamp", price, SCHEMAS_WARN);
+    broken_calls_begin(&plan);
+    cr_assert_eq(append("other", "1"), OK);
+    cr_assert_neq(segment_log_wait(log_open, segment_log_appended(log_open), &error), OK);
+    cr_assert_eq(append("door", "{\"price\":-1}"), ERROR_IO, "%s", error.text);
+    cr_assert_eq(append("lamp", "{\"price\":-1}"), ERROR_IO);
+    cr_assert_eq(gate_count(gate, 0).quarantined + gate_count(gate, 1).warned, 0);
+    broken_calls_end();
+    gate_close(gate);
+    segment_log_close(log_open, &error); /* it has failed */
+    log_open = NULL;
+    open_log();
+}
+
 Test(gate, lets_nobody_forge_a_change)
 {
     static const char forged[] = "{\"topic\":\"door\",\"version\":1,\"mode\":\"warn\",\"action\":"
@@ -312,6 +353,166 @@ Test(gate, of_a_writer_that_starts_in_between_follows_what_the_log_says)
     close_log();
     open_log();
     cr_assert_eq(append("door", "{\"price\":1}"), ERROR_INVALID);
+}
+
+/* What is pending on disk; number 0: nothing is. */
+static struct segment_schemas_change pending_on_disk(void)
+{
+    struct segment_schemas loaded = {0};
+    struct segment_schemas_change found = {0};
+    cr_assert_eq(segment_schemas_load(log_fd, &loaded, &error), OK, "%s", error.text);
+    if (segment_schemas_pending(&loaded))
+        found = *segment_schemas_pending(&loaded);
+    segment_schemas_free(&loaded);
+    return found;
+}
+
+Test(gate, notes_that_a_change_is_in_effect_when_its_event_is_durable_and_the_command_is_gone)
+{
+    int lock = -1;
+    note(SCHEMAS_ADD, "door", "false", SCHEMAS_REJECT);
+    struct outcome outcome = publish_change("false");
+    cr_assert_eq(outcome.code, OK, "%s", error.text);
+    cr_assert_eq(gate_settle(gate, outcome.sequence - 1, &error), OK);
+    cr_assert_eq(pending_on_disk().number, 1, "it is not durable");
+    cr_assert_eq(segment_log_wait(log_open, outcome.sequence, &error), OK);
+    cr_assert_eq(segment_lock_take(log_fd, LOCK_SCHEMAS, &lock, &error), OK);
+    cr_assert_eq(gate_settle(gate, outcome.sequence, &error), OK);
+    cr_assert_eq(pending_on_disk().number, 1, "the command is at it");
+    file_close(&lock);
+    cr_assert_eq(gate_settle(gate, outcome.sequence, &error), OK, "%s", error.text);
+    cr_assert_eq(pending_on_disk().number, 0);
+    segment_schemas_free(&schemas);
+    cr_assert_eq(segment_schemas_load(log_fd, &schemas, &error), OK);
+    cr_assert_eq(schemas.changes[0].since, outcome.sequence);
+    cr_assert_eq(schemas.changes[0].time_ns, 77);
+    add("door", "true", SCHEMAS_REJECT);
+    cr_assert_eq(gate_settle(gate, UINT64_MAX, &error), OK);
+    cr_assert_eq(schemas.count, 2);
+}
+
+Test(gate, tries_again_when_that_cannot_be_noted)
+{
+    note(SCHEMAS_ADD, "door", "false", SCHEMAS_REJECT);
+    struct outcome outcome = publish_change("false");
+    scratch_flip(scratch_path("log/schemas/catalogue"), 30, 1);
+    cr_assert_eq(gate_settle(gate, outcome.sequence, &error), ERROR_DAMAGED);
+    scratch_flip(scratch_path("log/schemas/catalogue"), 30, 1);
+    cr_assert_eq(gate_settle(gate, outcome.sequence, &error), OK, "%s", error.text);
+    cr_assert_eq(pending_on_disk().number, 0);
+}
+
+Test(gate, leaves_a_catalogue_alone_that_knows_nothing_of_the_change)
+{
+    note(SCHEMAS_ADD, "door", "false", SCHEMAS_REJECT);
+    struct outcome outcome = publish_change("false");
+    segment_schemas_free(&schemas);
+    scratch_delete(scratch_path("log/schemas/catalogue"));
+    scratch_delete(scratch_path("log/schemas/door.1.json"));
+    note(SCHEMAS_ADD, "door", "true", SCHEMAS_REJECT);
+    cr_assert_eq(gate_settle(gate, outcome.sequence, &error), OK, "%s", error.text);
+    cr_assert_eq(pending_on_disk().number, 1);
+}
+
+Test(gate, settles_what_it_finds_in_the_log_when_it_opens)
+{
+    note(SCHEMAS_ADD, "door", "false", SCHEMAS_REJECT);
+    cr_assert_eq(publish_change("false").code, OK);
+    close_log();
+    cr_assert_eq(pending_on_disk().number, 1);
+    open_log();
+    cr_assert_eq(pending_on_disk().number, 0);
+    cr_assert_eq(append("door", "{}"), ERROR_INVALID);
+}
+
+/* The log that was restored is older than the catalogue. */
+Test(gate, finds_a_change_in_a_log_that_is_younger_than_its_line)
+{
+    struct segment_schemas_change change = {.topic = "door", .after = 5000};
+    cr_assert_eq(append("door", "{}"), OK);
+    cr_assert_eq(segment_schemas_note(log_fd, &schemas, &change, "false", 5, &error), OK);
+    struct outcome outcome = publish_change("false");
+    cr_assert_eq(outcome.code, OK, "%s", error.text);
+    close_log();
+    open_log();
+    cr_assert_eq(append("door", "{}"), ERROR_INVALID, "the log has the event");
+    segment_schemas_free(&schemas);
+    cr_assert_eq(segment_schemas_load(log_fd, &schemas, &error), OK, "%s", error.text);
+    cr_assert_eq(schemas.changes[0].since, outcome.sequence);
+    cr_assert_eq(schemas.changes[0].after, outcome.sequence - 1);
+}
+
+/* The block of the last event of topic `_schema`, which is too short to be compressed. */
+static void damage_change(void)
+{
+    const char *path = logs_segment_path(scratch_path("log"), 1);
+    size_t size = (size_t)scratch_size(path);
+    char *bytes = malloc(size);
+    scratch_read(path, 0, bytes, size);
+    const char *found = NULL, *end = bytes + size;
+    for (const char *at = bytes; (at = memmem(at, (size_t)(end - at), "_schema", 7)); at++)
+        found = at;
+    cr_assert_not_null(found);
+    scratch_flip(path, (uint64_t)(found - bytes), 1);
+    free(bytes);
+}
+
+static struct gate *open_other(void)
+{
+    struct gate *other = NULL;
+    cr_assert_eq(gate_open(scratch_path("log"), &other, &error), OK, "%s", error.text);
+    return other;
+}
+
+static enum error_code append_through(struct gate *other, const char *topic, const char *text)
+{
+    struct gate *before = gate;
+    gate = other;
+    enum error_code code = append(topic, text);
+    gate = before;
+    return code;
+}
+
+Test(gate, checks_what_may_have_been_in_effect_when_nobody_can_tell_any_more)
+{
+    note(SCHEMAS_ADD, "door", "false", SCHEMAS_REJECT);
+    struct outcome outcome = publish_change("false");
+    cr_assert_eq(segment_log_wait(log_open, outcome.sequence, &error), OK);
+    damage_change();
+    struct gate *other = open_other();
+    struct gate_pending pending = {0};
+    char words[GATE_WORDS_BYTES];
+    cr_assert_eq(append_through(other, "door", "{}"), ERROR_INVALID, "never silently unchecked");
+    cr_assert(gate_pending(other, &pending));
+    cr_assert(pending.in_doubt);
+    cr_assert(gate_pending_words(other, words));
+    cr_assert_not_null(strstr(words, "schema 1 of topic 'door' was in effect cannot be told"));
+    cr_assert_eq(pending_on_disk().number, 1, "where it was is not known");
+
+    /* The same command publishes it once more. */
+    struct gate *before = gate;
+    gate = other;
+    outcome = publish_change("false");
+    gate = before;
+    cr_assert_eq(outcome.code, OK, "%s", error.text);
+    cr_assert_not(gate_pending(other, &pending));
+    cr_assert_eq(segment_log_wait(log_open, outcome.sequence, &error), OK);
+    cr_assert_eq(gate_settle(other, outcome.sequence, &error), OK, "%s", error.text);
+    cr_assert_eq(pending_on_disk().number, 0);
+    cr_assert_eq(append_through(other, "door", "{}"), ERROR_INVALID);
+    gate_close(other);
+}
+
+Test(gate, goes_on_checking_when_nobody_can_tell_whether_a_schema_was_removed)
+{
+    add("door", "false", SCHEMAS_REJECT);
+    note(SCHEMAS_REMOVE, "door", "", SCHEMAS_REJECT);
+    struct outcome outcome = publish_change("");
+    cr_assert_eq(segment_log_wait(log_open, outcome.sequence, &error), OK);
+    damage_change();
+    struct gate *other = open_other();
+    cr_assert_eq(append_through(other, "door", "{}"), ERROR_INVALID);
+    gate_close(other);
 }
 
 Test(gate, gives_a_change_back_that_the_log_withdraws)

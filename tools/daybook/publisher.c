@@ -241,6 +241,16 @@ static void tell_recovery(const char *verb, const char *directory,
         verb_say(verb, "note: damaged bytes were kept in quarantine/%s", report->quarantined);
 }
 
+/* A change that only waits is 'daybook schema list's to tell; this one changes what is taken. */
+static void tell_doubt(const struct publisher *publisher)
+{
+    struct gate_pending pending;
+    char words[GATE_WORDS_BYTES];
+    if (gate_pending(publisher->gate, &pending) && pending.in_doubt &&
+        gate_pending_words(publisher->gate, words))
+        verb_say(publisher->options.verb, "note: %s", words);
+}
+
 /* Somebody holds the writer's lock, but does not serve us at the socket; `why` is what happened. */
 static enum error_code describe_writer(const struct publisher_options *options, const char *why,
                                        struct error *error)
@@ -278,6 +288,7 @@ static enum error_code open_log(struct publisher *publisher, const char *why, st
         segment_log_close(publisher->log, NULL);
         return code;
     }
+    tell_doubt(publisher);
     publisher->totals.embedded = true;
     if (options->producer)
         publisher->number = segment_log_producer_number(publisher->log, options->producer,
@@ -427,11 +438,26 @@ static enum error_code flush_to_daemon(struct publisher *publisher, struct error
     return code ? lose(publisher, &failure, error) : OK;
 }
 
+/* A change whose command was killed: its event may have come through us. */
+static void settle_schemas(struct publisher *publisher)
+{
+    struct error why;
+    if (gate_settle(publisher->gate, segment_log_durable(publisher->log), &why))
+        verb_say(publisher->options.verb,
+                 "note: a change of a schema is in effect, but that cannot be noted in "
+                 "schemas/catalogue; who writes next tries again: %s",
+                 why.text);
+}
+
 enum error_code publisher_flush(struct publisher *publisher, struct error *error)
 {
     if (!publisher->log)
         return flush_to_daemon(publisher, error);
-    return segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
+    enum error_code code =
+        segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
+    if (!code)
+        settle_schemas(publisher);
+    return code;
 }
 
 void publisher_count(const struct publisher *publisher, struct publisher_totals *totals_out)

@@ -13,6 +13,9 @@
 /* How long an event may take from a daemon's memory to its disk, and between two looks for it. */
 #define FIND_PATIENCE_NS (INT64_C(2) * 1000000000)
 #define FIND_PAUSE_NS    (INT64_C(10) * 1000000)
+/* How long others may change schemas, and the writer may take to settle what we cannot find. */
+#define LOCK_PATIENCE_NS   (INT64_C(10) * 1000000000)
+#define WRITER_PATIENCE_NS (INT64_C(5) * 1000000000)
 
 /* One run of the command. */
 struct changing {
@@ -25,12 +28,11 @@ struct changing {
 
 enum error_code schema_change_check_topic(const char *topic, struct error *error)
 {
-    static const char rejected[] = "_rejected.";
     enum error_code code = event_check_topic(topic, strlen(topic), error);
     if (code)
         return code;
     if (strcmp(topic, SCHEMAS_EVENT_TOPIC) == 0 || strcmp(topic, GAP_TOPIC) == 0 ||
-        strncmp(topic, rejected, sizeof rejected - 1) == 0)
+        strncmp(topic, SCHEMAS_REJECTED_PREFIX, sizeof SCHEMAS_REJECTED_PREFIX - 1) == 0)
         return error_set(error, ERROR_INVALID,
                          "the topic '%s' is Daybook's own and cannot have a schema", topic);
     return OK;
@@ -93,6 +95,12 @@ static enum error_code read_text(const struct changing *changing,
                : OK;
 }
 
+/* For good, or nobody can tell (segment_schemas_event_find): then once more does no harm. */
+static bool is_missing(enum error_code code)
+{
+    return code == ERROR_NOT_FOUND || code == ERROR_DAMAGED;
+}
+
 /*
  * Where the event is. One that a killed command has sent before us may be with the daemon, which
  * then refuses ours, and on the disk a moment later.
@@ -106,7 +114,7 @@ static enum error_code find_soon(const char *directory, const struct segment_sch
         enum error_code code = segment_schemas_event_find(directory, line, payload, sequence_out,
                                                           time_out_ns, error);
         int64_t now_ns = clock_monotonic_ns();
-        if (code != ERROR_NOT_FOUND || now_ns >= deadline_ns)
+        if (!is_missing(code) || now_ns >= deadline_ns)
             return code;
         clock_sleep_until_ns(now_ns + FIND_PAUSE_NS);
     }
@@ -121,21 +129,24 @@ static enum error_code publish_and_find(struct changing *changing,
     const char *directory = changing->options.directory;
     enum error_code code = segment_schemas_event_find(directory, line, payload, sequence_out,
                                                       time_out_ns, error);
-    if (code != ERROR_NOT_FOUND)
+    if (!is_missing(code))
         return code;
     struct error why = {0};
     enum error_code publishing = reach_writer(changing, &why);
     if (!publishing)
         publishing = publish(changing, payload, &why);
     code = find_soon(directory, line, payload, sequence_out, time_out_ns, error);
-    if (code != ERROR_NOT_FOUND)
+    if (!is_missing(code))
         return code;
     if (publishing)
         return error_set(error, publishing, "%s", why.text);
-    return error_set(error, ERROR_INVALID, "the event was not taken: %s", changing->refusal);
+    if (changing->refusal[0])
+        return error_set(error, ERROR_INVALID, "the event was not taken: %s", changing->refusal);
+    return error_set(error, ERROR_IO,
+                     "the event was taken, but cannot be found in the log in '%s'", directory);
 }
 
-/* Steps 3 to 5. */
+/* Steps 3 to 5. ERROR_INVALID: whoever writes the log does not take the event. */
 static enum error_code finish_pending(struct changing *changing, struct error *error)
 {
     const struct segment_schemas_change *line = segment_schemas_pending(&changing->schemas);
@@ -144,6 +155,7 @@ static enum error_code finish_pending(struct changing *changing, struct error *e
     int64_t time_ns;
     struct error why;
     enum error_code code = read_text(changing, line, &text, &why);
+    const char *way_out = code ? "" : ": the same command again finishes it";
     if (!code)
         code = segment_schemas_event_write(line, &text, &payload, &why);
     if (!code)
@@ -155,9 +167,62 @@ static enum error_code finish_pending(struct changing *changing, struct error *e
     buffer_release(&payload);
     if (!code)
         return OK;
-    return error_set(error, code,
-                     "%.600s; the change is noted, and pending: the same command again finishes it",
-                     why.text);
+    return error_set(error, code, "%.600s; the change is noted, and pending%s", why.text, way_out);
+}
+
+static enum error_code take_lock(struct changing *changing, struct error *error)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + LOCK_PATIENCE_NS;
+    for (;;) {
+        enum error_code code =
+            segment_lock_take(changing->log_fd, LOCK_SCHEMAS, &changing->lock_fd, error);
+        int64_t now_ns = clock_monotonic_ns();
+        if (code != ERROR_BUSY || now_ns >= deadline_ns)
+            return code;
+        clock_sleep_until_ns(now_ns + FIND_PAUSE_NS);
+    }
+}
+
+static enum error_code load_again(struct changing *changing, struct error *error)
+{
+    segment_schemas_free(&changing->schemas);
+    return segment_schemas_load(changing->log_fd, &changing->schemas, error);
+}
+
+/*
+ * The writer may have taken the event before, and retention deleted it since: then the writer alone
+ * knows its sequence, and settles the line as soon as it gets the lock (tools/gate.h).
+ */
+static enum error_code let_writer_settle(struct changing *changing, struct error *error)
+{
+    int64_t deadline_ns = clock_monotonic_ns() + WRITER_PATIENCE_NS, now_ns;
+    enum error_code code;
+    file_close(&changing->lock_fd);
+    do {
+        clock_sleep_until_ns(clock_monotonic_ns() + FIND_PAUSE_NS);
+        code = load_again(changing, error);
+        now_ns = clock_monotonic_ns();
+    } while (!code && segment_schemas_pending(&changing->schemas) && now_ns < deadline_ns);
+    if (!code)
+        code = take_lock(changing, error);
+    return code ? code : load_again(changing, error);
+}
+
+/* What was left pending. */
+static enum error_code finish_earlier(struct changing *changing,
+                                      struct schema_change_result *result, struct error *error)
+{
+    size_t index = changing->schemas.count - 1;
+    struct error later;
+    enum error_code code = finish_pending(changing, error);
+    if (code == ERROR_INVALID && let_writer_settle(changing, &later) == OK &&
+        !segment_schemas_pending(&changing->schemas) && changing->schemas.count > index)
+        code = OK;
+    if (code)
+        return code;
+    result->finished = true;
+    result->earlier = changing->schemas.changes[index];
+    return OK;
 }
 
 /* ---- A new change ---- */
@@ -239,15 +304,11 @@ static enum error_code note(struct changing *changing, const struct schema_chang
 static enum error_code change(struct changing *changing, const struct schema_change_wish *wish,
                               struct schema_change_result *result, struct error *error)
 {
-    enum error_code code =
-        segment_lock_take(changing->log_fd, LOCK_SCHEMAS, &changing->lock_fd, error);
+    enum error_code code = take_lock(changing, error);
     if (!code)
         code = segment_schemas_load(changing->log_fd, &changing->schemas, error);
-    if (!code && segment_schemas_pending(&changing->schemas)) {
-        code = finish_pending(changing, error);
-        result->finished = code == OK;
-        result->earlier = changing->schemas.changes[changing->schemas.count - 1];
-    }
+    if (!code && segment_schemas_pending(&changing->schemas))
+        code = finish_earlier(changing, result, error);
     if (code || is_as_wished(changing, wish, result))
         return code;
     code = note(changing, wish, error);

@@ -6,8 +6,8 @@
  * catalogue, pending; (3) publish its event, at which it takes effect; (4) find that event in the
  * log; (5) note its sequence. Whatever stops this between two steps, the next command finishes it
  * first: a pending change whose event is in the log only lacks (5), any other lacks (3) as well.
- * Until (3) nothing is in effect; a writer that starts in between looks for the event itself
- * (tools/gate.h).
+ * Until (3) nothing is in effect; a writer that starts in between looks for the event itself, and a
+ * writer that took it does (5) when we were killed (tools/gate.h).
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOK_SCHEMA_CHANGE_H
 #define DAYBOOK_TOOLS_DAYBOOK_SCHEMA_CHANGE_H
@@ -32,7 +32,7 @@ struct schema_change_result {
 
 /*
  * Carry out the wish, durably. `options` say where (verb, directory, socket, daemon_only, same_log,
- * settings). ERROR_BUSY: another process changes schemas. ERROR_CLOSED: nobody takes the event.
+ * settings). ERROR_BUSY: another process has been changing schemas for 10 s. ERROR_CLOSED: nobody takes the event.
  * After an error that came behind step 2 the text says that the change is noted, and the same
  * command again finishes it. *result_out is valid after an error as far as `finished` goes.
  */

@@ -21,48 +21,26 @@ static uint64_t read_number(const struct msgpack_cursor *map, const char *key)
     return is_there ? value.unsigned_ : 0;
 }
 
-static void add_counts(struct schema_counts *counts, const struct msgpack_cursor *map)
+static struct schema_counts read_counts(const struct msgpack_cursor *map)
 {
-    counts->checked += read_number(map, "checked");
-    counts->refused += read_number(map, "refused");
-    counts->quarantined += read_number(map, "quarantined");
-    counts->warned += read_number(map, "warned");
-}
-
-/* Over the pairs of the map at `cursor`: topic, map of counts. */
-static bool add_all(struct msgpack_cursor cursor, struct schema_counts *counts)
-{
-    struct msgpack_value map;
-    if (msgpack_read(&cursor, &map, NULL) || map.kind != MSGPACK_KIND_MAP)
-        return false;
-    for (uint32_t i = 0; i < map.count; i++) {
-        if (msgpack_skip(&cursor, NULL))
-            return false;
-        struct msgpack_cursor value = cursor;
-        if (msgpack_skip(&cursor, NULL))
-            return false;
-        value.end = cursor.at;
-        add_counts(counts, &value);
-    }
-    return true;
+    return (struct schema_counts){
+        .checked = read_number(map, "checked"),
+        .refused = read_number(map, "refused"),
+        .quarantined = read_number(map, "quarantined"),
+        .warned = read_number(map, "warned"),
+    };
 }
 
 bool schema_list_counts(const struct buffer *status, const char *topic,
                         struct schema_counts *counts_out)
 {
-    struct msgpack_cursor whole = {status->data, status->data + status->size}, schemas, found;
-    struct schema_counts counts = {0};
-    if (status->size == 0 || msgpack_find(&whole, "schemas", &schemas, NULL))
+    struct msgpack_cursor whole = {status->data, status->data + status->size}, found, counts;
+    if (status->size == 0 ||
+        msgpack_find(&whole, topic ? "schemas" : "schemas_total", &found, NULL))
         return false;
-    if (!topic) {
-        if (!add_all(schemas, &counts))
-            return false;
-    } else {
-        if (msgpack_find(&schemas, topic, &found, NULL))
-            return false;
-        add_counts(&counts, &found);
-    }
-    *counts_out = counts;
+    if (topic && msgpack_find(&found, topic, &counts, NULL))
+        return false;
+    *counts_out = read_counts(topic ? &counts : &found);
     return true;
 }
 

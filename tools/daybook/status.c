@@ -16,7 +16,7 @@
 #include "indexer/query.h"
 #include "segment/lock.h"
 #include "segment/reader.h"
-#include "segment/schemas.h"
+#include "segment/schemas_presence.h"
 #include "segment/set.h"
 #include "segment/watermark.h"
 #include "tools/client/daybook.h"
@@ -152,20 +152,38 @@ static void ask_daemon(struct status *status, const char *directory, const char 
     daybook_close(daemon);
 }
 
+/* While somebody changes schemas a change is pending for a moment, and that is no trouble. */
+static void note_pending(struct status *status, int log_fd,
+                         const struct segment_schemas_change *pending)
+{
+    bool changing = false;
+    if (!pending || segment_lock_is_held(log_fd, LOCK_SCHEMAS, &changing, NULL) || changing)
+        return;
+    const char *verb = segment_schemas_action_name(pending->action);
+    snprintf(status->trouble, sizeof status->trouble,
+             "a change of a schema is pending: 'daybook schema %s %.160s' was interrupted, and "
+             "finishes it",
+             verb, pending->topic);
+}
+
 /* Without the catalogue nobody can write to the log: that is trouble, too. */
 static void look_at_schemas(struct status *status, int log_fd)
 {
     struct segment_schemas schemas = {0};
+    struct segment_schemas_presence presence = {0};
     struct error error;
     enum error_code code = segment_schemas_load(log_fd, &schemas, &error);
+    if (!code)
+        code = segment_schemas_presence_init(&schemas, &presence, &error);
     if (code) {
         status->damaged = code == ERROR_DAMAGED;
         snprintf(status->trouble, sizeof status->trouble, "%.250s", error.text);
-        return;
+    } else {
+        status->schemas_known = true;
+        status->schemas = presence.count;
+        note_pending(status, log_fd, segment_schemas_pending(&schemas));
     }
-    status->schemas_known = true;
-    for (size_t i = 0; i < schemas.count; i++)
-        status->schemas += segment_schemas_is_present(&schemas, i);
+    segment_schemas_presence_release(&presence);
     segment_schemas_free(&schemas);
 }
 

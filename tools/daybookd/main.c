@@ -119,6 +119,17 @@ static void report_recovery(const struct daemon *daemon,
                     segment_format_gap_cause_text(recovery->gap_cause));
 }
 
+static void report_schemas(const struct daemon *daemon)
+{
+    size_t topics = gate_topics(daemon->gate);
+    char words[GATE_WORDS_BYTES];
+    if (topics > 0)
+        report_line(&daemon->report, REPORT_INFO, "schemas: %zu topic%s", topics,
+                    topics == 1 ? "" : "s");
+    if (gate_pending_words(daemon->gate, words))
+        report_line(&daemon->report, REPORT_WARNING, "schemas: %s", words);
+}
+
 static enum error_code open_log(struct daemon *daemon, struct error *error)
 {
     struct segment_log_options options = daemon->config.log;
@@ -139,9 +150,8 @@ static enum error_code open_log(struct daemon *daemon, struct error *error)
     report_recovery(daemon, &recovery);
     strangers_report(daemon->config.directory, &daemon->report);
     code = gate_open(daemon->config.directory, &daemon->gate, error);
-    if (!code && gate_topics(daemon->gate) > 0)
-        report_line(&daemon->report, REPORT_INFO, "schemas: %zu topic%s",
-                    gate_topics(daemon->gate), gate_topics(daemon->gate) == 1 ? "" : "s");
+    if (!code)
+        report_schemas(daemon);
     return code;
 }
 

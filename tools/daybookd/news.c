@@ -75,6 +75,22 @@ void server_wake_stalled(struct server *server)
     }
 }
 
+/* On the disk, but seldom: only when 'daybook schema' was killed before it could note it itself. */
+void server_settle_schemas(struct server *server)
+{
+    struct error why;
+    enum error_code code =
+        gate_settle(server->options.gate, server_log_sequence(server, false), &why);
+    if (code && !server->settle_failed)
+        report_line(server->options.report, REPORT_WARNING,
+                    "schemas: a change is in effect, but that cannot be noted in "
+                    "schemas/catalogue; it is tried again every second: %s",
+                    why.text);
+    else if (!code && server->settle_failed)
+        report_line(server->options.report, REPORT_INFO, "schemas: the change is noted");
+    server->settle_failed = code != OK;
+}
+
 void server_take_news(struct server *server)
 {
     take_failure(server);

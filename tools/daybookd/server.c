@@ -365,6 +365,7 @@ static void tick(struct server *server)
      * one at the same time can leave the wrong note of what was told last (progress.c).
      */
     server_take_news(server);
+    server_settle_schemas(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }
@@ -496,6 +497,7 @@ enum error_code server_run(struct server *server, struct error *error)
     serve(server);
     pthread_join(second, NULL);
     intake_tell_all_refusals(&server->intake);
+    server_settle_schemas(server);
     if (atomic_load(&server->trouble))
         return error_set_errno(error, atomic_load(&server->trouble), "wait for clients");
     if (server->connections > 0)

@@ -59,6 +59,7 @@ struct server {
     uint8_t scratch[SERVER_SCRATCH_BYTES];
     bool disk_full;     /* as last said in the log */
     bool next_missing;  /* … the same */
+    bool settle_failed; /* … of a change of schemas that cannot be noted */
     bool accept_paused; /* no descriptor was left for the next client */
     bool stopping;
     int64_t stop_deadline_ns;
@@ -86,6 +87,8 @@ void server_begin_stop(struct server *server);
 
 /* news.c: the log has moved on, failed, or run out of room: tell those whom it concerns. */
 void server_take_news(struct server *server);
+/* A change of a schema is durable: note it, if 'daybook schema' has not. Now and then, and last. */
+void server_settle_schemas(struct server *server);
 /* Whatever they waited for may be there: room in the log, or memory. */
 void server_wake_stalled(struct server *server);
 

@@ -8,31 +8,24 @@
 #include "tools/daybookd/index_thread.h"
 #include "tools/gate.h"
 
-static void pack_text(msgpack_packer *packer, const char *text)
-{
-    size_t bytes = strlen(text);
-    msgpack_pack_str(packer, bytes);
-    msgpack_pack_str_body(packer, text, bytes);
-}
-
 static void pack_key_text(msgpack_packer *packer, const char *key, const char *text)
 {
-    pack_text(packer, key);
-    pack_text(packer, text);
+    msgpack_pack_text(packer, key);
+    msgpack_pack_text(packer, text);
 }
 
 static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t number)
 {
-    pack_text(packer, key);
+    msgpack_pack_text(packer, key);
     msgpack_pack_uint64(packer, number);
 }
 
 enum {
-    STATUS_KEYS = 25,
+    STATUS_KEYS = 26,
     STATUS_TOPICS_MAX = 1000, /* with schemas; an answer has to fit into a frame */
     STATUS_TOPIC_BYTES = EVENT_TOPIC_BYTES_MAX + 128, /* the counts of one */
     /* Beside the directory and the index's trouble. */
-    STATUS_BYTES_MAX = 1024 + sizeof((struct error *)0)->text,
+    STATUS_BYTES_MAX = 1280 + sizeof((struct error *)0)->text,
 };
 
 static void pack_log(msgpack_packer *packer, const struct status *status)
@@ -53,7 +46,7 @@ static void pack_log(msgpack_packer *packer, const struct status *status)
     struct error trouble;
     segment_log_read_trouble(status->log, &trouble);
     pack_key_text(packer, "prepare_error", trouble.code ? trouble.text : "");
-    pack_text(packer, "disk_full");
+    msgpack_pack_text(packer, "disk_full");
     if (counters.disk_full)
         msgpack_pack_true(packer);
     else
@@ -66,22 +59,59 @@ static size_t told_topics(const struct gate *gate)
     return count < STATUS_TOPICS_MAX ? count : STATUS_TOPICS_MAX;
 }
 
+static bool has_counts(const struct gate_count *topic)
+{
+    return (topic->checked | topic->refused | topic->quarantined | topic->warned) != 0;
+}
+
+static void pack_counts(msgpack_packer *packer, const struct gate_count *topic)
+{
+    pack_key_number(packer, "checked", topic->checked);
+    pack_key_number(packer, "refused", topic->refused);
+    pack_key_number(packer, "quarantined", topic->quarantined);
+    pack_key_number(packer, "warned", topic->warned);
+}
+
+static void pack_topic(msgpack_packer *packer, const struct gate_count *topic)
+{
+    msgpack_pack_text(packer, topic->topic);
+    msgpack_pack_map(packer, 6);
+    pack_key_number(packer, "version", topic->version);
+    pack_key_text(packer, "mode", segment_schemas_mode_name(topic->mode));
+    pack_counts(packer, topic);
+}
+
+/* Where not all have room, those come first of which there is something to tell. */
 static void pack_schemas(msgpack_packer *packer, const struct gate *gate)
 {
-    size_t count = told_topics(gate);
-    pack_text(packer, "schemas");
-    msgpack_pack_map(packer, count);
-    for (size_t i = 0; i < count; i++) {
+    size_t room = told_topics(gate);
+    msgpack_pack_text(packer, "schemas");
+    msgpack_pack_map(packer, room);
+    for (int counted = 1; counted >= 0; counted--)
+        for (size_t i = 0; room > 0 && i < gate_topics(gate); i++) {
+            struct gate_count topic = gate_count(gate, i);
+            if (has_counts(&topic) != (counted != 0))
+                continue;
+            pack_topic(packer, &topic);
+            room--;
+        }
+}
+
+/* Of all topics, also of those that have no room above. */
+static void pack_schemas_total(msgpack_packer *packer, const struct gate *gate)
+{
+    struct gate_count total = {0};
+    for (size_t i = 0; i < gate_topics(gate); i++) {
         struct gate_count topic = gate_count(gate, i);
-        pack_text(packer, topic.topic);
-        msgpack_pack_map(packer, 6);
-        pack_key_number(packer, "version", topic.version);
-        pack_key_text(packer, "mode", segment_schemas_mode_name(topic.mode));
-        pack_key_number(packer, "checked", topic.checked);
-        pack_key_number(packer, "refused", topic.refused);
-        pack_key_number(packer, "quarantined", topic.quarantined);
-        pack_key_number(packer, "warned", topic.warned);
+        total.checked += topic.checked;
+        total.refused += topic.refused;
+        total.quarantined += topic.quarantined;
+        total.warned += topic.warned;
     }
+    msgpack_pack_text(packer, "schemas_total");
+    msgpack_pack_map(packer, 5);
+    pack_key_number(packer, "topics", gate_topics(gate));
+    pack_counts(packer, &total);
 }
 
 enum error_code status_write(const struct status *status, struct buffer *map, struct error *error)
@@ -112,5 +142,6 @@ enum error_code status_write(const struct status *status, struct buffer *map, st
     pack_key_number(&packer, "index_sequence", index.sequence);
     pack_key_text(&packer, "index_error", index.trouble);
     pack_schemas(&packer, status->gate);
+    pack_schemas_total(&packer, status->gate);
     return OK;
 }
