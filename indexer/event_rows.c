@@ -255,9 +255,14 @@ int64_t indexer_event_rows_number(struct indexer_event_rows *rows, enum indexer_
     return unknown ? -1 : sqlite3_column_int64(rows->statement, (int)number);
 }
 
+int indexer_event_rows_value_type(struct indexer_event_rows *rows)
+{
+    return sqlite3_column_type(rows->statement, EVENT_ROW_VALUE);
+}
+
 sqlite3_value *indexer_event_rows_value(struct indexer_event_rows *rows)
 {
-    return sqlite3_column_value(rows->statement, EVENT_ROW_OFFSET + 1);
+    return sqlite3_column_value(rows->statement, EVENT_ROW_VALUE);
 }
 
 /* The slot becomes the topic's. */

@@ -34,11 +34,13 @@ enum indexer_event_number {
     EVENT_ROW_BYTES,   /* when the plan needs them */
     EVENT_ROW_SEGMENT, /* when the plan needs the place; -1: not known */
     EVENT_ROW_OFFSET,
+    EVENT_ROW_VALUE, /* on the way through a field, when it is an integer */
 };
 /* One value of the present row. */
 int64_t indexer_event_rows_number(struct indexer_event_rows *rows,
                                   enum indexer_event_number number);
-/* Of the way through a field: its value, valid until the next row. */
+/* On the way through a field: SQLite's type of its value; and the value, for sqlite3_result_value. */
+int indexer_event_rows_value_type(struct indexer_event_rows *rows);
 sqlite3_value *indexer_event_rows_value(struct indexer_event_rows *rows);
 /* The name behind a topic_id of this snapshot; valid until the next start. */
 enum error_code indexer_event_rows_topic(struct indexer_event_rows *rows, int64_t topic_id,

@@ -7,11 +7,7 @@
 #include "core/units.h"
 #include "indexer/database.h"
 #include "indexer/event_columns.h"
-#include "indexer/event_join.h"
-#include "indexer/event_plan.h"
-#include "indexer/event_rows.h"
-#include "indexer/event_scan.h"
-#include "indexer/event_way.h"
+#include "indexer/event_source.h"
 #include "indexer/functions.h"
 #include "indexer/topic_columns.h"
 
@@ -23,18 +19,9 @@ struct event_table {
     struct event_cursor *idle; /* closed, with its statements, for the next query; or NULL */
 };
 
-/* Rows come from the index, or else events from the log: gives_events. */
 struct event_cursor {
     sqlite3_vtab_cursor base;
-    struct indexer_event_ways *ways;
-    struct indexer_event_plan plan;
-    enum indexer_event_way way;
-    struct indexer_event_scan scan;
-    struct indexer_event_join join;
-    struct indexer_event_rows *rows; /* made by the first query that needs them */
-    struct indexer_lookup *lookup;
-    struct event event; /* the present one, when it comes from the log */
-    int64_t sequence;   /* … its sequence, also from the index */
+    struct indexer_event_source source;
     bool at_end;
     struct buffer json;
 };
@@ -56,8 +43,7 @@ static void cursor_free(struct event_cursor *cursor)
 {
     if (!cursor)
         return;
-    indexer_event_ways_free(cursor->ways);
-    indexer_event_rows_free(cursor->rows);
+    indexer_event_source_release(&cursor->source);
     buffer_release(&cursor->json);
     sqlite3_free(cursor);
 }
@@ -160,11 +146,7 @@ static enum error_code take_cursor(struct event_table *table, struct event_curso
             return error_set(error, ERROR_MEMORY, "no memory for a cursor");
         memset(cursor, 0, sizeof *cursor);
     }
-    enum error_code code = OK;
-    if (!cursor->ways)
-        code = indexer_event_ways_create(table->host, &cursor->ways, error);
-    if (!code)
-        code = indexer_host_take_lookup(table->host, &cursor->lookup, error);
+    enum error_code code = indexer_event_source_open(&cursor->source, table->host, error);
     if (code)
         cursor_free(cursor);
     else
@@ -187,12 +169,7 @@ static int close_cursor(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct event_table *table = table_of(cursor);
-    indexer_host_give_lookup(table->host, cursor->lookup);
-    cursor->lookup = NULL;
-    indexer_event_join_release(&cursor->join);
-    indexer_event_ways_stop(cursor->ways);
-    if (cursor->rows)
-        indexer_event_rows_stop(cursor->rows);
+    indexer_event_source_close(&cursor->source);
     if (table->idle)
         cursor_free(cursor);
     else
@@ -200,62 +177,11 @@ static int close_cursor(sqlite3_vtab_cursor *base)
     return SQLITE_OK;
 }
 
-/* Begin on cursor->way. */
-static enum error_code start(struct event_cursor *cursor, struct error *error)
-{
-    struct indexer_host *host = table_of(cursor)->host;
-    enum error_code code = OK;
-    if (cursor->way == EVENT_WAY_NONE || cursor->way == EVENT_WAY_JOIN)
-        return OK;
-    if (cursor->way == EVENT_WAY_LOG)
-        return indexer_event_scan_start(&cursor->scan, cursor->lookup, &cursor->plan, error);
-    if (!cursor->rows)
-        code = indexer_event_rows_create(host, &cursor->rows, error);
-    return code ? code
-                : indexer_event_rows_start(cursor->rows, &cursor->plan, cursor->way, error);
-}
-
-static enum error_code next_of_rows(struct event_cursor *cursor, struct error *error)
-{
-    enum error_code code = indexer_event_rows_next(cursor->rows, error);
-    if (!code && cursor->way != EVENT_WAY_TOPICS)
-        cursor->sequence = indexer_event_rows_number(cursor->rows, EVENT_ROW_SEQUENCE);
-    return code;
-}
-
-/* Behind damage the index goes on, which knows every event that was there. */
-static enum error_code next_of_log(struct event_cursor *cursor, struct error *error)
-{
-    enum error_code code =
-        indexer_event_scan_next(&cursor->scan, &cursor->event, &cursor->sequence, error);
-    if (code != ERROR_DAMAGED)
-        return code;
-    cursor->way = EVENT_WAY_SEQUENCE;
-    cursor->plan.sequence_first = cursor->sequence;
-    code = start(cursor, error);
-    return code ? code : next_of_rows(cursor, error);
-}
-
-static enum error_code find_next(struct event_cursor *cursor, struct error *error)
-{
-    switch (cursor->way) {
-    case EVENT_WAY_NONE:
-        return ERROR_END;
-    case EVENT_WAY_LOG:
-        return next_of_log(cursor, error);
-    case EVENT_WAY_JOIN:
-        return indexer_event_join_next(&cursor->join, cursor->lookup, &cursor->event,
-                                       &cursor->sequence, error);
-    default:
-        return next_of_rows(cursor, error);
-    }
-}
-
 static int next(sqlite3_vtab_cursor *base)
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct error error;
-    enum error_code code = find_next(cursor, &error);
+    enum error_code code = indexer_event_source_next(&cursor->source, &error);
     cursor->at_end = code != OK;
     return code && code != ERROR_END ? fail(table_of(cursor), &error) : SQLITE_OK;
 }
@@ -265,21 +191,13 @@ static int filter(sqlite3_vtab_cursor *base, int number, const char *text, int a
 {
     struct event_cursor *cursor = (struct event_cursor *)base;
     struct event_table *table = table_of(cursor);
+    struct indexer_event_plan plan;
     struct error error;
-    indexer_event_plan_take(&table->columns, number, text, argc, argv, &cursor->plan);
+    indexer_event_plan_take(&table->columns, number, text, argc, argv, &plan);
     if (table->topic)
-        indexer_event_plan_set_topic(&cursor->plan, table->topic, strlen(table->topic));
-    if (cursor->rows)
-        indexer_event_rows_stop(cursor->rows);
-    struct indexer_event_estimate estimate;
-    int64_t bound = (int64_t)indexer_host_bound(table->host);
-    enum error_code code = indexer_event_ways_choose(cursor->ways, bound, &cursor->plan,
-                                                     &cursor->way, &estimate, &error);
-    if (!code && indexer_event_join_begin(&cursor->join, &cursor->plan, &estimate, cursor->lookup))
-        cursor->way = EVENT_WAY_JOIN;
-    if (!code)
-        code = start(cursor, &error);
-    return code ? fail(table, &error) : next(base);
+        indexer_event_plan_set_topic(&plan, table->topic, strlen(table->topic));
+    return indexer_event_source_start(&cursor->source, &plan, &error) ? fail(table, &error)
+                                                                      : next(base);
 }
 
 static int at_end(sqlite3_vtab_cursor *base)
@@ -287,64 +205,30 @@ static int at_end(sqlite3_vtab_cursor *base)
     return ((struct event_cursor *)base)->at_end;
 }
 
-static bool gives_events(const struct event_cursor *cursor)
-{
-    return cursor->way == EVENT_WAY_LOG || cursor->way == EVENT_WAY_JOIN;
-}
-
 static int topic_column(struct event_cursor *cursor, sqlite3_context *context)
 {
-    const char *topic = cursor->event.topic;
-    size_t bytes = cursor->event.topic_bytes;
-    if (cursor->plan.has_topic) {
-        topic = cursor->plan.topic;
-        bytes = cursor->plan.topic_bytes;
-    } else if (!gives_events(cursor)) {
-        struct error error;
-        int64_t id = indexer_event_rows_number(cursor->rows, EVENT_ROW_TOPIC_ID);
-        if (indexer_event_rows_topic(cursor->rows, id, &topic, &bytes, &error))
-            return fail(table_of(cursor), &error);
-    }
+    const char *topic;
+    size_t bytes;
+    struct error error;
+    if (indexer_event_source_topic(&cursor->source, &topic, &bytes, &error))
+        return fail(table_of(cursor), &error);
     sqlite3_result_text(context, topic, (int)bytes, SQLITE_TRANSIENT);
     return SQLITE_OK;
 }
 
-static int64_t ts_of(const struct event_cursor *cursor)
-{
-    return gives_events(cursor) ? cursor->event.time_ns
-                                : indexer_event_rows_number(cursor->rows, EVENT_ROW_TS);
-}
-
-static void time_column(const struct event_cursor *cursor, sqlite3_context *context)
+static void time_column(struct event_cursor *cursor, sqlite3_context *context)
 {
     char text[UNITS_TIME_TEXT_SIZE];
-    units_format_time_utc(ts_of(cursor), text);
+    units_format_time_utc(indexer_event_source_ts(&cursor->source), text);
     sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
-/* Plans that ask for the place do not go through the log. */
-static void place_column(const struct event_cursor *cursor, enum indexer_event_number number,
+static void place_column(struct event_cursor *cursor, enum indexer_event_number number,
                          sqlite3_context *context)
 {
-    int64_t place = indexer_event_rows_number(cursor->rows, number);
+    int64_t place = indexer_event_source_place(&cursor->source, number);
     if (place >= 0)
         sqlite3_result_int64(context, place);
-}
-
-static int64_t bytes_of(const struct event_cursor *cursor)
-{
-    return gives_events(cursor) ? (int64_t)cursor->event.payload_bytes
-                                : indexer_event_rows_number(cursor->rows, EVENT_ROW_BYTES);
-}
-
-/* ERROR_NOT_FOUND: there is none (any more). */
-static enum error_code find_event(struct event_cursor *cursor, const struct event **event_out,
-                                  struct error *error)
-{
-    *event_out = &cursor->event;
-    if (gives_events(cursor))
-        return OK;
-    return indexer_lookup_event(cursor->lookup, (uint64_t)cursor->sequence, event_out, error);
 }
 
 /*
@@ -378,11 +262,11 @@ static int payload_column(struct event_cursor *cursor, const struct indexer_even
     struct event_table *table = table_of(cursor);
     const struct event *event;
     struct error error;
-    enum error_code code = find_event(cursor, &event, &error);
+    enum error_code code = indexer_event_source_event(&cursor->source, &event, &error);
     if (code == ERROR_NOT_FOUND)
         return SQLITE_OK;
     if (code) {
-        error_prefix(&error, "event %lld", (long long)cursor->sequence);
+        error_prefix(&error, "event %lld", (long long)cursor->source.sequence);
         return fail(table, &error);
     }
     struct msgpack_cursor found;
@@ -399,15 +283,16 @@ static int payload_column(struct event_cursor *cursor, const struct indexer_even
 static bool field_column(struct event_cursor *cursor, const struct indexer_event_column *column,
                          sqlite3_context *context)
 {
-    if (cursor->way != EVENT_WAY_FIELD || cursor->plan.field.column != column)
+    struct indexer_event_rows *rows = cursor->source.rows;
+    if (!indexer_event_source_has_value(&cursor->source, column))
         return false;
-    sqlite3_value *value = indexer_event_rows_value(cursor->rows);
-    if (column->type[0] == 'R' && sqlite3_value_type(value) == SQLITE_INTEGER)
-        sqlite3_result_double(context, (double)sqlite3_value_int64(value));
-    else if (column->type[0] == 'I' && sqlite3_value_type(value) == SQLITE_FLOAT)
+    int type = indexer_event_rows_value_type(rows);
+    if (column->type[0] == 'R' && type == SQLITE_INTEGER)
+        sqlite3_result_double(context, (double)indexer_event_rows_number(rows, EVENT_ROW_VALUE));
+    else if (column->type[0] == 'I' && type == SQLITE_FLOAT)
         return false; /* it may be an integer: result_number */
     else
-        sqlite3_result_value(context, value);
+        sqlite3_result_value(context, indexer_event_rows_value(rows));
     return true;
 }
 
@@ -417,10 +302,10 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index
     const struct indexer_event_column *wanted = &table_of(cursor)->columns.columns[index];
     switch (wanted->role) {
     case EVENT_COLUMN_SEQ:
-        sqlite3_result_int64(context, cursor->sequence);
+        sqlite3_result_int64(context, cursor->source.sequence);
         return SQLITE_OK;
     case EVENT_COLUMN_TS:
-        sqlite3_result_int64(context, ts_of(cursor));
+        sqlite3_result_int64(context, indexer_event_source_ts(&cursor->source));
         return SQLITE_OK;
     case EVENT_COLUMN_TIME:
         time_column(cursor, context);
@@ -434,7 +319,7 @@ static int column(sqlite3_vtab_cursor *base, sqlite3_context *context, int index
         place_column(cursor, EVENT_ROW_OFFSET, context);
         return SQLITE_OK;
     case EVENT_COLUMN_BYTES:
-        sqlite3_result_int64(context, bytes_of(cursor));
+        sqlite3_result_int64(context, indexer_event_source_bytes(&cursor->source));
         return SQLITE_OK;
     default:
         return field_column(cursor, wanted, context) ? SQLITE_OK

@@ -246,11 +246,11 @@ static sqlite3 *database_of(struct connection *c)
         return c->database;
     check(indexer_query_open(directory, &c->database, &error));
     CHECK(!sqlite3_prepare_v2(c->database,
-                              "SELECT payload(seq) FROM events WHERE topic = ?1"
+                              "SELECT payload FROM events WHERE topic = ?1"
                               " ORDER BY ts DESC LIMIT ?2",
                               -1, &c->latest, NULL));
     CHECK(!sqlite3_prepare_v2(c->database,
-                              "SELECT payload(seq) FROM events WHERE topic = ?1 AND ts >= ?2"
+                              "SELECT payload FROM events WHERE topic = ?1 AND ts >= ?2"
                               " AND ts < ?3 ORDER BY ts",
                               -1, &c->window, NULL));
     return c->database;
