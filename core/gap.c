@@ -34,7 +34,8 @@ enum error_code gap_write(const struct gap *gap, struct buffer *out, struct erro
     failed |= pack_number(&packer, "count", gap->count);
     failed |= msgpack_pack_text(&packer, "cause") | msgpack_pack_text(&packer, cause);
     failed |= msgpack_pack_text(&packer, "reason");
-    failed |= msgpack_pack_str_with_body(&packer, gap->reason, cut_reason(gap->reason, gap->reason_bytes));
+    failed |= msgpack_pack_str_with_body(&packer, gap->reason,
+                                         cut_reason(gap->reason, gap->reason_bytes));
     return failed ? error_set(error, ERROR_MEMORY, "no memory for the payload of a gap") : OK;
 }
 

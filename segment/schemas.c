@@ -161,14 +161,15 @@ enum error_code segment_schemas_file_name(const char *topic, uint32_t version,
     for (const char *at = topic; *at; at++)
         size += (size_t)snprintf(name + size, sizeof name - size,
                                  stays(topic, at) ? "%c" : "%%%02X", (unsigned char)*at);
+    size_t topic_bytes = size;
     size += (size_t)snprintf(name + size, sizeof name - size, ".%" PRIu32 "%s", version,
                              text_ending);
     if (size > ROOM)
         return error_set(error, ERROR_INVALID,
-                         "the topic '%s' is too long to have a schema: the file of version %" PRIu32
-                         " would have a name of %zu bytes ('/' and ':' count as three), %d are "
-                         "possible",
-                         topic, version, size, (int)ROOM);
+                         "the topic '%s' is too long to have a schema: it takes %zu bytes in the "
+                         "name of a file, where each '/', each ':' and a '.' at the beginning "
+                         "takes three, and %zu are possible",
+                         topic, topic_bytes, ROOM - (size - topic_bytes));
     memcpy(name_out, name, size + 1);
     return OK;
 }

@@ -77,10 +77,11 @@ static bool pack_reason(msgpack_packer *packer, const struct gate_rule *rule,
 {
     return msgpack_pack_map(packer, 6) || msgpack_pack_text(packer, "topic") ||
            msgpack_pack_text(packer, rule->topic) || msgpack_pack_text(packer, "version") ||
-           msgpack_pack_uint32(packer, rule->version->number) || msgpack_pack_text(packer, "pointer") ||
-           msgpack_pack_text(packer, fault->pointer) || msgpack_pack_text(packer, "rule") ||
-           msgpack_pack_text(packer, fault->rule) || msgpack_pack_text(packer, "reason") ||
-           msgpack_pack_text(packer, fault->text) || msgpack_pack_text(packer, "payload");
+           msgpack_pack_uint32(packer, rule->version->number) ||
+           msgpack_pack_text(packer, "pointer") || msgpack_pack_text(packer, fault->pointer) ||
+           msgpack_pack_text(packer, "rule") || msgpack_pack_text(packer, fault->rule) ||
+           msgpack_pack_text(packer, "reason") || msgpack_pack_text(packer, fault->text) ||
+           msgpack_pack_text(packer, "payload");
 }
 
 /* The event that is stored instead; it lives until the next one. */

@@ -646,10 +646,33 @@ def invalid(directory):
     for topic in ("_schema", "_gap", "_rejected.door", "no topic"):
         daybook("schema", "add", "-D", data, topic, good, expect=USAGE)
     too_long = "a/" * 100
-    assert "too long to have a schema" in add(data, too_long, good, expect=FAILURE).err
+    err = add(data, too_long, good, expect=FAILURE).err
+    assert ("too long to have a schema: it takes 400 bytes in the name of a file, where each '/', each "
+            "':' and a '.' at the beginning takes three, and 235 are possible") in err, err
+    add(data, "x" * 236, good, expect=FAILURE)
     for words in ([], ["frobnicate"], ["add", "door"], ["show"], ["list", "door"],
                   ["add", "door", good, "more"], ["add", "door", good, "--mode", "maybe"]):
         daybook("schema", *words, "-D", data, expect=USAGE)
+    for words in (["list", "--mode", "warn"], ["list", "--version", "1"],
+                  ["remove", "door", "--mode", "warn"], ["remove", "door", "-o", "json"],
+                  ["add", "door", good, "--version", "1"], ["add", "door", good, "-o", "json"],
+                  ["check", "door", good, "--mode", "warn"], ["check", "door", "--version", "1"],
+                  ["show", "door", "--mode", "warn"], ["show", "door", "-o", "json"]):
+        assert "means nothing to " + words[0] in daybook("schema", *words, "-D", data,
+                                                         expect=USAGE).err
+    add(data, "x" * 235, good)
+
+
+@promise("without a log every action says so, in the words of all commands")
+def no_log(directory):
+    empty = os.path.join(directory, "empty")
+    os.mkdir(empty)
+    good = write(directory, "good.json", "true")
+    for data in (empty, os.path.join(directory, "missing")):
+        for words in (["list"], ["show", "door"], ["check", "door"], ["check", "door", good]):
+            result = daybook("schema", *words, "-D", data, expect=FAILURE)
+            assert f"no log in '{data}': start one with" in result.err, result.err
+        assert os.path.isdir(data) == (data == empty)
 
 
 @promise("a pattern that would take for ever gives up, and costs the daemon no more than moments")

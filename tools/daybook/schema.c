@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/schema.h"
 #include "core/units.h"
+#include "segment/reader.h"
 #include "segment/schemas.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
@@ -43,12 +44,16 @@ static const struct options_verb schema_verb = {
                "  daybook schema check door door.json && daybook schema add door door.json\n",
 };
 
+/* Flags that have a meaning for some actions only. */
+enum given { GIVEN_MODE = 1, GIVEN_VERSION = 2, GIVEN_FORMAT = 4 };
+
 struct request {
     struct options options;
     const char *topic; /* NULL: list */
     const char *file;  /* NULL: none */
     int mode, format;
     uint64_t version; /* 0: none was asked for */
+    unsigned given;   /* of enum given */
     struct segment_log_options settings;
     const char *directory;
 };
@@ -93,7 +98,13 @@ static enum error_code compile(const char *name, const struct buffer *text,
 static enum error_code load_catalogue(const char *directory, int *log_fd_out,
                                       struct segment_schemas *schemas_out, struct error *error)
 {
-    enum error_code code = file_open_directory_to_read(directory, log_fd_out, error);
+    struct segment_reader *reader = NULL;
+    /* A log that is damaged still has a catalogue. */
+    enum error_code code = segment_reader_open(directory, &reader, error);
+    segment_reader_close(reader);
+    if (code == ERROR_NOT_FOUND)
+        return code;
+    code = file_open_directory_to_read(directory, log_fd_out, error);
     return code ? code : segment_schemas_load(*log_fd_out, schemas_out, error);
 }
 
@@ -248,6 +259,8 @@ static int run_show(struct request *request)
     if (!code)
         fwrite(text.data, 1, text.size, stdout);
     buffer_release(&text);
+    if (code == ERROR_NOT_FOUND)
+        return verb_fail_open(schema_verb.name, request->directory, &error);
     return code ? verb_fail(schema_verb.name, &error) : STATUS_OK;
 }
 
@@ -288,7 +301,11 @@ static int run_check(struct request *request)
     const char *what = request->file ? request->file : name;
     if (!code)
         code = compile(what, &text, &schema, &error);
-    int status = code ? fail(&error) : hold_history_against(request, what, schema);
+    int status;
+    if (code == ERROR_NOT_FOUND && !request->file)
+        status = verb_fail_open(schema_verb.name, request->directory, &error);
+    else
+        status = code ? fail(&error) : hold_history_against(request, what, schema);
     schema_free(schema);
     buffer_release(&text);
     return status;
@@ -300,11 +317,13 @@ struct action {
     const char *name;
     int (*run)(struct request *request);
     int operands_min, operands_max; /* behind the action */
+    unsigned takes;                 /* of enum given */
 };
 
 static const struct action actions[] = {
-    {"add", run_add, 2, 2},     {"list", run_list, 0, 0},     {"show", run_show, 1, 1},
-    {"check", run_check, 1, 2}, {"remove", run_remove, 1, 1},
+    {"add", run_add, 2, 2, GIVEN_MODE},       {"list", run_list, 0, 0, GIVEN_FORMAT},
+    {"show", run_show, 1, 1, GIVEN_VERSION},  {"check", run_check, 1, 2, GIVEN_FORMAT},
+    {"remove", run_remove, 1, 1, 0},
 };
 
 static void parse_flag(struct request *request, int id, const char *value)
@@ -314,12 +333,15 @@ static void parse_flag(struct request *request, int id, const char *value)
     switch (id) {
     case FLAG_MODE:
         options_choice(options, "--mode", value, modes, &request->mode);
+        request->given |= GIVEN_MODE;
         break;
     case FLAG_VERSION:
         options_count(options, "--version", value, &request->version);
+        request->given |= GIVEN_VERSION;
         break;
     default:
         options_choice(options, "-o", value, rows_format_names, &request->format);
+        request->given |= GIVEN_FORMAT;
     }
 }
 
@@ -329,6 +351,23 @@ static const struct action *find_action(const char *name)
         if (strcmp(actions[i].name, name) == 0)
             return &actions[i];
     return NULL;
+}
+
+static void refuse_meaningless(struct request *request, const struct action *action)
+{
+    static const struct {
+        unsigned flag;
+        const char *name, *of;
+    } FLAGS[] = {{GIVEN_MODE, "--mode", "add"},
+                 {GIVEN_VERSION, "--version", "show"},
+                 {GIVEN_FORMAT, "-o", "list and check"}};
+    unsigned wrong = request->given & ~action->takes;
+    for (size_t i = 0; i < sizeof FLAGS / sizeof FLAGS[0]; i++)
+        if (wrong & FLAGS[i].flag) {
+            options_refuse(&request->options, "%s is a flag of %s, and means nothing to %s",
+                           FLAGS[i].name, FLAGS[i].of, action->name);
+            return;
+        }
 }
 
 /* NULL: a mistake was said. */
@@ -350,6 +389,8 @@ static const struct action *parse_operands(struct request *request)
         options_refuse(options, "'%s' is one word too many", operands[1 + action->operands_max]);
     else if (count > 1 && schema_change_check_topic(operands[1], &error))
         options_refuse(options, "%s", error.text);
+    else
+        refuse_meaningless(request, action);
     if (options->finished)
         return NULL;
     request->topic = count > 1 ? operands[1] : NULL;

@@ -32,7 +32,8 @@ struct schema_change_result {
 
 /*
  * Carry out the wish, durably. `options` say where (verb, directory, socket, daemon_only, same_log,
- * settings). ERROR_BUSY: another process has been changing schemas for 10 s. ERROR_CLOSED: nobody takes the event.
+ * settings). ERROR_BUSY: another process has been changing schemas for 10 s. ERROR_CLOSED: nobody
+ * takes the event.
  * After an error that came behind step 2 the text says that the change is noted, and the same
  * command again finishes it. *result_out is valid after an error as far as `finished` goes.
  */
