@@ -328,7 +328,10 @@ def interrupted_add(data, directory, path, forward):
 
 
 def settled(data):
+    """Wait until nothing is pending any more; a minute is for ever."""
+    end = time.monotonic() + 60
     while " 0 0 " in catalogue(data):
+        assert time.monotonic() < end, "still pending: " + catalogue(data)
         time.sleep(0.01)
 
 
@@ -458,6 +461,24 @@ def ahead_of_the_log(data, directory):
     assert since(result) == 2 and "was in effect already" in result.text, result.text
     pub(data, [{"price": -1}], expect=INCOMPLETE)
     assert len(events(data, "_schema")) == 1
+
+
+@promise("whoever stores a change's event settles its line, without the command")
+@both_ways
+def settled_by_the_writer(data, directory):
+    other = os.path.join(directory, "other")
+    add(other, "door", write(directory, "s.json", PRICE))
+    change = events(other, "_schema")[0]["payload"]
+    pub(data, [{}], topic="lamp")
+    shutil.copytree(f"{other}/schemas", f"{data}/schemas")
+    unsettle(data, after=0)
+    pub(data, [{"price": -1}])
+    pub(data, [change], topic="_schema")
+    settled(data)
+    assert " 0 3 " in catalogue(data), catalogue(data)
+    assert rows(data)["door"]["state"] == "in effect" and rows(data)["door"]["since_seq"] == 3
+    pub(data, [{"price": -1}], expect=INCOMPLETE)
+    shutil.rmtree(other)
 
 
 @promise("a pending change whose text is lost says which text is needed, and promises nothing")
