@@ -86,6 +86,13 @@ Test(infer, takes_few_strings_for_a_list_when_each_comes_often)
     expect(",\"type\":[\"string\",\"null\"]}");
 }
 
+Test(infer, takes_no_list_of_what_was_always_the_same)
+{
+    for (int i = 0; i < 3 * INFER_VALUE_SHARE; i++)
+        add("\"NOT_EXECUTED\"");
+    expect(",\"type\":\"string\"}");
+}
+
 Test(infer, knows_times_and_uuids)
 {
     add("[\"2026-01-02T03:04:05Z\"]");
