@@ -13,8 +13,8 @@
 #include "core/error.h"
 
 /*
- * Move DIR/events.db to DIR/quarantine. `name_out` gets its name there, or "": there was none, which
- * is no error. The caller holds LOCK_INDEXER.
+ * Move DIR/events.db to DIR/quarantine. `name_out` gets its name there, or "": there was none,
+ * which is no error. The caller holds LOCK_INDEXER.
  */
 enum error_code indexer_set_aside(int log_fd, const char *path, char *name_out, size_t name_size,
                                   struct error *error);

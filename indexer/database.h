@@ -29,15 +29,15 @@ enum error_code indexer_database_error(sqlite3 *database, int result, struct err
 enum error_code indexer_database_exec(sqlite3 *database, const char *sql, struct error *error);
 enum error_code indexer_database_prepare(sqlite3 *database, const char *sql,
                                          sqlite3_stmt **statement_out, struct error *error);
-/* The same where %s in `format`, at most two, is the database `schema` of the connection, quoted. */
+/* The same where %s in `format`, at most two, is the connection's database `schema`, quoted. */
 enum error_code indexer_database_prepare_in(sqlite3 *database, const char *schema,
                                             const char *format, sqlite3_stmt **statement_out,
                                             struct error *error);
 /* Run a prepared statement that gives no rows, and make it ready for the next run. */
 enum error_code indexer_database_run(sqlite3_stmt *statement, struct error *error);
 /*
- * The next row of a statement that gives some. ERROR_END: there is none left. ERROR_CLOSED: somebody
- * has interrupted the connection.
+ * The next row of a statement that gives some. ERROR_END: there is none left. ERROR_CLOSED:
+ * somebody has interrupted the connection.
  */
 enum error_code indexer_database_step(sqlite3_stmt *statement, struct error *error);
 /* The first column of the first row as an integer; `fallback` when there is no row, or NULL. */

@@ -2,8 +2,8 @@
  * indexer/event_columns.h - the columns of a table of events.
  *
  * The table `events` has those of the view that it takes the place of, and payload. A table of one
- * topic has seq, ts, time, then one column for each field of its payloads, and the rest hidden: they
- * can be asked for by name, and SELECT * does not show them.
+ * topic has seq, ts, time, then one column for each field of its payloads, and the rest hidden:
+ * they can be asked for by name, and SELECT * does not show them.
  *
  * Internal to indexer/.
  */
@@ -64,8 +64,8 @@ enum error_code indexer_event_columns_finish(struct indexer_event_columns *colum
 struct indexer_event_column *indexer_event_columns_find(const struct indexer_event_columns *columns,
                                                         const char *path_text);
 /*
- * "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. Without a rowid, which
- * a query can use unseen: so it is known which columns are wanted of a row.
+ * "CREATE TABLE x(…)" for sqlite3_declare_vtab, with a NUL, appended to `sql`. Without a rowid,
+ * which a query can use unseen: so it is known which columns are wanted of a row.
  */
 enum error_code indexer_event_columns_declare(const struct indexer_event_columns *columns,
                                               struct buffer *sql, struct error *error);

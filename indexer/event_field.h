@@ -1,10 +1,10 @@
 /*
  * indexer/event_field.h - may the values that the index keeps of a field answer this comparison?
  *
- * Only when they are complete in the snapshot at hand (indexer/fields.h), and when nothing has to be
- * converted: all values are texts and the other side is one, or all are numbers and the other side
- * is one, and that is the column's type, where it has one. Otherwise SQL's rules would look at both
- * sides' types, and we know only one. Internal to indexer/.
+ * Only when they are complete in the snapshot at hand (indexer/fields.h), and when nothing has to
+ * be converted: all values are texts and the other side is one, or all are numbers and the other
+ * side is one, and that is the column's type, where it has one. Otherwise SQL's rules would look at
+ * both sides' types, and we know only one. Internal to indexer/.
  */
 #ifndef DAYBOOK_INDEXER_EVENT_FIELD_H
 #define DAYBOOK_INDEXER_EVENT_FIELD_H
@@ -19,8 +19,8 @@ enum error_code indexer_event_field_check_create(struct indexer_host *host,
                                                  struct indexer_event_field_check **check_out,
                                                  struct error *error);
 /*
- * plan->field.id becomes that of the table to ask; 0: the index does not answer, and the plan is one
- * without a field.
+ * plan->field.id becomes that of the table to ask; 0: the index does not answer, and the plan is
+ * one without a field.
  */
 enum error_code indexer_event_field_check_plan(struct indexer_event_field_check *check,
                                                struct indexer_event_plan *plan,

@@ -21,7 +21,8 @@ static void make_index(struct indexer_event_join *join, const struct indexer_eve
         join->given_up = true; /* what is wrong, the other way finds, too, if it matters there */
 }
 
-bool indexer_event_join_begin(struct indexer_event_join *join, const struct indexer_event_plan *plan,
+bool indexer_event_join_begin(struct indexer_event_join *join,
+                              const struct indexer_event_plan *plan,
                               const struct indexer_event_estimate *estimate,
                               struct indexer_lookup *lookup)
 {

@@ -26,7 +26,8 @@ struct indexer_event_join {
 };
 
 /* Is the question of `plan` answered from here? Makes the index when its time has come. */
-bool indexer_event_join_begin(struct indexer_event_join *join, const struct indexer_event_plan *plan,
+bool indexer_event_join_begin(struct indexer_event_join *join,
+                              const struct indexer_event_plan *plan,
                               const struct indexer_event_estimate *estimate,
                               struct indexer_lookup *lookup);
 /* As indexer_event_scan_next; the event lives until the lookup is asked again. */

@@ -39,7 +39,7 @@ enum indexer_event_number {
 /* One value of the present row. */
 int64_t indexer_event_rows_number(struct indexer_event_rows *rows,
                                   enum indexer_event_number number);
-/* On the way through a field: SQLite's type of its value; and the value, for sqlite3_result_value. */
+/* On the way through a field: SQLite's type of its value; and itself, for sqlite3_result_value. */
 int indexer_event_rows_value_type(struct indexer_event_rows *rows);
 sqlite3_value *indexer_event_rows_value(struct indexer_event_rows *rows);
 /* The name behind a topic_id of this snapshot; valid until the next start. */

@@ -1,10 +1,10 @@
 /*
  * indexer/event_scan.h - the events that a plan asks for, straight from the log, front to back.
  *
- * For who wants the payloads of a good part of what lies between two sequences: each block is opened
- * once, and the index is not asked at all. It gives what indexer/event_rows.h would give, in the
- * order of sequences. Where the log is damaged it stops: whoever asked goes on with the rows, which
- * know every event that was there. Internal to indexer/; one thread.
+ * For who wants the payloads of a good part of what lies between two sequences: each block is
+ * opened once, and the index is not asked at all. It gives what indexer/event_rows.h would give, in
+ * the order of sequences. Where the log is damaged it stops: whoever asked goes on with the rows,
+ * which know every event that was there. Internal to indexer/; one thread.
  */
 #ifndef DAYBOOK_INDEXER_EVENT_SCAN_H
 #define DAYBOOK_INDEXER_EVENT_SCAN_H
@@ -22,8 +22,8 @@ struct indexer_event_scan {
 };
 
 /*
- * Begin anew: the plan's range of sequences, its times, its topic. The plan is copied. The reader is
- * the lookup's, which must not be asked meanwhile.
+ * Begin anew: the plan's range of sequences, its times, its topic. The plan is copied. The reader
+ * is the lookup's, which must not be asked meanwhile.
  */
 enum error_code indexer_event_scan_start(struct indexer_event_scan *scan,
                                          struct indexer_lookup *lookup,

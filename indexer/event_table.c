@@ -232,8 +232,8 @@ static void place_column(struct event_cursor *cursor, enum indexer_event_number 
 }
 
 /*
- * A column of numbers gives reals where its type is REAL, and integers where it is INTEGER and JSON's
- * 2.0 is one, as a table that stored them would: so price / 2 is what it says.
+ * A column of numbers gives reals where its type is REAL, and integers where it is INTEGER and
+ * JSON's 2.0 is one, as a table that stored them would: so price / 2 is what it says.
  */
 static bool result_number(sqlite3_context *context, const struct indexer_event_column *column,
                           struct msgpack_cursor at)

@@ -105,7 +105,8 @@ static enum error_code begin(struct indexer_event_ways *ways, struct error *erro
 
 /* Find the plan's topic, and narrow the plan to where it has events. */
 static enum error_code narrow_to_topic(struct indexer_event_ways *ways,
-                                       struct indexer_event_plan *plan, struct indexer_event_estimate *estimate,
+                                       struct indexer_event_plan *plan,
+                                       struct indexer_event_estimate *estimate,
                                        struct error *error)
 {
     sqlite3_stmt *find = ways->find_topic;
@@ -130,7 +131,8 @@ static enum error_code narrow_to_topic(struct indexer_event_ways *ways,
 /* Narrow the plan to the segments that have events of these times. */
 static enum error_code narrow_to_segments(struct indexer_event_ways *ways,
                                           struct indexer_event_plan *plan,
-                                          struct indexer_event_estimate *estimate, struct error *error)
+                                          struct indexer_event_estimate *estimate,
+                                          struct error *error)
 {
     sqlite3_stmt *find = ways->find_segments;
     sqlite3_bind_int64(find, 1, plan->ts_first);
@@ -170,7 +172,8 @@ static enum error_code check_field(struct indexer_event_ways *ways,
 }
 
 static enum error_code narrow(struct indexer_event_ways *ways, int64_t bound,
-                              struct indexer_event_plan *plan, struct indexer_event_estimate *estimate,
+                              struct indexer_event_plan *plan,
+                              struct indexer_event_estimate *estimate,
                               struct error *error)
 {
     enum error_code code = begin(ways, error);
@@ -210,7 +213,8 @@ static bool is_by_sequence(enum indexer_event_order order)
     return order == EVENT_ORDER_SEQ || order == EVENT_ORDER_SEQ_DESC;
 }
 
-static bool log_is_cheaper(const struct indexer_event_plan *plan, const struct indexer_event_estimate *estimate)
+static bool log_is_cheaper(const struct indexer_event_plan *plan,
+                           const struct indexer_event_estimate *estimate)
 {
     return plan->needs_payload && !plan->needs_place &&
            (plan->order == EVENT_ORDER_NONE || plan->order == EVENT_ORDER_SEQ) &&

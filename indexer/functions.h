@@ -9,9 +9,9 @@
  *                                  is fastest. NULL when there is nothing there
  *     daybook_time(text)           nanoseconds since the epoch, to compare with ts: what
  *                                  `daybook read --since` takes, in UTC where no zone is told
- *     daybook_refresh()            take up schemas and indexed fields that came since the connection
- *                                  was opened: topics' tables are made anew. NULL. Fails while one of
- *                                  them is being read
+ *     daybook_refresh()            take up schemas and indexed fields that came since the
+ *                                  connection was opened: topics' tables are made anew. NULL. Fails
+ *                                  while one of them is being read
  *
  * Values become SQL's as with SQLite's own ->> (indexer/field_value.h).
  * Damage is an SQL error that names segment and offset, unless the host has a watcher. Internal to

@@ -60,8 +60,8 @@ struct indexer_host *indexer_host_retain(struct indexer_host *host);
 void indexer_host_release(void *host);
 
 /*
- * The first sequence that retention has left, now; 1 when that cannot be told: then the index, which
- * follows it, is believed.
+ * The first sequence that retention has left, now; 1 when that cannot be told: then the index,
+ * which follows it, is believed.
  */
 uint64_t indexer_host_bound(struct indexer_host *host);
 

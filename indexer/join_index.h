@@ -1,14 +1,14 @@
 /*
  * indexer/join_index.h - an index over the values of one field, made for one query.
  *
- * A join by a field that the index does not keep would go through the topic once for each row of the
- * other table. SQLite helps its own tables with an automatic index, but not virtual ones; this is
- * ours. It holds a hash of each value with the sequence, nothing else: whoever asks gets candidates,
- * among them every event whose value is equal.
+ * A join by a field that the index does not keep would go through the topic once for each row of
+ * the other table. SQLite helps its own tables with an automatic index, but not virtual ones; this
+ * is ours. It holds a hash of each value with the sequence, nothing else: whoever asks gets
+ * candidates, among them every event whose value is equal.
  *
- * Values of SQL are compared after a conversion that depends on both sides. So an index answers only
- * where there is nothing to convert (indexer/event_field.h): all its values are texts, and a text is
- * asked for, or all are numbers, and a number is. Internal to indexer/.
+ * Values of SQL are compared after a conversion that depends on both sides. So an index answers
+ * only where there is nothing to convert (indexer/event_field.h): all its values are texts, and a
+ * text is asked for, or all are numbers, and a number is. Internal to indexer/.
  */
 #ifndef DAYBOOK_INDEXER_JOIN_INDEX_H
 #define DAYBOOK_INDEXER_JOIN_INDEX_H
@@ -22,9 +22,9 @@ enum { JOIN_INDEX_VALUES_MAX = 8 << 20 };
 struct indexer_join_index;
 
 /*
- * Go through the log, as `plan` says (topic and sequences; its times are not looked at), and take the
- * values at `path`. ERROR_FULL: there are too many. ERROR_DAMAGED: the log could not be read to its
- * end. Neither says that anything is wrong with the query.
+ * Go through the log, as `plan` says (topic and sequences; its times are not looked at), and take
+ * the values at `path`. ERROR_FULL: there are too many. ERROR_DAMAGED: the log could not be read to
+ * its end. Neither says that anything is wrong with the query.
  */
 enum error_code indexer_join_index_make(struct indexer_lookup *lookup,
                                         const struct indexer_event_plan *plan,

@@ -209,7 +209,8 @@ static enum error_code read_at_sequence(struct indexer_lookup *lookup, uint64_t 
     return OK;
 }
 
-static enum error_code find_block(struct indexer_lookup *lookup, uint64_t sequence, struct place *place,
+static enum error_code find_block(struct indexer_lookup *lookup, uint64_t sequence,
+                                  struct place *place,
                                   struct segment_reader_block *block_out, struct error *error)
 {
     struct error why;
@@ -267,7 +268,8 @@ static struct open_block *oldest_block(struct indexer_lookup *lookup)
     return oldest;
 }
 
-static enum error_code open_block(struct indexer_lookup *lookup, uint64_t sequence, struct place *place,
+static enum error_code open_block(struct indexer_lookup *lookup, uint64_t sequence,
+                                  struct place *place,
                                   struct error *error)
 {
     struct segment_reader_block read;

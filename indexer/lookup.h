@@ -1,5 +1,6 @@
 /*
- * indexer/lookup.h - an event by its sequence: the index says in which block it is, the log gives it.
+ * indexer/lookup.h - an event by its sequence: the index says in which block it is, the log gives
+ * it.
  *
  * The blocks that were used last stay open: whoever asks for many events in order has each block
  * decoded once, and one that is asked again, or whose events lie in some blocks by turns, none.
@@ -14,8 +15,8 @@
 #include "core/event.h"
 
 /*
- * For who goes on behind damage: an event that cannot be read is not there then, instead of being an
- * error, and `damaged` is told why, once for each block. Zero-initialised: nobody watches.
+ * For who goes on behind damage: an event that cannot be read is not there then, instead of being
+ * an error, and `damaged` is told why, once for each block. Zero-initialised: nobody watches.
  */
 struct indexer_watcher {
     void (*damaged)(void *context, const char *text);

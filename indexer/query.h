@@ -1,10 +1,11 @@
 /*
  * indexer/query.h - a read-only SQL connection to a log's index, with the payloads.
  *
- * Sees what the stock sqlite3 shell sees in DIR/events.db (indexer/schema.h), and what the extension
- * gives to it (indexer/extension.h): the payload of an event is NULL when there is no such event
- * (any more), and an SQL error naming segment and offset when its block is damaged or missing. A
- * connection that has read an event may go on to give it when retention has deleted it meanwhile.
+ * Sees what the stock sqlite3 shell sees in DIR/events.db (indexer/schema.h), and what the
+ * extension gives to it (indexer/extension.h): the payload of an event is NULL when there is no
+ * such event (any more), and an SQL error naming segment and offset when its block is damaged or
+ * missing. A connection that has read an event may go on to give it when retention has deleted it
+ * meanwhile.
  *
  * The connection never writes and never checkpoints: that is the follower's alone. Needs no daemon.
  */

@@ -129,7 +129,8 @@ static const char *const views[] = {
     " SELECT first_seq, last_seq, last_seq - first_seq + 1, cause, segment, NULL, NULL, NULL,"
     " " ISO_TEXT("arrival") ", NULL FROM gap_rows"
     " UNION ALL"
-    " SELECT NULL, NULL, min(r.missing, 8796093022208), r.cause, " BLOCK_OF_ROW("segment") ", p.name,"
+    " SELECT NULL, NULL, min(r.missing, 8796093022208), r.cause,"
+    " " BLOCK_OF_ROW("segment") ", p.name,"
     " " NUMBER("r.first_number") ", " NUMBER("r.last_number") ","
     " " ISO_TEXT("r.ts") ", nullif(r.reason, '')"
     " FROM producer_gap_rows r JOIN producer_rows p ON p.id = r.producer_id",

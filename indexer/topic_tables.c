@@ -266,7 +266,7 @@ enum error_code indexer_topic_tables_create(struct indexer_host *host, struct er
         code = make_all(&making, error);
     host->presence = NULL;
     host->fields = NULL;
-    /* The temporary schema is another now; whatever else has changed meanwhile is seen next time. */
+    /* The temporary schema is another now; what else has changed meanwhile is seen next time. */
     if (!code)
         code = indexer_database_number(host->database, "PRAGMA temp.schema_version", 0, &seen[5],
                                        error);

@@ -10,11 +10,11 @@
 #include "indexer/host.h"
 
 /*
- * Create the tables in the connection's temporary schema, anew where they are there already. A table
- * has its topic's name; where that is taken (events, topics …, an SQL function that gives rows, or two
- * topics that differ only in case, which SQL does not tell apart), or not allowed (sqlite_…), it is
- * "topic.NAME", or, where that is taken, too, "topic.topic.NAME" and so on. A topic whose schema is
- * damaged has none, and the host's watcher is told.
+ * Create the tables in the connection's temporary schema, anew where they are there already. A
+ * table has its topic's name; where that is taken (events, topics …, an SQL function that gives
+ * rows, or two topics that differ only in case, which SQL does not tell apart), or not allowed
+ * (sqlite_…), it is "topic.NAME", or, where that is taken, too, "topic.topic.NAME" and so on. A
+ * topic whose schema is damaged has none, and the host's watcher is told.
  *
  * One that is being read stays as it is, and makes this fail in the end; all the others are made.
  */

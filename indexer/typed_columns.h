@@ -4,8 +4,8 @@
  * One for each property, in the schema's order, also of those that allOf and a local $ref bring in;
  * a property that is an object is a column of JSON text, and its own properties follow as
  * "order.id". The type is the schema's: string is TEXT, integer INTEGER, number REAL, boolean
- * BOOLEAN (1 and 0), array and object TEXT (JSON). Where it may be of several, or of any, the column
- * has no type, and values are compared as they are.
+ * BOOLEAN (1 and 0), array and object TEXT (JSON). Where it may be of several, or of any, the
+ * column has no type, and values are compared as they are.
  *
  * A name that is taken already (SQL does not tell a from A, and every table has seq, ts, time …) is
  * written "payload.NAME". Internal to indexer/.

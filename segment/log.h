@@ -15,9 +15,9 @@
  *     sequences and numbers are given again, and whoever appends hears of it before anything else
  *     is appended.
  *
- * Threads: append and kick from any thread; wait from any thread; open and close once. Where several
- * threads append and wait, each for its own event, options.takes_withdrawals is needed: else who is
- * refused first lets the others' sequences be given again.
+ * Threads: append and kick from any thread; wait from any thread; open and close once. Where
+ * several threads append and wait, each for its own event, options.takes_withdrawals is needed:
+ * else who is refused first lets the others' sequences be given again.
  */
 #ifndef DAYBOOK_SEGMENT_LOG_H
 #define DAYBOOK_SEGMENT_LOG_H

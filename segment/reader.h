@@ -44,8 +44,8 @@ void segment_reader_read_ahead(struct segment_reader *reader);
  */
 void segment_reader_hint_times(struct segment_reader *reader, int64_t since_ns, int64_t until_ns);
 /*
- * From here on, ERROR_END comes behind the block with this sequence, without a look at what follows.
- * UINT64_MAX: no limit.
+ * From here on, ERROR_END comes behind the block with this sequence, without a look at what
+ * follows. UINT64_MAX: no limit.
  */
 void segment_reader_stop_behind(struct segment_reader *reader, uint64_t sequence);
 

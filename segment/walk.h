@@ -64,8 +64,8 @@ enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segm
                                         uint64_t offset, uint64_t sequence_first,
                                         struct error *error);
 /*
- * The next EVENTS or GAP (or PRODUCERS) block; its raw body is valid until the next call. ERROR_END,
- * ERROR_DAMAGED as in segment_reader_next.
+ * The next EVENTS or GAP (or PRODUCERS) block; its raw body is valid until the next call.
+ * ERROR_END, ERROR_DAMAGED as in segment_reader_next.
  */
 enum error_code segment_walk_next(struct segment_walk *walk,
                                   struct segment_format_block_header *header_out,

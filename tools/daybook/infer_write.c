@@ -74,7 +74,8 @@ static void put_types(struct writing *writing, const struct infer_node *node)
 /* One value that was always the same says nothing of what else may come. */
 static bool are_few(const struct infer_node *node)
 {
-    if (node->many_values || node->value_count < 2 || node->strings < INFER_VALUE_SHARE * node->value_count)
+    if (node->many_values || node->value_count < 2 ||
+        node->strings < INFER_VALUE_SHARE * node->value_count)
         return false;
     for (size_t i = 0; i < node->value_count; i++)
         if (node->values[i].count < INFER_VALUE_SEEN_MIN)

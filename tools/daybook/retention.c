@@ -106,7 +106,8 @@ static int run(const char *directory, const struct indexer_retention_options *li
 static void take_age(struct options *options, const char *value, int64_t *age_out_ns)
 {
     if (value[0] && value[strspn(value, "0123456789.")] == '\0')
-        options_refuse(options, "--max-age %s: of what? Say %sd for days, or h, m, s", value, value);
+        options_refuse(options, "--max-age %s: of what? Say %sd for days, or h, m, s", value,
+                       value);
     else
         options_duration(options, "--max-age", value, age_out_ns);
 }

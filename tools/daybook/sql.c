@@ -34,7 +34,8 @@ static const struct options_verb sql_verb = {
     .example = "  daybook sql \"SELECT topic, count(*) FROM events GROUP BY topic\"\n"
                "  daybook sql -o json \"SELECT time, payload FROM events\n"
                "                      WHERE payload ->> 'status' = 'failed' LIMIT 10\"\n"
-               "  daybook sql \"SELECT pattern, avg(confidence) FROM signal_generated GROUP BY pattern\"\n",
+               "  daybook sql \"SELECT pattern, avg(confidence) FROM signal_generated\n"
+               "               GROUP BY pattern\"\n",
 };
 
 static int finish(enum error_code code, const struct error *error)

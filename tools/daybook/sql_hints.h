@@ -10,8 +10,8 @@
 #include "core/error.h"
 
 /*
- * `message` is SQLite's own, of a failure. Where it speaks of a table that is a topic, or nearly the
- * name of a table, the error's text goes on with what to ask instead.
+ * `message` is SQLite's own, of a failure. Where it speaks of a table that is a topic, or nearly
+ * the name of a table, the error's text goes on with what to ask instead.
  */
 void sql_hints_add_to_failure(sqlite3 *database, const char *message, struct error *error);
 

@@ -44,9 +44,10 @@ struct intake_known {
 };
 
 /*
- * Take one event. `known` NULL: it is checked here. *sequence_out is what an answer must wait for (0
- * for a refusal: nothing); the error says why it was not stored: without `in_words` only the code of
- * a broken rule, for the words take longer than all the rest. There must be room (intake_has_room).
+ * Take one event. `known` NULL: it is checked here. *sequence_out is what an answer must wait for
+ * (0 for a refusal: nothing); the error says why it was not stored: without `in_words` only the
+ * code of a broken rule, for the words take longer than all the rest. There must be room
+ * (intake_has_room).
  */
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              const struct intake_known *known, bool in_words,

@@ -22,8 +22,8 @@ struct listener {
 /* A Unix socket's path is short. ERROR_INVALID says how long it may be. */
 enum error_code listener_check_path(const char *path, struct error *error);
 /*
- * Would listener_open succeed? Makes a socket beside the path and removes it: no rule of directories
- * and file systems is known better than by trying. Errors are those of listener_open.
+ * Would listener_open succeed? Makes a socket beside the path and removes it: no rule of
+ * directories and file systems is known better than by trying. Errors are those of listener_open.
  */
 enum error_code listener_try(const char *path, struct error *error);
 /* ERROR_BUSY: a daemon answers there. ERROR_EXISTS: something else than a socket has the name. */

@@ -192,7 +192,8 @@ static enum error_code open_listener(struct daemon *daemon, struct error *error)
 
 /*
  * Before anybody can fill the disk: without a ballast retention finds no room for a new lower bound
- * there. The log's preparer makes it larger as segments grow. Where there is no room, there is none.
+ * there. The log's preparer makes it larger as segments grow. Where there is no room, there is
+ * none.
  */
 static void keep_ballast(const struct daemon *daemon)
 {
