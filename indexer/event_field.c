@@ -161,7 +161,7 @@ static bool is_answered(const struct indexer_event_field_check *check,
     return true;
 }
 
-/* Short queries would spend a third of their time on this. Within a transaction that reads. */
+/* Two statements, which short queries would feel. Within a transaction that reads. */
 static enum error_code find(struct indexer_event_field_check *check,
                             const struct indexer_event_plan *plan, struct error *error)
 {

@@ -99,7 +99,7 @@ void indexer_host_release(void *argument)
     free(host);
 }
 
-/* The file is replaced when the bound moves; to look at it takes a tenth of a short query. */
+/* The file is replaced when the bound moves; short queries would feel to open it each time. */
 uint64_t indexer_host_bound(struct indexer_host *host)
 {
     struct stat status;
