@@ -9,6 +9,7 @@
 #include "indexer/gaps.h"
 #include "indexer/schema.h"
 #include "tools/daybook/index.h"
+#include "tools/daybook/listing.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
 #include "tools/daybook/verb.h"
@@ -87,19 +88,8 @@ static enum error_code print_gaps(sqlite3 *database, const char *producer, const
         return index_sql_error(database, error);
     sqlite3_bind_text(statement, 1, producer, -1, SQLITE_STATIC);
     sqlite3_bind_text(statement, 2, cause, -1, SQLITE_STATIC);
-    struct rows *rows = NULL;
-    enum error_code code =
-        rows_create(stdout, format, false, names, sizeof names / sizeof names[0], &rows, error);
-    int result = SQLITE_DONE;
-    while (!code && (result = sqlite3_step(statement)) == SQLITE_ROW)
-        code = add_gap(rows, statement, error);
-    if (!code && result != SQLITE_DONE)
-        code = index_sql_error(database, error);
-    if (!code)
-        code = rows_finish(rows, error);
-    rows_free(rows);
-    sqlite3_finalize(statement);
-    return code;
+    struct listing listing = {format, names, sizeof names / sizeof names[0], add_gap};
+    return listing_print(&listing, statement, error);
 }
 
 int verb_gaps(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include "tools/daybook/history.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/infer.h"
+#include "tools/daybook/listing.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/rows.h"
 #include "tools/daybook/verb.h"
@@ -54,19 +55,8 @@ static enum error_code print_topics(sqlite3 *database, enum rows_format format, 
     sqlite3_stmt *statement = NULL;
     if (sqlite3_prepare_v2(database, query, -1, &statement, NULL) != SQLITE_OK)
         return index_sql_error(database, error);
-    struct rows *rows = NULL;
-    enum error_code code =
-        rows_create(stdout, format, false, names, sizeof names / sizeof names[0], &rows, error);
-    int result = SQLITE_DONE;
-    while (!code && (result = sqlite3_step(statement)) == SQLITE_ROW)
-        code = add_topic(rows, statement, error);
-    if (!code && result != SQLITE_DONE)
-        code = index_sql_error(database, error);
-    if (!code)
-        code = rows_finish(rows, error);
-    rows_free(rows);
-    sqlite3_finalize(statement);
-    return code;
+    struct listing listing = {format, names, sizeof names / sizeof names[0], add_topic};
+    return listing_print(&listing, statement, error);
 }
 
 /* All that are there now; straight from the log, so that no index is needed. */
