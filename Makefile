@@ -291,6 +291,7 @@ format-check: ## fail when clang-format 14 would change a file
 
 ##@ Using
 
+units := $(wildcard tools/service/*.service tools/service/*.socket tools/service/*.timer)
 .PHONY: demo install uninstall clean setup ci help
 demo: ## build, then publish, follow, replay and query a few thousand events
 	@bash -o pipefail -c '$(MAKE) $(JOBS) --no-print-directory all | tools/stages'
@@ -309,14 +310,14 @@ install: all ## install programs, library, SQL extension, man pages and units be
 	    tools/client/libdaybook.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
-	for unit in tools/service/*.service tools/service/*.timer; do \
+	for unit in $(units); do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,daybookd daybook) $(DESTDIR)$(PREFIX)/lib/libdaybook.* \
 	    $(DESTDIR)$(PREFIX)/lib/daybook.so $(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc $(DESTDIR)$(PREFIX)/include/daybook.h \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard docs/man/*.8))) \
-	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard tools/service/*.service tools/service/*.timer)))
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units)))
 clean: ## remove $(BUILD)
 	rm -rf $(BUILD)
 setup: ## install every package that building, testing and checking need

@@ -16,6 +16,7 @@
 #include "tools/daybookd/eviction.h"
 #include "tools/daybookd/server_state.h"
 #include "tools/daybookd/status.h"
+#include "tools/notify.h"
 
 enum {
     EVENTS_PER_ROUND = 64,
@@ -242,6 +243,7 @@ static void take_signal(struct server *server)
         return;
     report_line(server->options.report, REPORT_INFO, "signal %s from pid %u: stopping",
                 sigabbrev_np((int)signal.ssi_signo), signal.ssi_pid);
+    notify_send(server->options.notify, "STOPPING=1\nSTATUS=finishing the last commit");
     server_begin_stop(server);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
@@ -366,6 +368,10 @@ static void tick(struct server *server)
      */
     server_take_news(server);
     server_settle_schemas(server);
+    if (notify_is_due(server->options.notify, server->now_ns))
+        notify_send(server->options.notify,
+                    "WATCHDOG=1\nSTATUS=durable up to %" PRIu64 ", %zu connections",
+                    segment_log_durable(server->options.log), server->connections);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }
