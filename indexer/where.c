@@ -13,12 +13,13 @@
 /*
  * The whole text is one parenthesised expression (indexer/where_text.h). In a WHERE SQLite refuses
  * what has no value for one row, aggregates above all; therefore it is compiled so first. Then it
- * becomes the column of a statement that gives a row for each event.
+ * becomes the column of a statement that gives a row for each event; within a CASE, where AND and
+ * OR do not look at their right side when the left one decides.
  */
 static const char try_begin[] = "SELECT 1 FROM \"" INDEXER_WHERE_TABLE "\" WHERE (";
 static const char try_end[] = "\n)";
-static const char ask_begin[] = "SELECT (";
-static const char ask_end[] = "\n) IS TRUE FROM \"" INDEXER_WHERE_TABLE "\"";
+static const char ask_begin[] = "SELECT CASE WHEN (";
+static const char ask_end[] = "\n) THEN 1 ELSE 0 END FROM \"" INDEXER_WHERE_TABLE "\"";
 
 enum {
     TEXT_MAX = 8 << 20, /* one value; the JSON of the largest payload has less than 7 MiB */
@@ -81,7 +82,6 @@ static enum error_code open_database(struct indexer_where *where, struct error *
     sqlite3_limit(database, SQLITE_LIMIT_LENGTH, TEXT_MAX);
     sqlite3_limit(database, SQLITE_LIMIT_EXPR_DEPTH, DEPTH_MAX);
     sqlite3_limit(database, SQLITE_LIMIT_FUNCTION_ARG, ARGUMENTS_MAX);
-    sqlite3_limit(database, SQLITE_LIMIT_COMPOUND_SELECT, 1);
     sqlite3_limit(database, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_limit(database, SQLITE_LIMIT_WORKER_THREADS, 0);
     return indexer_where_functions_attach(database, &where->at, error);
@@ -103,7 +103,7 @@ static int prepare(struct indexer_where *where, const char *begin, const char *e
     return result;
 }
 
-/* The name that SQLite does not know, as the rest of its message; NULL: it is about another thing. */
+/* The name that SQLite does not know, out of its message; NULL: that is about another thing. */
 static char *missing_name(struct indexer_where *where)
 {
     static const char begin[] = "no such column: ";

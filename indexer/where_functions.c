@@ -44,7 +44,7 @@ enum error_code indexer_where_functions_check(const char *name, struct error *er
                      name);
 }
 
-/* NULL: one of the texts is NULL, and so is the answer; or there is too much to do, or no memory. */
+/* NULL: it is SQL's NULL, and so is the answer; or there is no memory, which is told. */
 static const char *text_of(sqlite3_context *context, sqlite3_value *value)
 {
     const char *text = (const char *)sqlite3_value_text(value);
@@ -151,7 +151,8 @@ static enum error_code read_json(struct indexer_where_event *at, const char *tex
     at->parsed.size = 0;
     enum error_code code = at->reader ? OK : json_reader_create(&at->reader, error);
     if (!code)
-        code = json_to_msgpack(at->reader, text, bytes, EVENT_PAYLOAD_DEPTH_MAX, &at->parsed, error);
+        code = json_to_msgpack(at->reader, text, bytes, EVENT_PAYLOAD_DEPTH_MAX, &at->parsed,
+                               error);
     *payload_out = at->parsed.data;
     *bytes_out = at->parsed.size;
     return code;
@@ -197,8 +198,8 @@ static const struct {
     void (*call)(sqlite3_context *context, int argc, sqlite3_value **argv);
     bool constant; /* of constants it is asked once, and not for each event */
 } functions[] = {
-    {"like", 2, like_call, true},  {"like", 3, like_call, true},
-    {"glob", 2, glob_call, true},  {"instr", 2, instr_call, true},
+    {"like", 2, like_call, true},         {"like", 3, like_call, true},
+    {"glob", 2, glob_call, true},         {"instr", 2, instr_call, true},
     {"daybook_time", 1, time_call, true}, {"daybook_field", 2, field_call, false},
 };
 

@@ -6,7 +6,7 @@
 #include "indexer/database.h"
 #include "indexer/functions.h"
 
-/* What a byte of JSON costs, made from a payload or read by SQLite, beside one that is passed over. */
+/* What a byte costs that is made JSON or read by SQLite, beside one that is passed over. */
 enum { JSON_COST = 8, TEXT_COST = 4 };
 
 enum { COLUMN_SEQ, COLUMN_TS, COLUMN_TIME, COLUMN_TOPIC, COLUMN_PAYLOAD, COLUMN_FIRST_FIELD };
