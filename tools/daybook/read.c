@@ -40,7 +40,7 @@ static const struct options_verb read_verb = {
         "Print events in the order of their sequences. Needs no daemon; sees what is durable.\n"
         "Times: '2026-01-02 03:04:05', '03:04', now, today, yesterday, -1h, RFC 3339.",
     .flags = read_flags,
-    .example = "  daybook read -f -t 'orders.*'\n"
+    .example = "  daybook read -f -t 'orders.>'\n"
                "  daybook read -S -1h -g '\"status\":\"failed\"' -o json\n",
 };
 
