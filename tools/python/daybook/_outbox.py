@@ -10,7 +10,7 @@ where they begin. Nothing here is safe against other threads: the owner sees to 
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional
 
 from . import _msgpack, _wire
 from ._event import NUMBER_MAX
@@ -30,6 +30,16 @@ class Result(NamedTuple):
     code: str
     seq: int = 0  # when stored now; 0 for a duplicate, and with acks of "none"
     duplicate: bool = False
+    reason: str = ""
+
+
+class Pending(NamedTuple):
+    """An event that has no result yet; or, with a count in `dropped`, numbers to be skipped."""
+
+    body: bytes
+    number: int  # 0: none yet; of a gap: its first
+    tag: Any
+    dropped: int = 0
     reason: str = ""
 
 
@@ -90,7 +100,7 @@ class Outbox:
         self._number_sent = 0  # the highest that left in a whole frame, or that a welcome told
         self._flight_bytes = 0
         self._open = False     # has a welcome come, and no refusal for a full disk since?
-        self._welcomed = False
+        self.welcomed = False  # ever: from then on numbers can be given
         self._explicit = 0     # the highest number that the caller gave
         self._automatic = False  # have we given numbers?
 
@@ -120,22 +130,26 @@ class Outbox:
         self._waiting.append(_Gap(first, count, reason[:REASON_MAX], tag))
         self.count += 1
 
-    def skip_to(self, number: int) -> None:
-        """The next event that the library numbers gets `number`, unless that was passed already.
-        Nothing may be waiting."""
-        assert not self._waiting
-        self.last_number = max(self.last_number, number - 1)
+    def restore(self, body: bytes, number: int, tag: Any = None) -> None:
+        """Take an event that has its number already, from an earlier life: above all others."""
+        self._waiting.append(_Entry(body, number, tag))
+        self.bytes += len(body) + OVERHEAD_BYTES
+        self.count += 1
 
-    def entries(self) -> Iterator[Tuple[bytes, int]]:
-        """What has no result yet, in order: each event's body and its number (0: none yet). Gaps
-        that are in no frame yet have the body b"" and, as number, minus their count."""
+    def restore_gap(self, first: int, count: int, reason: str) -> None:
+        """The same for numbers that are skipped."""
+        self._waiting.append(_Gap(first, count, reason, None))
+        self.count += 1
+
+    def pending(self) -> Iterator[Pending]:
+        """What has no result yet, in order."""
         for each in self._flight:
-            yield from ((entry.body, entry.number) for entry in each.entries)
+            yield from (Pending(e.body, e.number, e.tag) for e in each.entries)
         for waiting in self._waiting:
             if isinstance(waiting, _Gap):
-                yield b"", -waiting.count
+                yield Pending(b"", waiting.first, waiting.tag, waiting.count, waiting.reason)
             else:
-                yield waiting.body, 0
+                yield Pending(waiting.body, waiting.number, waiting.tag)
 
     def _check_number(self, number: int) -> None:
         if not number:
@@ -243,14 +257,14 @@ class Outbox:
         of events that cannot be sent again, because nobody numbered them. Replaced: somebody else
         publishes under our name."""
         told = keys.get("last_number", 0)
-        if self.producer and self._welcomed and told > self._number_sent:
+        if self.producer and self.welcomed and told > self._number_sent:
             raise Replaced("the log has number %d of producer '%s', but we sent no higher one than "
                            "%d: another program publishes under this name"
                            % (told, self.producer, self._number_sent))
-        if not self._welcomed:
+        if not self.welcomed:
             self.last_number = max(self.last_number, told)
             self._number_sent = told
-        self._welcomed = self._open = True
+        self.welcomed = self._open = True
         lost = [] if self.producer or self._resend_anonymous else list(self._abandon_sent())
         for each in self._flight:
             each.sent = 0

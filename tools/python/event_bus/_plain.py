@@ -8,11 +8,11 @@ data; only the user's own methods (__str__, tolist …) can, and they are caught
 import base64
 import datetime
 import enum
-import math
+import re
 from typing import Any, Dict, List, Optional
 
 SIZE_MAX = 1 << 20  # of a payload, as the log takes it
-DEPTH_MAX = 31      # arrays and maps inside each other, in the payload's map
+DEPTH_MAX = 32      # arrays and maps inside each other, as the log takes them
 
 PLAIN, OTHER, LARGE = range(3)
 
@@ -190,21 +190,38 @@ def _words(value: Any, budget: _Budget) -> str:
     return text
 
 
-def seconds_of(timestamp: Any) -> Optional[float]:
-    """Seconds since 1970 from a number or ISO text; None when it is no time."""
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?"
+                  r"(?:[zZ]|([+-])(\d\d):?(\d\d))?", re.ASCII)
+
+
+def nanoseconds_of(timestamp: Any) -> Optional[int]:
+    """The time that a timestamp means, by the daemon's rules for JSON: ISO 8601 text (UTC unless it
+    says otherwise), or a number since 1970: seconds, ms, us or ns by its size. None: no time."""
     try:
-        if isinstance(timestamp, bool) or timestamp is None:
+        if isinstance(timestamp, str):
+            return _of_text(timestamp.strip())
+        if isinstance(timestamp, bool) or not isinstance(timestamp, (int, float)):
             return None
-        if isinstance(timestamp, (int, float)):
-            seconds = float(timestamp)
+        size = abs(timestamp)
+        scale = 10 ** 9 if size < 1e11 else 10 ** 6 if size < 1e14 else 1000 if size < 1e17 else 1
+        if isinstance(timestamp, float) and scale > 1:
+            nanoseconds = round(timestamp * (scale // 1000)) * 1000
         else:
-            text = str(timestamp).strip()
-            if text[-1:] in "zZ":
-                text = text[:-1] + "+00:00"
-            when = datetime.datetime.fromisoformat(text)
-            if when.tzinfo is None:
-                when = when.replace(tzinfo=datetime.timezone.utc)
-            seconds = when.timestamp()
-        return seconds if math.isfinite(seconds) and abs(seconds) < 9.2e9 else None
-    except Exception:  # pylint: disable=broad-except
+            nanoseconds = int(timestamp) * scale
+        return nanoseconds if abs(nanoseconds) < 1 << 63 else None
+    except (ValueError, OverflowError):
         return None
+
+
+def _of_text(text: str) -> Optional[int]:
+    match = _ISO.fullmatch(text)
+    if not match:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    when = datetime.datetime(year, month, day, hour, minute, second)
+    since = when - datetime.datetime(1970, 1, 1)
+    seconds = since.days * 86400 + since.seconds
+    if match.group(8):
+        offset = 3600 * int(match.group(9)) + 60 * int(match.group(10))
+        seconds -= offset if match.group(8) == "+" else -offset
+    return seconds * 10 ** 9 + int((match.group(7) or "").ljust(9, "0"))
