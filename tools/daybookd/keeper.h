@@ -30,6 +30,8 @@ void keeper_free(struct keeper *keeper);
 
 /* Cannot fail: where there is no thread to be had, the work is done at once, here. */
 void keeper_give(struct keeper *keeper, struct keeper_task *task);
+/* Is nothing given that has not been taken back? */
+bool keeper_is_idle(const struct keeper *keeper);
 /* Call `done` of all tasks whose work is over. `wait`: for one at least, when any was given. */
 void keeper_take_done(struct keeper *keeper, bool wait);
 

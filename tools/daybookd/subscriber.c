@@ -112,7 +112,10 @@ static const struct ring *ring_at_hand(const struct subscriber *subscriber)
 
 void subscriber_end(struct subscriber *subscriber)
 {
-    enum sending sending = subscriber_send(subscriber, ring_at_hand(subscriber));
+    enum sending sending;
+    do
+        sending = subscriber_send(subscriber, ring_at_hand(subscriber));
+    while (sending == SENDING_MORE);
     /* The frame on its way has to end first; when its events are not at hand, nothing can follow. */
     if (sending == SENDING_OUTSIDE || sending == SENDING_DONE)
         subscriber_drop(subscriber);
