@@ -23,8 +23,8 @@ static struct bus_listing *listing_of(struct keeper_task *task)
     return (struct bus_listing *)(void *)((char *)task - offsetof(struct bus_listing, task));
 }
 
-static enum error_code add(struct bus_listing *listing, const struct segment_cursors_cursor *cursor,
-                           uint64_t durable)
+static enum error_code add(struct bus_listing *listing,
+                           const struct segment_cursors_cursor *cursor, uint64_t durable)
 {
     const struct segment_cursor_state *state = &cursor->look.state;
     struct wire_cursor entry = {
@@ -40,7 +40,7 @@ static enum error_code add(struct bus_listing *listing, const struct segment_cur
     return wire_write_cursor(&listing->list, &entry, &listing->error);
 }
 
-/* As many as an answer has room for; those that cannot be read are for `daybook cursors` to tell. */
+/* As many as an answer has room for; of those that cannot be read `daybook cursors` tells. */
 static void work_list(struct keeper_task *task)
 {
     enum { ENTRY_BYTES_MAX = 256 };
