@@ -20,6 +20,9 @@ struct json_reader;
 enum {
     BUS_LIVE_BYTES = 65536, /* looked at for the live feeds before it is sent */
     BUS_LIVE_MAX = 128,     /* live feeds */
+    BUS_WORK_NS = 50000,     /* a live turn that took longer is followed by a rest … */
+    BUS_REST_PARTS = 2,      /* … so many times as long … */
+    BUS_REST_NS = 700000,    /* … and no longer than this */
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
 };
 
@@ -70,7 +73,7 @@ struct bus {
     uint64_t durable;   /* as last looked at */
     int64_t now_ns, ticked_ns;
     int64_t rest_until_ns; /* what comes before is gathered, and sent then */
-    bool more; /* the last round has left live work */
+    bool more; /* there is live work at once */
 };
 
 /* One round: wait for at most `timeout_ns` when nothing is to be done, then do a bounded part. */
