@@ -26,6 +26,7 @@ void stage_commit(void);
 /* The bus's and everybody's time goes on. */
 void stage_pass(int64_t ns);
 
+/* One round, after whatever rest the bus was taking. */
 void stage_round(void);
 /* Rounds, until nothing is left that could be done. */
 void stage_settle(void);
