@@ -71,6 +71,7 @@ static void settle(struct daybook_subscription *sub, uint8_t options, uint64_t s
     else if (options & CURSOR)
         assert(daybook_subscription_commit(sub, sequence, NULL) == DAYBOOK_OK);
     assert((options & GROUP) || sub->commit_sent <= sub->seen);
+    assert((options & CURSOR) || sub->commit_sent == sub->commit_wanted);
     if ((options & FLUSH) && sequence % 3 == 0)
         daybook_subscription_flush(sub, NULL);
 }

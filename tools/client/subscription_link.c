@@ -162,11 +162,14 @@ static enum daybook_code find_position(struct daybook_subscription *sub, uint64_
                            "the daemon's answer makes no sense: asked for what is behind %llu, it "
                            "gives what is behind %llu",
                            (unsigned long long)sub->position, (unsigned long long)after);
-    if (!sub->begun || after < sub->counts.committed || after > sub->position)
-        sub->position = sub->commit_wanted = after;
+    bool moved = !sub->begun || after < sub->counts.committed || after > sub->position;
+    if (moved)
+        sub->position = after;
+    if (moved || !sub->request.cursor.text)
+        sub->commit_wanted = after;
     if (sub->request.cursor.text)
-        sub->counts.committed = sub->commit_sent = after;
-    sub->stream_last = sub->seen = after;
+        sub->counts.committed = after;
+    sub->stream_last = sub->seen = sub->commit_sent = after;
     return DAYBOOK_OK;
 }
 
