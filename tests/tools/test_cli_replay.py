@@ -111,6 +111,9 @@ def choices(directory):
     assert result.err.count("matched no event") == 1 and "'a:=never' matched no" in result.err
     assert seqs("--loop=2", "-t", "b") == [2, 5, 8, 11] * 2
     assert seqs("--loop", "-t", "nothing") == []
+    assert seqs("--where", "seq % 5 = 0 AND topic <> 'b'") == [10]
+    nothing = daybook("replay", "-D", directory, "-r", "max", "-t", "bb", "--where", "x").err
+    assert "note: no topic matches -t 'bb'; do you mean 'b'?" in nothing, nothing
 
 
 @promise("an endless loop ends at Ctrl-C, and when nobody reads any more")

@@ -18,6 +18,7 @@
 #include "tools/daybook/publisher.h"
 #include "tools/daybook/remap.h"
 #include "tools/daybook/selection.h"
+#include "tools/daybook/selection_notes.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
@@ -30,6 +31,7 @@ static const struct options_flag replay_flags[] = {
     {'r', "rate", "X", "1 as recorded (default), 10 ten times as fast, 0.5, or max"},
     SELECTION_TIME_FLAGS,
     SELECTION_TOPIC_FLAG,
+    SELECTION_WHERE_FLAG,
     SELECTION_AFTER_FLAG,
     {FLAG_LOOP, "loop", "[N]", "start again at the end, N times in all or for ever"},
     {FLAG_REMAP, "remap", "A:=B", "publish topic A as B, may be repeated"},
@@ -358,6 +360,7 @@ static int run(struct replay *replay, const char *directory)
         return verb_fail_open(replay_verb.name, directory, &error);
     replay->sequence_last = history_watermark(replay->history);
     int status = replay_history(replay);
+    selection_notes_tell(&replay->selection, replay_verb.name, directory);
     history_close(replay->history);
     return status;
 }
