@@ -73,6 +73,9 @@ programs := $(if $(daemon_main),$(BUILD)/daybookd) $(if $(command_main),$(BUILD)
             $(patsubst tools/%.c,$(BUILD)/daybook-%,$(shared_main))
 libraries := $(if $(client_src),$(BUILD)/libdaybook.a $(BUILD)/libdaybook.so) $(BUILD)/daybook.so
 
+# One short line a file, none with `make -s`; V=1 shows the commands themselves.
+quiet = $(if $(V),,@$(if $(findstring s,$(firstword -$(MAKEFLAGS))),,echo '$(1) $@'; ))
+
 ##@ Building
 
 .PHONY: all
@@ -94,7 +97,7 @@ FORCE:
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(OUR_CFLAGS) -MMD -MP $(CFLAGS) $(UNOPTIMISED) $(PLANTED) -c $< -o $@
+	$(call quiet,CC )$(CC) $(OUR_CFLAGS) -MMD -MP $(CFLAGS) $(UNOPTIMISED) $(PLANTED) -c $< -o $@
 # Tests compute little themselves, and Criterion's macros are long: this takes less than half the time.
 $(foreach l,core segment indexer tools,$(BUILD)/obj/tests/$(l)/%.o): UNOPTIMISED := -O0
 # make BUG=7 BUG_FILES=segment/writer.c: with a planted bug (tests/planted); nobody else sets these.
@@ -113,9 +116,9 @@ $(SUPPORT):  $(call obj,$(support_src))
 $(CORE) $(SEGMENT) $(INDEXER) $(CLIENT) $(SHARED) $(DAEMON) $(COMMANDS) $(TORTURE) $(SUPPORT):
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar qcs $@ $^
+	$(call quiet,AR )ar qcs $@ $^
 
-link = $(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
+link = $(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
 
 $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
@@ -129,15 +132,15 @@ $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 # Clients check no schemas and look for no fields.
 library_obj := $(call obj,$(filter-out core/schema% core/msgpack_path%,$(core_src)) $(segment_src) $(client_src))
 $(BUILD)/libdaybook.so: $(library_obj) tools/client/libdaybook.map
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,-soname,libdaybook.so.$(SOVERSION) \
+	$(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,-soname,libdaybook.so.$(SOVERSION) \
 	    -Wl,--version-script=tools/client/libdaybook.map -Wl,--as-needed $(if $(findstring sanitize,$(CFLAGS)),,-Wl,-z,defs) \
 	    -o $@ $(library_obj) $(SEGMENT_LIBS)
 	@ln -sf libdaybook.so $@.$(SOVERSION)
 $(BUILD)/libdaybook.a: $(library_obj)
 	@rm -f $@
-	ld -r -o $(BUILD)/libdaybook.o $^
-	objcopy --wildcard --keep-global-symbol='daybook_*' $(BUILD)/libdaybook.o
-	ar qcs $@ $(BUILD)/libdaybook.o
+	@ld -r -o $(BUILD)/libdaybook.o $^
+	@objcopy --wildcard --keep-global-symbol='daybook_*' $(BUILD)/libdaybook.o
+	$(call quiet,AR )ar qcs $@ $(BUILD)/libdaybook.o
 	@rm -f $(BUILD)/libdaybook.o
 
 # The SQL extension: the layers below tools, with the SQLite of whoever loads it (indexer/sqlite.h).
@@ -145,10 +148,10 @@ $(BUILD)/libdaybook.a: $(library_obj)
 extension_obj := $(patsubst indexer/%.c,$(BUILD)/obj/loadable/%.o,$(indexer_src)) $(call obj,indexer/loadable.c)
 $(BUILD)/obj/loadable/%.o: indexer/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(OUR_CFLAGS) -DDAYBOOK_LOADABLE -MMD -MP $(CFLAGS) $(PLANTED) -c $< -o $@
+	$(call quiet,CC )$(CC) $(OUR_CFLAGS) -DDAYBOOK_LOADABLE -MMD -MP $(CFLAGS) $(PLANTED) -c $< -o $@
 $(call obj,indexer/loadable.c): OUR_CFLAGS += -DDAYBOOK_LOADABLE
 $(BUILD)/daybook.so: $(extension_obj) $(SEGMENT) $(CORE) indexer/loadable.map
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,--version-script=indexer/loadable.map -Wl,--as-needed \
+	$(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -shared -pthread -Wl,--version-script=indexer/loadable.map -Wl,--as-needed \
 	    $(if $(findstring sanitize,$(CFLAGS)),,-Wl,-z,defs) -o $@ $(filter %.o %.a,$^) $(SEGMENT_LIBS)
 
 ##@ Testing
@@ -168,7 +171,7 @@ $(BUILD)/tests/tools:   $(call obj,$(filter-out $(tools_test_main),$(call test_s
 # So does it with valgrind, which wants one process tree: PLAIN_RUNNER=1.
 $(layers_with_tests:%=$(BUILD)/tests/%): $(if $(findstring sanitize=thread,$(CFLAGS))$(PLAIN_RUNNER),$(BUILD)/obj/tests/plain_runner.o)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CRITERION_LIBS) $(INDEXER_LIBS)
+	$(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CRITERION_LIBS) $(INDEXER_LIBS)
 $(patsubst tests/tools/%.c,$(BUILD)/tests/%,$(tools_test_main)): $(BUILD)/tests/%: \
     $(BUILD)/obj/tests/tools/%.o $(SUPPORT) $(SHARED) $(CLIENT) $(LOWER)
 	@mkdir -p $(@D)
@@ -191,7 +194,7 @@ FUZZ := $(BUILD)/libfuzz.a
 $(FUZZ): $(call obj,$(filter-out $(fuzz_src) tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c)))
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar qcs $@ $^
+	$(call quiet,AR )ar qcs $@ $^
 fuzz_libraries := $(FUZZ) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay.o \
                         $(fuzz_libraries)
@@ -199,7 +202,7 @@ $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz
 	$(link)
 $(BUILD)/fuzz/fuzz_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(fuzz_libraries)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
+	$(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^) $(INDEXER_LIBS)
 
 .PHONY: test-programs replay-programs fuzz-programs campaigns
 test-programs: all $(test_programs)
@@ -291,6 +294,7 @@ format-check: ## fail when clang-format 14 would change a file
 
 ##@ Using
 
+units := $(wildcard tools/service/*.service tools/service/*.socket tools/service/*.timer)
 .PHONY: demo install uninstall clean setup ci help
 demo: ## build, then publish, follow, replay and query a few thousand events
 	@bash -o pipefail -c '$(MAKE) $(JOBS) --no-print-directory all | tools/stages'
@@ -309,14 +313,14 @@ install: all ## install programs, library, SQL extension, man pages and units be
 	    tools/client/libdaybook.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
-	for unit in tools/service/*.service tools/service/*.timer; do \
+	for unit in $(units); do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 uninstall: ## remove what install put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,daybookd daybook) $(DESTDIR)$(PREFIX)/lib/libdaybook.* \
 	    $(DESTDIR)$(PREFIX)/lib/daybook.so $(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc $(DESTDIR)$(PREFIX)/include/daybook.h \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard docs/man/*.8))) \
-	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(wildcard tools/service/*.service tools/service/*.timer)))
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units)))
 clean: ## remove $(BUILD)
 	rm -rf $(BUILD)
 setup: ## install every package that building, testing and checking need
@@ -324,7 +328,7 @@ setup: ## install every package that building, testing and checking need
 ci: ## everything that must pass before a change is taken
 	@.ci/run
 help: ## list the targets
-	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"]'
+	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"] [V=1]'
 	@awk -F':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{gsub(/[$$()]/, "", $$2); printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -62,6 +62,13 @@ void indexer_functions_result_error(sqlite3_context *context, const struct error
     sqlite3_result_error_code(context, indexer_functions_sql_code(error->code));
 }
 
+void indexer_functions_result_json(sqlite3_context *context, const struct buffer *json)
+{
+    sqlite3_result_text64(context, (const char *)json->data, json->size, SQLITE_TRANSIENT,
+                          SQLITE_UTF8);
+    sqlite3_result_subtype(context, SUBTYPE_JSON);
+}
+
 static enum error_code result_json(sqlite3_context *context, const void *value,
                                    size_t value_bytes, struct buffer *json)
 {
@@ -73,9 +80,7 @@ static enum error_code result_json(sqlite3_context *context, const void *value,
         indexer_functions_result_error(context, &error);
         return code;
     }
-    sqlite3_result_text64(context, (const char *)json->data, json->size, SQLITE_TRANSIENT,
-                          SQLITE_UTF8);
-    sqlite3_result_subtype(context, SUBTYPE_JSON);
+    indexer_functions_result_json(context, json);
     return OK;
 }
 
@@ -149,8 +154,7 @@ static void payload_call(sqlite3_context *context, int argc, sqlite3_value **arg
     }
 }
 
-/* The path stays with the statement when it is a constant, as it nearly always is. */
-static const struct msgpack_path *find_path(sqlite3_context *context, sqlite3_value *text)
+const struct msgpack_path *indexer_functions_path(sqlite3_context *context, sqlite3_value *text)
 {
     struct msgpack_path *path = sqlite3_get_auxdata(context, 1);
     if (path)
@@ -228,7 +232,7 @@ static void field_call(sqlite3_context *context, int argc, sqlite3_value **argv)
     size_t payload_bytes;
     if (sqlite3_value_type(argv[0]) == SQLITE_NULL || sqlite3_value_type(argv[1]) == SQLITE_NULL)
         return; /* NULL */
-    const struct msgpack_path *path = find_path(context, argv[1]);
+    const struct msgpack_path *path = indexer_functions_path(context, argv[1]);
     if (!path || !find_payload(context, function, argv[0], &payload, &payload_bytes))
         return;
     struct msgpack_cursor found;

@@ -20,7 +20,7 @@
 #ifndef DAYBOOK_INDEXER_FUNCTIONS_H
 #define DAYBOOK_INDEXER_FUNCTIONS_H
 
-#include "core/msgpack.h"
+#include "core/msgpack_path.h"
 #include "indexer/host.h"
 
 /* A reference to the host is taken for each. */
@@ -29,6 +29,13 @@ enum error_code indexer_functions_attach(struct indexer_host *host, struct error
 /* Make one msgpack value the result (indexer/field_value.h). */
 void indexer_functions_result_value(sqlite3_context *context, struct msgpack_cursor found,
                                     struct buffer *scratch);
+/* Make a text the result that is JSON, also to SQLite's own functions. */
+void indexer_functions_result_json(sqlite3_context *context, const struct buffer *json);
+/*
+ * The path that is daybook_field's second argument; it stays with the statement when it is a
+ * constant, as it nearly always is. NULL: it is none, and the error is set as the result.
+ */
+const struct msgpack_path *indexer_functions_path(sqlite3_context *context, sqlite3_value *text);
 /* Make a whole payload the result, as JSON text. */
 void indexer_functions_result_payload(sqlite3_context *context, struct indexer_host *host,
                                       const void *payload, size_t payload_bytes);

@@ -1,6 +1,7 @@
 #include "indexer/retention.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "indexer/clock_guard.h"
 #include "indexer/database.h"
 #include "indexer/follower.h"
+#include "indexer/retention_hold.h"
 #include "segment/bound.h"
 #include "segment/lock.h"
 #include "segment/set.h"
@@ -21,6 +23,7 @@ struct run {
     int segments_fd;
     int lock_fd;
     struct segment_set set;
+    struct indexer_retention_holds holds;
     struct indexer_retention_totals totals;
 };
 
@@ -39,11 +42,14 @@ static enum error_code open_log(struct run *run, struct error *error)
         code = segment_lock_take(run->log_fd, LOCK_RETENTION, &run->lock_fd, error);
     if (!code)
         code = segment_set_load(run->log_fd, run->segments_fd, &run->set, error);
+    if (!code)
+        code = indexer_retention_holds_load(run->log_fd, &run->set, &run->holds, error);
     return code;
 }
 
 static void close_log(struct run *run)
 {
+    indexer_retention_holds_release(&run->holds);
     segment_set_free(&run->set);
     file_close(&run->lock_fd);
     file_close(&run->segments_fd);
@@ -135,6 +141,23 @@ static uint64_t live_bytes(const struct segment_set *set)
     return bytes;
 }
 
+/*
+ * Is a segment that is not the last one, with everything behind it `bytes`, kept for a consumer? In
+ * that case nothing behind it goes either.
+ */
+static bool is_held(struct run *run, size_t i, uint64_t bytes)
+{
+    const struct segment_set_segment *segment = &run->set.segments[i];
+    const struct segment_cursors_cursor *cursor = indexer_retention_holds_find(
+        &run->holds, run->set.segments[i + 1].sequence_first - 1, bytes);
+    if (!cursor)
+        return false;
+    snprintf(run->totals.held, sizeof run->totals.held,
+             "segment %s is kept for the cursor '%s', which has done all up to %" PRIu64,
+             segment->name, cursor->name, cursor->look.state.needed - 1);
+    return true;
+}
+
 /* The first segment that stays. Everything before it goes: retention has no holes. */
 static enum error_code choose(struct run *run, size_t *keep_out, struct error *error)
 {
@@ -149,6 +172,8 @@ static enum error_code choose(struct run *run, size_t *keep_out, struct error *e
         const struct segment_set_segment *segment = &set->segments[keep];
         bool large = run->options->max_bytes && bytes > run->options->max_bytes;
         if (!large && !is_older(set, keep, too_old))
+            break;
+        if (is_held(run, keep, bytes))
             break;
         const char *why = obstacle(set, keep);
         if (why) {
@@ -226,6 +251,8 @@ static enum error_code delete_segments(struct run *run, struct error *error)
     /* After this line the segments are dead, whoever unlinks them. */
     if (keep > set->dead_count) {
         run->totals.bound = set->segments[keep].sequence_first;
+        indexer_retention_holds_tell(&run->holds, set->bound, run->totals.bound, run->options,
+                                     run->context);
         if (!run->options->dry_run)
             code = store_bound(run, error);
     }
@@ -274,6 +301,8 @@ enum error_code indexer_retention_run(
     if (!code) {
         /* The segments are gone; an index that cannot follow now is told, not failed for. */
         struct error why = {0};
+        snprintf(run.totals.damaged_cursor, sizeof run.totals.damaged_cursor, "%.500s",
+                 run.holds.damage.text);
         run.totals.index = retire_rows(&run, &why);
         if (run.totals.index == INDEXER_RETENTION_INDEX_FAILED)
             snprintf(run.totals.index_error, sizeof run.totals.index_error, "%.250s", why.text);

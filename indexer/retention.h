@@ -6,7 +6,8 @@
  * begins with the files below the bound.
  *
  * Never deleted: the last segment, a segment whose header or trailer cannot be read, and anything
- * behind one of those (totals.blocked tells). Works beside a writing daemon and beside
+ * behind one of those (totals.blocked tells). Nor what a cursor holds (segment/cursor.h;
+ * totals.held), up to the size of its hold; beyond that it goes, and overrun is called. Works beside a writing daemon and beside
  * readers, which keep what they have open.
  */
 #ifndef DAYBOOK_INDEXER_RETENTION_H
@@ -17,6 +18,13 @@
 
 #include "core/error.h"
 
+/* A cursor whose hold is used up loses events that are not done. */
+struct indexer_retention_overrun {
+    const char *cursor;
+    uint64_t sequence_first, sequence_last; /* that go (or would) */
+    uint64_t hold_bytes;
+};
+
 struct indexer_retention_options {
     int64_t max_age_ns; /* delete what arrived longer ago than this; 0: no limit */
     uint64_t max_bytes; /* keep at most so many bytes of segment files; 0: no limit */
@@ -26,6 +34,8 @@ struct indexer_retention_options {
      * (indexer/clock_guard.h), nothing is deleted by age and totals.frozen says why.
      */
     int64_t now_ns;
+    /* Called for each cursor that loses events that it held, before they go. May be NULL. */
+    void (*overrun)(void *context, const struct indexer_retention_overrun *overrun);
 };
 
 /* One segment that was deleted (or would be). */
@@ -57,6 +67,10 @@ struct indexer_retention_totals {
     char frozen[256]; /* why nothing was deleted by age although it was asked for; "" usually */
     /* The segment that was asked for but cannot be deleted, and why; "" usually. */
     char blocked[256];
+    /* The segment that was asked for but is held, and by which cursor; "" usually. */
+    char held[256];
+    /* A cursor that is damaged: what it held, if anything, is not known. "" usually. */
+    char damaged_cursor[512];
 };
 
 /*

@@ -12,10 +12,7 @@ static const char lock_name[] = "LOCK";
 /* How often a lock file may be made or replaced under our eyes before we give up. */
 enum { TRIES_MAX = 8 };
 
-enum {
-    PROGRAM_SIZE = 17, /* 15 bytes, a newline, NUL */
-    LINE_SIZE = 128,
-};
+enum { LINE_SIZE = 128 };
 
 static enum error_code open_or_create(int log_fd, int *fd_out, struct error *error)
 {
@@ -30,30 +27,29 @@ static enum error_code open_or_create(int log_fd, int *fd_out, struct error *err
 }
 
 /* A process's program, by the kernel's short name. False: there is no process, or no /proc. */
-static bool find_program(int pid, char name_out[PROGRAM_SIZE])
+static bool find_program(int pid, char name_out[SEGMENT_LOCK_PROGRAM_SIZE])
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/comm", pid);
     FILE *file = fopen(path, "re");
     if (!file)
         return false;
-    bool found = fgets(name_out, PROGRAM_SIZE, file) != NULL;
+    bool found = fgets(name_out, SEGMENT_LOCK_PROGRAM_SIZE, file) != NULL;
     fclose(file);
     if (found)
         name_out[strcspn(name_out, "\n")] = '\0';
     return found;
 }
 
-/* Does a line of /proc/locks (proc(5)) tell who has locked the directory? Who waits has an arrow.
- */
-static bool tells_holder(const char *line, const struct stat *directory, int *pid_out)
+/* Does a line of /proc/locks (proc(5)) tell who has locked this? Who waits has an arrow. */
+static bool tells_holder(const char *line, const struct stat *locked, int *pid_out)
 {
     unsigned device_major, device_minor;
     uint64_t inode;
     return sscanf(line, "%*u: FLOCK %*s WRITE %d %x:%x:%" SCNu64, pid_out, &device_major,
                   &device_minor, &inode) == 4 &&
-           device_major == major(directory->st_dev) && device_minor == minor(directory->st_dev) &&
-           inode == directory->st_ino;
+           device_major == major(locked->st_dev) && device_minor == minor(locked->st_dev) &&
+           inode == locked->st_ino;
 }
 
 /*
@@ -63,19 +59,19 @@ static bool tells_holder(const char *line, const struct stat *directory, int *pi
  * has in a container, or one that was given to somebody else since. Not ourselves: that is no other
  * process.
  */
-static bool find_writer(int log_fd, int *pid_out, char name_out[PROGRAM_SIZE])
+bool segment_lock_find_holder(int fd, int *pid_out, char name_out[SEGMENT_LOCK_PROGRAM_SIZE])
 {
     char line[LINE_SIZE];
-    struct stat directory;
+    struct stat locked;
     FILE *file = NULL;
     int pid;
     bool found = false;
-    if (!file_status(log_fd, "the directory of the log", &directory, NULL))
+    if (!file_status(fd, "what is locked", &locked, NULL))
         file = fopen("/proc/locks", "re");
     if (!file)
         return false;
     while (!found && fgets(line, sizeof line, file))
-        found = tells_holder(line, &directory, &pid) && pid > 0 && pid != getpid();
+        found = tells_holder(line, &locked, &pid) && pid > 0 && pid != getpid();
     fclose(file);
     if (!found || !find_program(pid, name_out))
         return false;
@@ -87,8 +83,8 @@ static bool find_writer(int log_fd, int *pid_out, char name_out[PROGRAM_SIZE])
 static bool describe_writer(int log_fd, struct error *error)
 {
     int pid;
-    char program[PROGRAM_SIZE], who[64] = "another process";
-    bool found = find_writer(log_fd, &pid, program);
+    char program[SEGMENT_LOCK_PROGRAM_SIZE], who[64] = "another process";
+    bool found = segment_lock_find_holder(log_fd, &pid, program);
     if (found)
         snprintf(who, sizeof who, "another process (%s, pid %d)", program, pid);
     error_set(error, ERROR_BUSY, "%s writes to this log", who);

@@ -36,4 +36,11 @@ enum error_code segment_lock_is_held(int log_fd, enum segment_lock_role role, bo
  */
 enum error_code segment_lock_check_writer(int log_fd, struct error *error);
 
+enum { SEGMENT_LOCK_PROGRAM_SIZE = 17 }; /* 15 bytes, a newline, NUL */
+/*
+ * Which other process has locked (file_lock_directory) this open file or directory? False: nobody,
+ * or the kernel does not tell.
+ */
+bool segment_lock_find_holder(int fd, int *pid_out, char name_out[SEGMENT_LOCK_PROGRAM_SIZE]);
+
 #endif

@@ -44,18 +44,38 @@ def lines_and_reverse(directory):
         assert sequences(directory, "-r", "-n", count) == everything[::-1][:count], count
 
 
-@promise("-t takes exact topics and globs, repeated ones add up, and -n counts what matches")
+@promise("-t takes exact topics and patterns, repeated ones add up, and -n counts what matches")
 def topics(directory):
     publish(directory)
     doors = list(range(3, 3001, 3))
     assert sequences(directory, "-t", "doors") == doors
     assert sequences(directory, "-t", "door") == []
     assert sequences(directory, "-t", "d??rs") == doors
+    assert sequences(directory, "-t", "d[m-p]ors") == doors
     assert sequences(directory, "-t", "orders.*") == [s for s in range(1, 3001) if s % 3]
     assert sequences(directory, "-t", "doors", "-t", "*.done") == [s for s in range(1, 3001)
                                                                   if s % 3 != 1]
     assert sequences(directory, "-t", "doors", "-n", 5) == doors[-5:]
     assert sequences(directory, "-t", "doors", "-n", 5, "-r") == doors[:-6:-1]
+
+
+@promise("a pattern of -t goes token by token: * stays within one, > takes all that follow, and the "
+         "log's own topics are only meant by name")
+def patterns(directory):
+    names = ["orders.eu.new", "orders.new", "orders", "_gap.x", "a"]
+    daybook("pub", "-D", directory,
+            stdin=jsonl([{"topic": name, "payload": {}} for name in names]))
+    assert sequences(directory, "-t", "orders.*") == [2]
+    assert sequences(directory, "-t", "orders.>") == [1, 2]
+    assert sequences(directory, "-t", "orders.*.*") == [1]
+    assert sequences(directory, "-t", ">") == [1, 2, 3, 5]
+    assert sequences(directory, "-t", "*") == [3, 5]
+    assert sequences(directory, "-t", "_>", expect=USAGE) == []
+    assert sequences(directory, "-t", "_*.>") == [4]
+    assert sequences(directory) == [1, 2, 3, 4, 5]
+    refused = daybook("read", "-D", directory, "-t", "orders>", expect=USAGE).err
+    assert refused.startswith("daybook read: -t 'orders>': the pattern has '>' at position 7; it may "
+                              "only be alone the last token, as in 'orders.>'"), refused
 
 
 @promise("-S and -U are inclusive, -g is a POSIX extended expression over the payload's JSON")
@@ -70,7 +90,7 @@ def times_and_grep(directory):
     assert sequences(directory, "-g", '"n":2?99[,}]', "-t", "doors") == [99]
     assert sequences(directory, "--after-seq", 2998) == [2999, 3000]
     assert sequences(directory, "--after-seq", 2998, "-r") == [3000, 2999]
-    for flags in (["-S", "yesterday", "-U", "2020-01-01"], ["-t", "a b"], ["-t", "a *"]):
+    for flags in (["-S", "yesterday", "-U", "2020-01-01"], ["-t", "a b"], ["-t", "a *"], ["-t", ""]):
         daybook("read", "-D", directory, *flags, expect=USAGE)
 
 

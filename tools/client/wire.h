@@ -32,6 +32,19 @@ enum wire_type {
     WIRE_PONG,
     WIRE_STATUS,
     WIRE_ERROR,
+    /* The subscriber's family: tools/client/wire_subscription.h. */
+    WIRE_SUBSCRIBE,
+    WIRE_SUBSCRIBED,
+    WIRE_EVENTS,
+    WIRE_CAUGHT_UP,
+    WIRE_LOST,
+    WIRE_CREDIT,
+    WIRE_COMMIT,
+    WIRE_COMMITTED,
+    WIRE_ACCEPT,
+    WIRE_RELEASE,
+    WIRE_SETTLED,
+    WIRE_CURSORS,
     WIRE_OTHER, /* a type that we do not know */
 };
 

@@ -1,107 +1,11 @@
 #include <string.h>
 
-#include "tools/client/wire.h"
-
-/* ---- Single elements. `what` names the element in the error's text. ---- */
-
-static const char *kind_name(enum msgpack_kind kind)
-{
-    static const char *const NAMES[] = {
-        [MSGPACK_KIND_NIL] = "nil",         [MSGPACK_KIND_BOOL] = "a boolean",
-        [MSGPACK_KIND_UINT] = "an integer", [MSGPACK_KIND_INT] = "a negative integer",
-        [MSGPACK_KIND_FLOAT] = "a float",   [MSGPACK_KIND_STR] = "a string",
-        [MSGPACK_KIND_BIN] = "binary",      [MSGPACK_KIND_EXT] = "an extension",
-        [MSGPACK_KIND_ARRAY] = "an array",  [MSGPACK_KIND_MAP] = "a map",
-    };
-    return NAMES[kind];
-}
-
-static enum error_code read_kind(struct msgpack_cursor *cursor, enum msgpack_kind kind,
-                                 const char *what, struct msgpack_value *value_out,
-                                 struct error *error)
-{
-    struct msgpack_value value = {0};
-    enum error_code code = msgpack_read(cursor, &value, error);
-    if (code) {
-        error_prefix(error, "%s", what);
-        return code;
-    }
-    if (value.kind != kind)
-        return error_set(error, ERROR_INVALID, "%s is %s, not %s", what, kind_name(value.kind),
-                         kind_name(kind));
-    *value_out = value;
-    return OK;
-}
-
-static enum error_code read_unsigned(struct msgpack_cursor *cursor, const char *what,
-                                     uint64_t *number_out, struct error *error)
-{
-    struct msgpack_value value = {0};
-    enum error_code code = read_kind(cursor, MSGPACK_KIND_UINT, what, &value, error);
-    if (!code)
-        *number_out = value.unsigned_;
-    return code;
-}
-
-static enum error_code read_text(struct msgpack_cursor *cursor, const char *what,
-                                 struct wire_text *text_out, struct error *error)
-{
-    struct msgpack_value value = {0};
-    enum error_code code = read_kind(cursor, MSGPACK_KIND_STR, what, &value, error);
-    if (!code)
-        *text_out = (struct wire_text){value.bytes, value.count};
-    return code;
-}
+#include "tools/client/wire_element.h"
 
 bool wire_text_is(const struct wire_text *text, const char *word)
 {
     return text->bytes == strlen(word) && memcmp(text->text, word, text->bytes) == 0;
 }
-
-/* The value of an optional key. */
-static enum error_code find_text(const struct msgpack_cursor *map, const char *key,
-                                 struct wire_text *text_out, struct error *error)
-{
-    struct msgpack_cursor value;
-    enum error_code code = msgpack_find(map, key, &value, NULL);
-    if (code == ERROR_NOT_FOUND)
-        return OK;
-    if (code)
-        return error_set(error, code, "the map is not valid msgpack");
-    return read_text(&value, key, text_out, error);
-}
-
-static enum error_code find_unsigned(const struct msgpack_cursor *map, const char *key,
-                                     uint64_t *number_out, struct error *error)
-{
-    struct msgpack_cursor value;
-    enum error_code code = msgpack_find(map, key, &value, NULL);
-    if (code == ERROR_NOT_FOUND)
-        return error_set(error, ERROR_INVALID, "the key '%s' is missing", key);
-    if (code)
-        return error_set(error, code, "the map is not valid msgpack");
-    return read_unsigned(&value, key, number_out, error);
-}
-
-static enum error_code expect_elements(uint32_t left, uint32_t expected, const char *type,
-                                       struct error *error)
-{
-    if (left == expected)
-        return OK;
-    return error_set(error, ERROR_INVALID, "%s has %u elements behind its type, not %u", type, left,
-                     expected);
-}
-
-static enum error_code expect_end(const struct msgpack_cursor *cursor, const char *type,
-                                  struct error *error)
-{
-    if (cursor->at == cursor->end)
-        return OK;
-    return error_set(error, ERROR_INVALID, "%zu bytes are left over behind the %s",
-                     (size_t)(cursor->end - cursor->at), type);
-}
-
-/* ---- Frames ---- */
 
 size_t wire_read_length(const uint8_t *data)
 {
@@ -111,9 +15,16 @@ size_t wire_read_length(const uint8_t *data)
 static enum wire_type type_of(const struct wire_text *text)
 {
     static const char *const TYPES[] = {
-        [WIRE_HELLO] = "hello",   [WIRE_WELCOME] = "welcome", [WIRE_PUB] = "pub",
-        [WIRE_ACK] = "ack",       [WIRE_PING] = "ping",       [WIRE_PONG] = "pong",
-        [WIRE_STATUS] = "status", [WIRE_ERROR] = "error",
+        [WIRE_HELLO] = "hello",         [WIRE_WELCOME] = "welcome",
+        [WIRE_PUB] = "pub",             [WIRE_ACK] = "ack",
+        [WIRE_PING] = "ping",           [WIRE_PONG] = "pong",
+        [WIRE_STATUS] = "status",       [WIRE_ERROR] = "error",
+        [WIRE_SUBSCRIBE] = "subscribe", [WIRE_SUBSCRIBED] = "subscribed",
+        [WIRE_EVENTS] = "events",       [WIRE_CAUGHT_UP] = "caught_up",
+        [WIRE_LOST] = "lost",           [WIRE_CREDIT] = "credit",
+        [WIRE_COMMIT] = "commit",       [WIRE_COMMITTED] = "committed",
+        [WIRE_ACCEPT] = "accept",       [WIRE_RELEASE] = "release",
+        [WIRE_SETTLED] = "settled",     [WIRE_CURSORS] = "cursors",
     };
     for (enum wire_type type = WIRE_HELLO; type < WIRE_OTHER; type++)
         if (wire_text_is(text, TYPES[type]))
@@ -125,13 +36,13 @@ enum error_code wire_read_type(struct msgpack_cursor *cursor, enum wire_type *ty
                                uint32_t *left_out, struct error *error)
 {
     struct msgpack_value array = {0};
-    enum error_code code = read_kind(cursor, MSGPACK_KIND_ARRAY, "the frame", &array, error);
+    enum error_code code = wire_read_kind(cursor, MSGPACK_KIND_ARRAY, "the frame", &array, error);
     if (code)
         return code;
     if (array.count == 0)
         return error_set(error, ERROR_INVALID, "the frame is an empty array, without a type");
     struct wire_text type;
-    code = read_text(cursor, "the frame's type", &type, error);
+    code = wire_read_text(cursor, "the frame's type", &type, error);
     if (code)
         return code;
     *type_out = type_of(&type);
@@ -139,27 +50,11 @@ enum error_code wire_read_type(struct msgpack_cursor *cursor, enum wire_type *ty
     return OK;
 }
 
-/* The one element of hello, welcome: a map that ends where the frame ends. */
-static enum error_code expect_map(const struct msgpack_cursor *cursor, uint32_t left,
-                                  const char *type, struct error *error)
-{
-    enum error_code code = expect_elements(left, 1, type, error);
-    if (code)
-        return code;
-    code = msgpack_check(cursor->at, (size_t)(cursor->end - cursor->at), EVENT_PAYLOAD_DEPTH_MAX,
-                         error);
-    if (code)
-        return code;
-    struct msgpack_cursor map = *cursor;
-    struct msgpack_value value = {0};
-    return read_kind(&map, MSGPACK_KIND_MAP, type, &value, error);
-}
-
 static enum error_code find_ack_mode(const struct msgpack_cursor *map, enum wire_ack_mode *mode_out,
                                      struct error *error)
 {
     struct wire_text mode = {NULL, 0};
-    enum error_code code = find_text(map, "ack", &mode, error);
+    enum error_code code = wire_find_text(map, "ack", &mode, error);
     if (code)
         return code;
     if (!mode.text || wire_text_is(&mode, "durable"))
@@ -177,13 +72,13 @@ enum error_code wire_read_hello(struct msgpack_cursor cursor, uint32_t left,
                                 struct wire_hello *hello_out, struct error *error)
 {
     struct wire_hello hello = {0};
-    enum error_code code = expect_map(&cursor, left, "hello", error);
+    enum error_code code = wire_expect_map(&cursor, left, "hello", error);
     if (!code)
-        code = find_unsigned(&cursor, "version", &hello.version, error);
+        code = wire_find_unsigned(&cursor, "version", &hello.version, error);
     if (!code)
-        code = find_text(&cursor, "client", &hello.client, error);
+        code = wire_find_text(&cursor, "client", &hello.client, error);
     if (!code)
-        code = find_text(&cursor, "producer", &hello.producer, error);
+        code = wire_find_text(&cursor, "producer", &hello.producer, error);
     if (!code)
         code = find_ack_mode(&cursor, &hello.ack, error);
     if (!code)
@@ -195,21 +90,21 @@ enum error_code wire_read_welcome(struct msgpack_cursor cursor, uint32_t left,
                                   struct wire_welcome *welcome_out, struct error *error)
 {
     struct wire_welcome welcome = {0};
-    enum error_code code = expect_map(&cursor, left, "welcome", error);
+    enum error_code code = wire_expect_map(&cursor, left, "welcome", error);
     if (!code)
-        code = find_unsigned(&cursor, "version", &welcome.version, error);
+        code = wire_find_unsigned(&cursor, "version", &welcome.version, error);
     if (!code)
-        code = find_text(&cursor, "server", &welcome.server, error);
+        code = wire_find_text(&cursor, "server", &welcome.server, error);
     if (!code)
-        code = find_text(&cursor, "log", &welcome.log, error);
+        code = wire_find_text(&cursor, "log", &welcome.log, error);
     if (!code)
-        code = find_unsigned(&cursor, "durable", &welcome.durable, error);
+        code = wire_find_unsigned(&cursor, "durable", &welcome.durable, error);
     if (!code)
-        code = find_unsigned(&cursor, "last_number", &welcome.last_number, error);
+        code = wire_find_unsigned(&cursor, "last_number", &welcome.last_number, error);
     if (!code)
-        code = find_unsigned(&cursor, "max_frame", &welcome.frame_max, error);
+        code = wire_find_unsigned(&cursor, "max_frame", &welcome.frame_max, error);
     if (!code)
-        code = find_unsigned(&cursor, "max_events", &welcome.events_max, error);
+        code = wire_find_unsigned(&cursor, "max_events", &welcome.events_max, error);
     if (!code)
         *welcome_out = welcome;
     return code;
@@ -219,11 +114,11 @@ enum error_code wire_read_ping(struct msgpack_cursor cursor, uint32_t left, uint
                                struct error *error)
 {
     uint64_t value = 0;
-    enum error_code code = expect_elements(left, 1, "ping", error);
+    enum error_code code = wire_expect_elements(left, 1, "ping", error);
     if (!code)
-        code = read_unsigned(&cursor, "the ping's value", &value, error);
+        code = wire_read_unsigned(&cursor, "the ping's value", &value, error);
     if (!code)
-        code = expect_end(&cursor, "ping", error);
+        code = wire_expect_end(&cursor, "ping", error);
     if (!code)
         *value_out = value;
     return code;
@@ -233,13 +128,13 @@ enum error_code wire_read_pong(struct msgpack_cursor cursor, uint32_t left, uint
                                uint64_t *durable_out, struct error *error)
 {
     uint64_t value = 0, durable = 0;
-    enum error_code code = expect_elements(left, 2, "pong", error);
+    enum error_code code = wire_expect_elements(left, 2, "pong", error);
     if (!code)
-        code = read_unsigned(&cursor, "the pong's value", &value, error);
+        code = wire_read_unsigned(&cursor, "the pong's value", &value, error);
     if (!code)
-        code = read_unsigned(&cursor, "the pong's durable sequence", &durable, error);
+        code = wire_read_unsigned(&cursor, "the pong's durable sequence", &durable, error);
     if (!code)
-        code = expect_end(&cursor, "pong", error);
+        code = wire_expect_end(&cursor, "pong", error);
     if (code)
         return code;
     *value_out = value;
@@ -251,11 +146,11 @@ enum error_code wire_read_error(struct msgpack_cursor cursor, uint32_t left,
                                 struct wire_error *error_out, struct error *error)
 {
     struct wire_error read = {0};
-    enum error_code code = expect_elements(left, 2, "error", error);
+    enum error_code code = wire_expect_elements(left, 2, "error", error);
     if (!code)
-        code = read_text(&cursor, "the error's code", &read.code, error);
+        code = wire_read_text(&cursor, "the error's code", &read.code, error);
     if (!code)
-        code = read_text(&cursor, "the error's text", &read.text, error);
+        code = wire_read_text(&cursor, "the error's text", &read.text, error);
     if (!code)
         *error_out = read;
     return code;
@@ -266,19 +161,19 @@ enum error_code wire_read_ack(struct msgpack_cursor cursor, uint32_t left, struc
 {
     struct wire_ack ack = {0};
     struct msgpack_value refused = {0};
-    enum error_code code = expect_elements(left, 6, "ack", error);
+    enum error_code code = wire_expect_elements(left, 6, "ack", error);
     if (!code)
-        code = read_unsigned(&cursor, "the ack's id", &ack.id, error);
+        code = wire_read_unsigned(&cursor, "the ack's id", &ack.id, error);
     if (!code)
-        code = read_unsigned(&cursor, "the ack's stored", &ack.stored, error);
+        code = wire_read_unsigned(&cursor, "the ack's stored", &ack.stored, error);
     if (!code)
-        code = read_unsigned(&cursor, "the ack's first sequence", &ack.sequence_first, error);
+        code = wire_read_unsigned(&cursor, "the ack's first sequence", &ack.sequence_first, error);
     if (!code)
-        code = read_unsigned(&cursor, "the ack's last sequence", &ack.sequence_last, error);
+        code = wire_read_unsigned(&cursor, "the ack's last sequence", &ack.sequence_last, error);
     if (!code)
-        code = read_unsigned(&cursor, "the ack's duplicates", &ack.duplicates, error);
+        code = wire_read_unsigned(&cursor, "the ack's duplicates", &ack.duplicates, error);
     if (!code)
-        code = read_kind(&cursor, MSGPACK_KIND_ARRAY, "the ack's refused", &refused, error);
+        code = wire_read_kind(&cursor, MSGPACK_KIND_ARRAY, "the ack's refused", &refused, error);
     if (code)
         return code;
     ack.refused = refused.count;
@@ -291,46 +186,22 @@ enum error_code wire_read_refusal(struct msgpack_cursor *refusals, struct wire_r
                                   struct error *error)
 {
     struct msgpack_value array = {0};
-    enum error_code code = read_kind(refusals, MSGPACK_KIND_ARRAY, "a refusal", &array, error);
+    enum error_code code = wire_read_kind(refusals, MSGPACK_KIND_ARRAY, "a refusal", &array, error);
     if (!code)
-        code = expect_elements(array.count, 3, "refusal", error);
+        code = wire_expect_elements(array.count, 3, "refusal", error);
     struct wire_refusal refusal;
     if (!code)
-        code = read_unsigned(refusals, "a refusal's index", &refusal.index, error);
+        code = wire_read_unsigned(refusals, "a refusal's index", &refusal.index, error);
     if (!code)
-        code = read_text(refusals, "a refusal's code", &refusal.code, error);
+        code = wire_read_text(refusals, "a refusal's code", &refusal.code, error);
     if (!code)
-        code = read_text(refusals, "a refusal's reason", &refusal.reason, error);
+        code = wire_read_text(refusals, "a refusal's reason", &refusal.reason, error);
     if (!code)
         *refusal_out = refusal;
     return code;
 }
 
 /* ---- pub ---- */
-
-static enum error_code read_time(struct msgpack_cursor *cursor, int64_t *time_ns_out,
-                                 struct error *error)
-{
-    struct msgpack_value value = {0};
-    enum error_code code = msgpack_read(cursor, &value, error);
-    if (code) {
-        error_prefix(error, "the time");
-        return code;
-    }
-    if (value.kind == MSGPACK_KIND_NIL)
-        *time_ns_out = EVENT_TIME_NONE;
-    else if (value.kind == MSGPACK_KIND_INT && value.signed_ != EVENT_TIME_NONE)
-        *time_ns_out = value.signed_;
-    else if (value.kind == MSGPACK_KIND_UINT && value.unsigned_ <= INT64_MAX)
-        *time_ns_out = (int64_t)value.unsigned_;
-    else if (value.kind == MSGPACK_KIND_UINT || value.kind == MSGPACK_KIND_INT)
-        return error_set(error, ERROR_INVALID, "the time is out of range");
-    else
-        return error_set(error, ERROR_INVALID,
-                         "the time is %s; give nanoseconds since 1970 as an integer, or nil",
-                         kind_name(value.kind));
-    return OK;
-}
 
 static enum error_code read_payload(struct msgpack_cursor *cursor, uint64_t *values_left,
                                     struct event *event, struct error *error)
@@ -358,7 +229,7 @@ static enum error_code read_number(struct msgpack_cursor *cursor, uint32_t eleme
     if (!numbered)
         return error_set(error, ERROR_INVALID,
                          "there is a number, but hello named no producer to count for");
-    enum error_code code = read_unsigned(cursor, "the number", &event->number, error);
+    enum error_code code = wire_read_unsigned(cursor, "the number", &event->number, error);
     if (code)
         return code;
     if (event->number <= number_before)
@@ -372,7 +243,7 @@ static enum error_code read_event(struct msgpack_cursor *cursor, const struct wi
                                   struct event *event, struct error *error)
 {
     struct msgpack_value array = {0};
-    enum error_code code = read_kind(cursor, MSGPACK_KIND_ARRAY, "it", &array, error);
+    enum error_code code = wire_read_kind(cursor, MSGPACK_KIND_ARRAY, "it", &array, error);
     if (code)
         return code;
     if (array.count != 3 && array.count != 4)
@@ -381,9 +252,9 @@ static enum error_code read_event(struct msgpack_cursor *cursor, const struct wi
                          "[topic, time, payload, number]",
                          array.count);
     struct wire_text topic;
-    code = read_text(cursor, "the topic", &topic, error);
+    code = wire_read_text(cursor, "the topic", &topic, error);
     if (!code)
-        code = read_time(cursor, &event->time_ns, error);
+        code = wire_read_time(cursor, &event->time_ns, error);
     if (!code)
         code = read_payload(cursor, values_left, event, error);
     if (!code)
@@ -402,11 +273,11 @@ static enum error_code read_pub_head(struct msgpack_cursor *cursor, uint32_t lef
                                      uint32_t *count_out, struct error *error)
 {
     struct msgpack_value array = {0};
-    enum error_code code = expect_elements(left, 2, "pub", error);
+    enum error_code code = wire_expect_elements(left, 2, "pub", error);
     if (!code)
-        code = read_unsigned(cursor, "the pub's id", id_out, error);
+        code = wire_read_unsigned(cursor, "the pub's id", id_out, error);
     if (!code)
-        code = read_kind(cursor, MSGPACK_KIND_ARRAY, "the pub's events", &array, error);
+        code = wire_read_kind(cursor, MSGPACK_KIND_ARRAY, "the pub's events", &array, error);
     if (code)
         return code;
     if (array.count > WIRE_EVENTS_MAX)
@@ -436,7 +307,7 @@ enum error_code wire_read_pub_within(struct msgpack_cursor cursor, uint32_t left
         number_before = event->number;
         pub.event_bytes += event->topic_bytes + event->payload_bytes;
     }
-    code = expect_end(&cursor, "pub", error);
+    code = wire_expect_end(&cursor, "pub", error);
     if (!code)
         *pub_out = pub;
     return code;

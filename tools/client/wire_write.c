@@ -1,82 +1,9 @@
 #include <assert.h>
 #include <string.h>
 
-#include "tools/client/wire.h"
+#include "tools/client/wire_element.h"
 
 enum { FIXSTR_BYTES_MAX = 31 };
-
-/*
- * Each writer first reserves the most that its frame can need; after that packing cannot fail, and
- * the packer's results need not be looked at one by one.
- */
-struct frame {
-    struct buffer *out;
-    size_t start;
-    size_t end_max;
-    msgpack_packer packer;
-};
-
-static enum error_code begin_frame(struct frame *frame, struct buffer *out, size_t bytes_max,
-                                   struct error *error)
-{
-    enum error_code code = buffer_reserve(out, WIRE_LENGTH_BYTES + bytes_max, error);
-    if (code)
-        return code;
-    frame->out = out;
-    frame->start = out->size;
-    frame->end_max = out->size + WIRE_LENGTH_BYTES + bytes_max;
-    out->size += WIRE_LENGTH_BYTES;
-    msgpack_packer_to_buffer(&frame->packer, out);
-    return OK;
-}
-
-/* The length, big-endian as all numbers on the wire are. */
-static void store_length(struct buffer *out, size_t start)
-{
-    size_t length = out->size - start - WIRE_LENGTH_BYTES;
-    assert(length <= WIRE_FRAME_MAX);
-    uint8_t *at = out->data + start;
-    at[0] = 0;
-    at[1] = (uint8_t)(length >> 16);
-    at[2] = (uint8_t)(length >> 8);
-    at[3] = (uint8_t)length;
-}
-
-static enum error_code end_frame(struct frame *frame)
-{
-    assert(frame->out->size <= frame->end_max);
-    store_length(frame->out, frame->start);
-    return OK;
-}
-
-static void pack_text(msgpack_packer *packer, const char *text, size_t bytes)
-{
-    msgpack_pack_str(packer, bytes);
-    msgpack_pack_str_body(packer, text, bytes);
-}
-
-static void pack_word(msgpack_packer *packer, const char *word)
-{
-    pack_text(packer, word, strlen(word));
-}
-
-static void pack_head(struct frame *frame, uint32_t elements, const char *type)
-{
-    msgpack_pack_array(&frame->packer, elements);
-    pack_word(&frame->packer, type);
-}
-
-static void pack_key_text(msgpack_packer *packer, const char *key, const struct wire_text *text)
-{
-    pack_word(packer, key);
-    pack_text(packer, text->text, text->bytes);
-}
-
-static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t number)
-{
-    pack_word(packer, key);
-    msgpack_pack_uint64(packer, number);
-}
 
 static const char *ack_mode_name(enum wire_ack_mode mode)
 {
@@ -94,110 +21,111 @@ static const char *ack_mode_name(enum wire_ack_mode mode)
 enum error_code wire_write_hello(struct buffer *out, const struct wire_hello *hello,
                                  struct error *error)
 {
-    struct frame frame;
+    struct wire_frame frame;
     enum error_code code =
-        begin_frame(&frame, out, 128 + hello->client.bytes + hello->producer.bytes, error);
+        wire_frame_begin(&frame, out, 128 + hello->client.bytes + hello->producer.bytes, error);
     if (code)
         return code;
-    pack_head(&frame, 2, "hello");
+    wire_pack_head(&frame, 2, "hello");
     uint32_t keys = 2u + (hello->client.text != NULL) + (hello->producer.text != NULL);
     msgpack_pack_map(&frame.packer, keys);
-    pack_key_number(&frame.packer, "version", hello->version);
+    wire_pack_key_number(&frame.packer, "version", hello->version);
     if (hello->client.text)
-        pack_key_text(&frame.packer, "client", &hello->client);
+        wire_pack_key_text(&frame.packer, "client", &hello->client);
     if (hello->producer.text)
-        pack_key_text(&frame.packer, "producer", &hello->producer);
-    pack_word(&frame.packer, "ack");
-    pack_word(&frame.packer, ack_mode_name(hello->ack));
-    return end_frame(&frame);
+        wire_pack_key_text(&frame.packer, "producer", &hello->producer);
+    wire_pack_word(&frame.packer, "ack");
+    wire_pack_word(&frame.packer, ack_mode_name(hello->ack));
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_welcome(struct buffer *out, const struct wire_welcome *welcome,
                                    struct error *error)
 {
-    struct frame frame;
+    struct wire_frame frame;
     enum error_code code =
-        begin_frame(&frame, out, 256 + welcome->server.bytes + welcome->log.bytes, error);
+        wire_frame_begin(&frame, out, 256 + welcome->server.bytes + welcome->log.bytes, error);
     if (code)
         return code;
-    pack_head(&frame, 2, "welcome");
+    wire_pack_head(&frame, 2, "welcome");
     msgpack_pack_map(&frame.packer, 7);
-    pack_key_number(&frame.packer, "version", welcome->version);
-    pack_key_text(&frame.packer, "server", &welcome->server);
-    pack_key_text(&frame.packer, "log", &welcome->log);
-    pack_key_number(&frame.packer, "durable", welcome->durable);
-    pack_key_number(&frame.packer, "last_number", welcome->last_number);
-    pack_key_number(&frame.packer, "max_frame", welcome->frame_max);
-    pack_key_number(&frame.packer, "max_events", welcome->events_max);
-    return end_frame(&frame);
+    wire_pack_key_number(&frame.packer, "version", welcome->version);
+    wire_pack_key_text(&frame.packer, "server", &welcome->server);
+    wire_pack_key_text(&frame.packer, "log", &welcome->log);
+    wire_pack_key_number(&frame.packer, "durable", welcome->durable);
+    wire_pack_key_number(&frame.packer, "last_number", welcome->last_number);
+    wire_pack_key_number(&frame.packer, "max_frame", welcome->frame_max);
+    wire_pack_key_number(&frame.packer, "max_events", welcome->events_max);
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_ping(struct buffer *out, uint64_t value, struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 32, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, 32, error);
     if (code)
         return code;
-    pack_head(&frame, 2, "ping");
+    wire_pack_head(&frame, 2, "ping");
     msgpack_pack_uint64(&frame.packer, value);
-    return end_frame(&frame);
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_pong(struct buffer *out, uint64_t value, uint64_t durable,
                                 struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 48, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, 48, error);
     if (code)
         return code;
-    pack_head(&frame, 3, "pong");
+    wire_pack_head(&frame, 3, "pong");
     msgpack_pack_uint64(&frame.packer, value);
     msgpack_pack_uint64(&frame.packer, durable);
-    return end_frame(&frame);
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_status_request(struct buffer *out, struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 16, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, 16, error);
     if (code)
         return code;
-    pack_head(&frame, 1, "status");
-    return end_frame(&frame);
+    wire_pack_head(&frame, 1, "status");
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_status(struct buffer *out, const struct buffer *map, struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 16 + map->size, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, 16 + map->size, error);
     if (code)
         return code;
-    pack_head(&frame, 2, "status");
+    wire_pack_head(&frame, 2, "status");
     buffer_append(out, map->data, map->size, NULL);
-    return end_frame(&frame);
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_error(struct buffer *out, const char *error_code, const char *text,
                                  struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 32 + strlen(error_code) + strlen(text), error);
+    struct wire_frame frame;
+    enum error_code code =
+        wire_frame_begin(&frame, out, 32 + strlen(error_code) + strlen(text), error);
     if (code)
         return code;
-    pack_head(&frame, 3, "error");
-    pack_word(&frame.packer, error_code);
-    pack_word(&frame.packer, text);
-    return end_frame(&frame);
+    wire_pack_head(&frame, 3, "error");
+    wire_pack_word(&frame.packer, error_code);
+    wire_pack_word(&frame.packer, text);
+    return wire_frame_end(&frame);
 }
 
 enum error_code wire_write_ack(struct buffer *out, const struct wire_ack *ack,
                                const struct buffer *refusals, struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, 64 + refusals->size, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, 64 + refusals->size, error);
     if (code)
         return code;
-    pack_head(&frame, 7, "ack");
+    wire_pack_head(&frame, 7, "ack");
     msgpack_pack_uint64(&frame.packer, ack->id);
     msgpack_pack_uint64(&frame.packer, ack->stored);
     msgpack_pack_uint64(&frame.packer, ack->sequence_first);
@@ -205,7 +133,7 @@ enum error_code wire_write_ack(struct buffer *out, const struct wire_ack *ack,
     msgpack_pack_uint64(&frame.packer, ack->duplicates);
     msgpack_pack_array(&frame.packer, ack->refused);
     buffer_append(out, refusals->data, refusals->size, NULL);
-    return end_frame(&frame);
+    return wire_frame_end(&frame);
 }
 
 /*
@@ -247,8 +175,8 @@ enum error_code wire_write_refusal(struct buffer *refusals, uint32_t index, cons
     msgpack_packer_to_buffer(&packer, refusals);
     msgpack_pack_array(&packer, 3);
     msgpack_pack_uint32(&packer, index);
-    pack_word(&packer, code);
-    pack_word(&packer, reason);
+    wire_pack_word(&packer, code);
+    wire_pack_word(&packer, reason);
     return OK;
 }
 
@@ -260,11 +188,11 @@ enum { PUB_ARRAY_HEAD = 3 };
 
 enum error_code wire_begin_pub(struct buffer *out, uint64_t id, struct error *error)
 {
-    struct frame frame;
-    enum error_code code = begin_frame(&frame, out, WIRE_PUB_BYTES + PUB_ARRAY_HEAD, error);
+    struct wire_frame frame;
+    enum error_code code = wire_frame_begin(&frame, out, WIRE_PUB_BYTES + PUB_ARRAY_HEAD, error);
     if (code)
         return code;
-    pack_head(&frame, 3, "pub");
+    wire_pack_head(&frame, 3, "pub");
     msgpack_pack_uint64(&frame.packer, id);
     static const uint8_t ARRAY_HEAD[PUB_ARRAY_HEAD] = {0xdc, 0, 0};
     return buffer_append(out, ARRAY_HEAD, sizeof ARRAY_HEAD, error);
@@ -279,7 +207,7 @@ enum error_code wire_add_event(struct buffer *out, const struct event *event, st
     msgpack_packer packer;
     msgpack_packer_to_buffer(&packer, out);
     msgpack_pack_array(&packer, event->number ? 4 : 3);
-    pack_text(&packer, event->topic, event->topic_bytes);
+    wire_pack_text(&packer, event->topic, event->topic_bytes);
     if (event->time_ns == EVENT_TIME_NONE)
         msgpack_pack_nil(&packer);
     else
@@ -315,5 +243,5 @@ void wire_end_pub(struct buffer *out, size_t start, uint16_t event_count)
     assert(head[0] == 0xdc);
     head[1] = (uint8_t)(event_count >> 8);
     head[2] = (uint8_t)event_count;
-    store_length(out, start);
+    wire_store_length(out, start);
 }

@@ -100,6 +100,11 @@ uint64_t history_watermark(struct history *history)
     return segment_reader_watermark(history->reader);
 }
 
+const uint8_t *history_log_id(const struct history *history)
+{
+    return segment_reader_log_id(history->reader);
+}
+
 uint64_t history_bound(struct history *history)
 {
     return segment_reader_bound(history->reader);

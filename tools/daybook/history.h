@@ -26,6 +26,8 @@ enum error_code history_next(struct history *history, struct event *event_out, s
 void history_wait(struct history *history, int timeout_ms);
 /* The last durable sequence now. */
 uint64_t history_watermark(struct history *history);
+/* The identity of the log. */
+const uint8_t *history_log_id(const struct history *history);
 /* The first sequence that retention has left. */
 uint64_t history_bound(struct history *history);
 /* Say that retention has deleted these sequences, which the user asked for. */

@@ -21,6 +21,7 @@ static const struct verb verbs[] = {
     {"topics", verb_topics, "what topics there are, with counts and times"},
     {"schema", verb_schema, "what events of a topic must look like"},
     {"segments", verb_segments, "the files of the log"},
+    {"cursors", verb_cursors, "how far consumers have come; move and remove their cursors"},
     {"gaps", verb_gaps, "what is missing, and why"},
     {"status", verb_status, "how the log, its writer and its index are"},
     {"retention", verb_retention, "delete the oldest segments by age or size"},

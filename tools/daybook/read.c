@@ -5,16 +5,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "segment/cursor.h"
 #include "tools/daybook/backward.h"
 #include "tools/daybook/history.h"
 #include "tools/daybook/interrupt.h"
 #include "tools/daybook/options.h"
 #include "tools/daybook/output.h"
+#include "tools/daybook/read_cursor.h"
 #include "tools/daybook/selection.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
-enum { FOLLOW_LINES = 10, FOLLOW_WAIT_MS = 1000 };
+enum { FLAG_CURSOR = OPTIONS_LONG + 32, FOLLOW_LINES = 10, FOLLOW_WAIT_MS = 1000 };
 
 static const struct options_flag read_flags[] = {
     {'f', "follow", NULL, "go on with events as they become durable; Ctrl-C ends"},
@@ -23,6 +25,7 @@ static const struct options_flag read_flags[] = {
     SELECTION_TOPIC_FLAG,
     SELECTION_GREP_FLAG,
     SELECTION_AFTER_FLAG,
+    {FLAG_CURSOR, "cursor", "NAME", "go on behind this cursor, move it behind what was printed"},
     {'r', "reverse", NULL, "the newest first"},
     {'o', "output", "FORMAT", OUTPUT_FORMATS " (default short)"},
     {'u', "utc", NULL, "times in UTC, read and printed"},
@@ -37,7 +40,7 @@ static const struct options_verb read_verb = {
         "Print events in the order of their sequences. Needs no daemon; sees what is durable.\n"
         "Times: '2026-01-02 03:04:05', '03:04', now, today, yesterday, -1h, RFC 3339.",
     .flags = read_flags,
-    .example = "  daybook read -f -t 'orders.*'\n"
+    .example = "  daybook read -f -t 'orders.>'\n"
                "  daybook read -S -1h -g '\"status\":\"failed\"' -o json\n",
 };
 
@@ -45,8 +48,9 @@ struct read_request {
     bool follow;
     bool reverse;
     bool lines_given;
-    bool limited; /* print at most `lines` events of history */
+    bool limited; /* print at most `lines` events of history; with a cursor, of all that come */
     uint64_t lines;
+    const char *cursor_name; /* NULL: none */
     struct output_style style;
     struct selection selection;
 };
@@ -57,6 +61,7 @@ struct read_run {
     const char *directory;
     struct history *history;
     struct output *output;
+    struct read_cursor *cursor; /* NULL: none */
     uint64_t sequence_last; /* of the history that is printed: what was durable at the start */
 };
 
@@ -82,6 +87,9 @@ static void parse_flag(struct read_request *request, struct options *options, in
     case 'u':
         request->style.zone = UNITS_UTC;
         break;
+    case FLAG_CURSOR:
+        request->cursor_name = value;
+        break;
     case 'n':
         parse_lines(request, options, value);
         break;
@@ -99,10 +107,29 @@ static void default_lines(struct read_request *request)
 {
     const struct selection *selection = &request->selection;
     if (!request->follow || request->lines_given || selection->since_text ||
-        selection->after_sequence)
+        selection->after_sequence || request->cursor_name)
         return;
     request->limited = true;
     request->lines = FOLLOW_LINES;
+}
+
+/*
+ * A cursor moves behind what was passed over as not wanted, too: that must be what the user wants
+ * to be done with, and not what he has not come to yet.
+ */
+static void check_cursor(const struct read_request *request, struct options *options)
+{
+    struct error error;
+    const char *name = request->cursor_name;
+    if (!name)
+        return;
+    if (segment_cursor_check_name(name, strlen(name), &error))
+        options_refuse(options, "--cursor: %s", error.text);
+    else if (request->reverse)
+        options_refuse(options, "--cursor and --reverse exclude each other");
+    else if (request->selection.until_text)
+        options_refuse(options, "--cursor and --until exclude each other: what comes later would "
+                                "count as done; see -n");
 }
 
 static void parse(struct read_request *request, struct options *options)
@@ -117,6 +144,8 @@ static void parse(struct read_request *request, struct options *options)
         return;
     if (request->follow && request->reverse)
         options_refuse(options, "--follow and --reverse exclude each other");
+    if (!options->finished)
+        check_cursor(request, options);
     selection_finish(&request->selection, options, request->style.zone);
     default_lines(request);
     if (request->style.format == OUTPUT_SHORT) {
@@ -205,14 +234,30 @@ static enum error_code find_start(struct read_run *run, uint64_t *sequence_out, 
     return OK;
 }
 
+/* Show what there is, and then say that it is done. */
+static enum error_code settle(struct read_run *run, struct error *error)
+{
+    enum error_code code = output_flush(run->output, error);
+    if (!code && run->cursor)
+        code = read_cursor_commit(run->cursor, error);
+    return code;
+}
+
+/* `left` counts down where a cursor's events are limited: ERROR_END behind the last of them. */
 static enum error_code print_if_wanted(struct read_run *run, const struct event *event,
-                                       struct error *error)
+                                       uint64_t *left, struct error *error)
 {
     bool wanted = false;
+    uint64_t sequence = event->sequence;
     enum error_code code = selection_match(&run->request->selection, event, &wanted, error);
     if (!code && wanted)
         code = output_event(run->output, event, error);
-    return code;
+    if (code || !run->cursor)
+        return code;
+    read_cursor_note(run->cursor, sequence);
+    if (wanted && --*left == 0)
+        return ERROR_END;
+    return read_cursor_is_due(run->cursor) ? settle(run, error) : OK;
 }
 
 /* Nothing more for now: show what there is before sleeping. ERROR_END: that was all. */
@@ -220,7 +265,7 @@ static enum error_code wait_for_more(struct read_run *run, struct error *error)
 {
     if (!run->request->follow)
         return ERROR_END;
-    enum error_code code = output_flush(run->output, error);
+    enum error_code code = settle(run, error);
     if (!code && interrupt_seen())
         return ERROR_END;
     if (!code)
@@ -231,10 +276,16 @@ static enum error_code wait_for_more(struct read_run *run, struct error *error)
 static enum error_code print_forward(struct read_run *run, struct error *error)
 {
     const struct selection *selection = &run->request->selection;
-    uint64_t start = selection->after_sequence + 1;
+    uint64_t start = selection->after_sequence + 1, left = UINT64_MAX;
     enum error_code code = OK;
-    if (run->request->limited)
+    if (run->cursor) {
+        uint64_t behind = read_cursor_position(run->cursor) + 1;
+        start = behind > start ? behind : start;
+        left = run->request->limited ? run->request->lines : UINT64_MAX;
+        code = left ? OK : ERROR_END;
+    } else if (run->request->limited) {
         code = find_start(run, &start, error);
+    }
     if (!code)
         code = history_seek(run->history, start, selection->since_ns, selection->until_ns, error);
     while (!code && !interrupt_seen()) {
@@ -245,7 +296,7 @@ static enum error_code print_forward(struct read_run *run, struct error *error)
         else if (!code && event.sequence > run->sequence_last && !run->request->follow)
             code = ERROR_END; /* newer than the command: a fast writer must not keep us for ever */
         else if (!code)
-            code = print_if_wanted(run, &event, error);
+            code = print_if_wanted(run, &event, &left, error);
     }
     return code == ERROR_END ? OK : code;
 }
@@ -257,7 +308,7 @@ static int print_events(struct read_run *run)
     if (!code)
         code = run->request->reverse ? print_backward(run, &error) : print_forward(run, &error);
     if (!code)
-        code = output_flush(run->output, &error);
+        code = settle(run, &error);
     output_free(run->output);
     if (code && code != ERROR_CLOSED) /* who closed the pipe has seen enough */
         return verb_fail(read_verb.name, &error);
@@ -271,9 +322,16 @@ static int run_read(struct read_request *request, const char *directory)
     if (history_open(read_verb.name, directory, &run.history, &error))
         return verb_fail_open(read_verb.name, directory, &error);
     run.sequence_last = history_watermark(run.history);
-    if (request->follow)
+    if (request->cursor_name && read_cursor_open(directory, request->cursor_name, run.history,
+                                                 &run.cursor, &error)) {
+        history_close(run.history);
+        return verb_fail(read_verb.name, &error);
+    }
+    /* Who has a cursor ends in an orderly way, or what it has printed would come again. */
+    if (request->follow || run.cursor)
         interrupt_catch();
     int status = print_events(&run);
+    read_cursor_close(run.cursor);
     history_close(run.history);
     return status;
 }

@@ -34,12 +34,18 @@ static const struct options_verb retention_verb = {
         "  17 3 * * *  daybook retention -D /var/lib/daybook/log --max-age 30d --max-size 20G\n",
 };
 
+/* What the callbacks know and find out. */
+struct telling {
+    bool dry_run;
+    bool overrun; /* a cursor loses events that it held */
+};
+
 static void tell_segment(void *context, const struct indexer_retention_segment *segment)
 {
-    const bool *dry_run = context;
+    const struct telling *telling = context;
     char size[UNITS_TEXT_SIZE];
     units_format_size(segment->bytes, size);
-    printf("%s %s: ", *dry_run ? "would delete" : "deleted", segment->name);
+    printf("%s %s: ", telling->dry_run ? "would delete" : "deleted", segment->name);
     if (segment->sequence_last >= segment->sequence_first)
         printf("sequences %" PRIu64 "-%" PRIu64 ", ", segment->sequence_first,
                segment->sequence_last);
@@ -47,6 +53,20 @@ static void tell_segment(void *context, const struct indexer_retention_segment *
         printf("no events, ");
     printf("%s%s\n", size, segment->unfinished ? " (left over by an interrupted run)" : "");
     fflush(stdout);
+}
+
+static void tell_overrun(void *context, const struct indexer_retention_overrun *overrun)
+{
+    struct telling *telling = context;
+    char hold[UNITS_TEXT_SIZE], count[UNITS_TEXT_SIZE + 8];
+    units_format_size(overrun->hold_bytes, hold);
+    units_format_count(overrun->sequence_last - overrun->sequence_first + 1, count);
+    telling->overrun = true;
+    verb_say(retention_verb.name,
+             "the cursor '%s' is further behind than the %s that it may hold: events %" PRIu64
+             " to %" PRIu64 " (%s) %s although its consumer has not done them",
+             overrun->cursor, hold, overrun->sequence_first, overrun->sequence_last, count,
+             telling->dry_run ? "would go" : "go");
 }
 
 static void print_summary(const struct indexer_retention_totals *totals, bool dry_run)
@@ -83,12 +103,12 @@ static int run(const char *directory, const struct indexer_retention_options *li
 {
     struct error error;
     struct indexer_retention_totals totals = {0};
-    bool dry_run = limits->dry_run;
+    struct telling telling = {.dry_run = limits->dry_run};
     damage_warn_of_deleting(retention_verb.name, directory);
-    if (indexer_retention_run(directory, limits, tell_segment, &dry_run, &totals, &error))
+    if (indexer_retention_run(directory, limits, tell_segment, &telling, &totals, &error))
         return verb_fail_open(retention_verb.name, directory, &error);
     int status = check_index(&totals, directory);
-    print_summary(&totals, dry_run);
+    print_summary(&totals, telling.dry_run);
     if (totals.frozen[0]) {
         verb_say(retention_verb.name, "nothing was deleted by age: %s", totals.frozen);
         status = STATUS_INCOMPLETE;
@@ -98,6 +118,14 @@ static int run(const char *directory, const struct indexer_retention_options *li
                  "%s; it and what is behind it were left, see 'daybook verify -D %s'",
                  totals.blocked, directory);
         status = STATUS_INCOMPLETE;
+    }
+    if (totals.held[0])
+        verb_say(retention_verb.name, "%s; see 'daybook cursors -D %s'", totals.held, directory);
+    if (totals.held[0] || telling.overrun)
+        status = STATUS_INCOMPLETE;
+    if (totals.damaged_cursor[0]) {
+        verb_say(retention_verb.name, "%s: it holds nothing", totals.damaged_cursor);
+        status = STATUS_DAMAGE;
     }
     return status;
 }
@@ -115,7 +143,7 @@ static void take_age(struct options *options, const char *value, int64_t *age_ou
 int verb_retention(int argc, char **argv)
 {
     struct options options;
-    struct indexer_retention_options limits = {0};
+    struct indexer_retention_options limits = {.overrun = tell_overrun};
     const char *value;
     int id;
     options_init(&options, &retention_verb, argc, argv);

@@ -255,6 +255,17 @@ void rows_size(struct rows *rows, uint64_t bytes)
     add_bare(rows, text, true);
 }
 
+void rows_duration(struct rows *rows, int64_t ns)
+{
+    char text[UNITS_TEXT_SIZE];
+    if (!rows_are_for_people(rows)) {
+        rows_real(rows, (double)ns / 1e9);
+        return;
+    }
+    units_format_duration(ns, text);
+    add_bare(rows, text, true);
+}
+
 void rows_time(struct rows *rows, int64_t time_ns)
 {
     if (time_ns == INT64_MIN) {

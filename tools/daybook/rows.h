@@ -53,6 +53,7 @@ void rows_sequence(struct rows *rows, uint64_t value); /* plain everywhere */
 void rows_count(struct rows *rows, uint64_t value);    /* "1,402" */
 void rows_size(struct rows *rows, uint64_t bytes);     /* "1.4 MiB" */
 void rows_time(struct rows *rows, int64_t time_ns);    /* INT64_MIN gives a null */
+void rows_duration(struct rows *rows, int64_t ns);     /* "3 d 4 h", else seconds */
 /* The row is complete: as many cells as columns. ERROR_CLOSED: nobody reads any more. */
 enum error_code rows_end(struct rows *rows, struct error *error);
 

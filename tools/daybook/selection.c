@@ -1,39 +1,15 @@
 #include "tools/daybook/selection.h"
 
-#include <fnmatch.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
 #include "core/json.h"
 
-/* No topic has such a character, so nothing could match: a typing error. */
-static void check_pattern(struct options *options, const char *pattern)
+static void add_topic(struct selection *selection, struct options *options, const char *pattern)
 {
     struct error error;
-    bool is_pattern = pattern[strcspn(pattern, "*?[\\")] != '\0';
-    if (!is_pattern && event_check_topic(pattern, strlen(pattern), &error)) {
+    if (topic_patterns_add(&selection->topics, pattern, strlen(pattern), &error))
         options_refuse(options, "-t '%s': %s", pattern, error.text);
-        return;
-    }
-    for (const char *at = pattern; *at; at++)
-        if (!strchr("*?[]!^\\", *at) && event_check_topic(at, 1, &error)) {
-            options_refuse(options, "-t '%s' can match no topic: %s", pattern, error.text);
-            return;
-        }
-}
-
-static void add_topic(struct selection *selection, struct options *options, const char *topic)
-{
-    check_pattern(options, topic);
-    size_t bytes = (selection->topic_count + 1) * sizeof *selection->topics;
-    const char **topics = realloc(selection->topics, bytes);
-    if (!topics) {
-        options_refuse(options, "no memory for that many topics");
-        return;
-    }
-    topics[selection->topic_count++] = topic;
-    selection->topics = topics;
 }
 
 static void set_grep(struct selection *selection, struct options *options, const char *pattern)
@@ -92,21 +68,6 @@ void selection_finish(struct selection *selection, struct options *options, enum
                        selection->until_text);
 }
 
-static bool topic_matches(const struct selection *selection, const struct event *event)
-{
-    if (selection->topic_count == 0)
-        return true;
-    char topic[EVENT_TOPIC_BYTES_MAX + 1]; /* fnmatch wants a NUL */
-    if (event->topic_bytes > EVENT_TOPIC_BYTES_MAX)
-        return false;
-    memcpy(topic, event->topic, event->topic_bytes);
-    topic[event->topic_bytes] = '\0';
-    for (size_t i = 0; i < selection->topic_count; i++)
-        if (fnmatch(selection->topics[i], topic, 0) == 0)
-            return true;
-    return false;
-}
-
 static enum error_code grep_payload(struct selection *selection, const struct event *event,
                                     bool *matches_out, struct error *error)
 {
@@ -127,7 +88,7 @@ enum error_code selection_match(struct selection *selection, const struct event 
 {
     bool matches = event->sequence > selection->after_sequence &&
                    event->time_ns >= selection->since_ns && event->time_ns <= selection->until_ns &&
-                   topic_matches(selection, event);
+                   topic_patterns_match(&selection->topics, event->topic, event->topic_bytes);
     if (matches && selection->has_grep)
         return grep_payload(selection, event, matches_out, error);
     *matches_out = matches;
@@ -138,7 +99,7 @@ void selection_release(struct selection *selection)
 {
     if (selection->has_grep)
         regfree(&selection->grep);
-    free(selection->topics);
+    topic_patterns_release(&selection->topics);
     buffer_release(&selection->text);
     *selection = (struct selection){0};
 }

@@ -10,6 +10,7 @@
 
 #include "core/bytes.h"
 #include "core/event.h"
+#include "core/topic_pattern.h"
 #include "core/units.h"
 #include "tools/daybook/options.h"
 
@@ -22,7 +23,7 @@ enum { SELECTION_AFTER_SEQ = OPTIONS_LONG };
     }
 #define SELECTION_TOPIC_FLAG                                                                       \
     {                                                                                              \
-        't', "topic", "TOPIC", "only this topic; * and ? match, may be repeated"                   \
+        't', "topic", "TOPIC", "only this topic, or 'orders.*', 'orders.>'; may be repeated"       \
     }
 #define SELECTION_GREP_FLAG                                                                        \
     {                                                                                              \
@@ -40,8 +41,7 @@ struct selection {
     uint64_t after_sequence;
     const char *since_text;
     const char *until_text;
-    const char **topics; /* owned; the strings are argv's */
-    size_t topic_count;
+    struct topic_patterns topics;
     bool has_grep;
     regex_t grep;
     struct buffer text; /* scratch: a payload as JSON */

@@ -34,6 +34,7 @@ int verb_index(int argc, char **argv);
 int verb_topics(int argc, char **argv);
 int verb_schema(int argc, char **argv);
 int verb_segments(int argc, char **argv);
+int verb_cursors(int argc, char **argv);
 int verb_gaps(int argc, char **argv);
 int verb_status(int argc, char **argv);
 int verb_pack(int argc, char **argv);

@@ -60,6 +60,20 @@ static void admit(struct server *server, int fd, const struct ucred *peer)
 }
 
 /*
+ * Those who have most may have nothing but subscribers: one of them ends, as soon as the bus comes
+ * to it, and until then there is one connection more than allowed.
+ */
+static bool make_subscriber_go(struct server *server, const struct ucred *newcomer)
+{
+    struct peers_entry whose;
+    if (server->connections > server->options.connections_max ||
+        !eviction_greediest(&server->peers, server->options.connections_max, newcomer, &whose))
+        return false;
+    bus_evict(server->bus, whose.pid, whose.uid);
+    return true;
+}
+
+/*
  * A place for a client, if need be that of another. Who has to go is freed in this round's turns,
  * not here: the events of this round may still speak of it.
  */
@@ -69,7 +83,7 @@ static bool make_place(struct server *server, const struct ucred *newcomer)
     struct connection *idle = eviction_for_place(
         &server->all, &server->peers, server->options.connections_max, newcomer, &process);
     if (!idle)
-        return false;
+        return make_subscriber_go(server, newcomer);
     struct error why;
     if (process)
         error_set(&why, ERROR_BUSY,

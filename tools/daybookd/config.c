@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/daybookd/bus.h"
 #include "tools/daybookd/server.h"
 #include "tools/settings.h"
 
@@ -199,11 +200,11 @@ size_t config_memory_max(const struct config *config)
         /* The index's page cache, decoders, tables of topics and producers, threads, libraries. */
         OTHERS_BYTES = 32 << 20,
         PENDING_COPIES = 3, /* in memory, encoded, and blocks kept for reuse */
-        CONNECTION_BYTES = 2048,
+        CONNECTION_BYTES = 2048 + BUS_SUBSCRIBER_BYTES,
     };
     size_t pending_bytes =
         config->log.pending_bytes_max ? config->log.pending_bytes_max : LOG_PENDING_BYTES;
     return OTHERS_BYTES + PENDING_COPIES * pending_bytes + config->input_bytes_max +
-           config->input_bytes_max / SERVER_ANSWERS_SHARE +
+           config->input_bytes_max / SERVER_ANSWERS_SHARE + BUS_MEMORY_MAX +
            config->connections_max * CONNECTION_BYTES;
 }

@@ -234,7 +234,8 @@ static bool may_answer(const struct connection *connection)
 static bool may_take(const struct connection *connection)
 {
     bool away = connection->away == AWAY_QUEUED || connection->away == AWAY_RUNNING;
-    return !connection->closing && !connection->stalled && !away && may_answer(connection);
+    return !connection->closing && !connection->leaving && !connection->stalled && !away &&
+           may_answer(connection);
 }
 
 /* The first byte is of neither mode. Whoever sends text can read text: a line, not a frame. */
@@ -321,6 +322,10 @@ static void take_units(struct connection *connection, struct turn *turn)
             connection->unit_since_ns = 0;
             server_examine(connection->server, connection);
             return;
+        case TAKE_LEAVE:
+            connection->unit_since_ns = 0;
+            connection->leaving = true;
+            return;
         case TAKE_STOP:
             return;
         }
@@ -382,6 +387,7 @@ static void take_in_passing(struct connection *connection, struct turn *turn)
     assert(connection->away == AWAY_NOT); /* what is this small is never too much to look through */
     size_t left = input_bytes(input);
     *input = (struct input){0};
+    connection->leaving = false; /* what it subscribes with has to be kept, when there is memory */
     if (left < (size_t)got && recv(connection->fd, scratch, (size_t)got - left, MSG_DONTWAIT) < 0)
         connection->ended = true;
     connection->starved = true;
@@ -430,6 +436,10 @@ static void take_rest(struct connection *connection)
         server_examine(connection->server, connection);
         return;
     }
+    if (take == TAKE_LEAVE) {
+        connection->leaving = true;
+        return;
+    }
     input_drop(input, server_input_pool(connection->server));
 }
 
@@ -461,6 +471,12 @@ bool connection_has_work(const struct connection *connection)
         return false;
     return !connection->starved || wants_read(connection) ||
            (connection->ended && input_bytes(&connection->input) > 0);
+}
+
+bool connection_may_leave(const struct connection *connection)
+{
+    return connection->leaving && !connection->closing && !connection->deaf &&
+           answers_total_bytes(&connection->answers) == 0;
 }
 
 bool connection_is_over(const struct connection *connection)

@@ -81,6 +81,7 @@ struct connection {
     bool starved;     /* what is in `input` is not a whole frame or line */
     bool ended;       /* the client sends no more */
     bool closing;     /* nothing is read any more; closes when all answers have left */
+    bool leaving;     /* it subscribes: once its answers have left, the bus has it */
     bool stalled;     /* waits for room in the log, or for memory */
     bool deaf;        /* the client reads no more; answers are dropped */
     bool awaits_room; /* epoll tells when the client has read answers */
@@ -112,6 +113,8 @@ void connection_free(struct connection *connection);
 void connection_turn(struct connection *connection);
 /* Could another turn do something at once? */
 bool connection_has_work(const struct connection *connection);
+/* It subscribes, and everything before that has been answered. */
+bool connection_may_leave(const struct connection *connection);
 /* Nothing is left to do for it: to be freed. */
 bool connection_is_over(const struct connection *connection);
 
@@ -148,6 +151,7 @@ enum take {
     TAKE_MORE,  /* it is not complete; it needs *bytes_out in all (as far as known) */
     TAKE_STALL, /* the log has no room now */
     TAKE_AWAY,  /* connection->examination says what has to be looked through first */
+    TAKE_LEAVE, /* it subscribes: what is not used, this included, is for the bus */
     TAKE_STOP,  /* connection_fail has been called */
 };
 

@@ -95,21 +95,27 @@ static struct connection *find_idlest(struct list_link *all, const struct peers_
     return busy;
 }
 
-struct connection *eviction_for_place(struct list_link *all, const struct peers *peers,
-                                      size_t connections_max, const struct ucred *newcomer,
-                                      bool *process_out)
+bool eviction_greediest(const struct peers *peers, size_t connections_max,
+                        const struct ucred *newcomer, struct peers_entry *whose_out)
 {
     struct peers_entry process = peers_greediest_process(peers);
     struct peers_entry user = peers_greediest_user(peers);
     bool same_process = process.uid == newcomer->uid && process.pid == newcomer->pid;
-    if (process.connections >= 2 && process.connections > connections_max / 4 && !same_process) {
-        *process_out = true;
-        return find_idlest(all, &process);
-    }
-    if (user.connections >= 2 && user.connections > connections_max / 2 &&
-        user.uid != newcomer->uid) {
-        *process_out = false;
-        return find_idlest(all, &user);
-    }
-    return NULL;
+    bool by_process = process.connections >= 2 && process.connections > connections_max / 4 &&
+                      !same_process;
+    bool by_user = user.connections >= 2 && user.connections > connections_max / 2 &&
+                   user.uid != newcomer->uid;
+    *whose_out = by_process ? process : user;
+    return by_process || by_user;
+}
+
+struct connection *eviction_for_place(struct list_link *all, const struct peers *peers,
+                                      size_t connections_max, const struct ucred *newcomer,
+                                      bool *process_out)
+{
+    struct peers_entry whose;
+    if (!eviction_greediest(peers, connections_max, newcomer, &whose))
+        return NULL;
+    *process_out = whose.pid != 0;
+    return find_idlest(all, &whose);
 }

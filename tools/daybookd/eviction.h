@@ -24,11 +24,13 @@ bool eviction_can_wait(struct list_link *all, const struct connection *asking);
 struct connection *eviction_for_answers(struct list_link *all);
 
 /*
- * The longest idle connection of the process that has most of all connections, when it has more
- * than a quarter of `connections_max`; else of the user who has most, when those are more than
- * half. NULL: there is no such process or user, or `newcomer` is from it. *process_out: which of
- * the two.
+ * Who has to give up a place for a newcomer: the process that has most of all connections, when it
+ * has more than a quarter of `connections_max`; else the user (pid 0) who has most, when those are
+ * more than half. False: there is no such process or user, or `newcomer` is from it.
  */
+bool eviction_greediest(const struct peers *peers, size_t connections_max,
+                        const struct ucred *newcomer, struct peers_entry *whose_out);
+/* The longest idle connection of those. NULL: there is none. *process_out: which of the two. */
 struct connection *eviction_for_place(struct list_link *all, const struct peers *peers,
                                       size_t connections_max, const struct ucred *newcomer,
                                       bool *process_out);

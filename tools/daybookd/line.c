@@ -268,6 +268,17 @@ static enum take take_examined(struct connection *connection, const struct exami
     return take;
 }
 
+/* {"subscribe": …} and nothing else: what is in it is for the bus to judge. */
+static bool is_subscription(const struct buffer *object)
+{
+    struct msgpack_cursor cursor = {object->data, object->data + object->size};
+    struct msgpack_cursor map = cursor, value;
+    struct msgpack_value head = {0};
+    return object->size > 0 && !msgpack_read(&map, &head, NULL) &&
+           head.kind == MSGPACK_KIND_MAP && head.count == 1 &&
+           !msgpack_find(&cursor, "subscribe", &value, NULL);
+}
+
 /* One line, without its newline. */
 static enum take take_text(struct connection *connection, const char *text, size_t bytes)
 {
@@ -290,7 +301,9 @@ static enum take take_text(struct connection *connection, const char *text, size
     struct event event;
     struct error error = {0};
     intake->converted.size = 0;
-    line_read(intake->json, text, bytes, &intake->converted, &event, &error);
+    if (line_read(intake->json, text, bytes, &intake->converted, &event, &error) &&
+        is_subscription(&intake->converted))
+        return TAKE_LEAVE;
     return take_event(connection, &event, NULL, &error);
 }
 

@@ -150,13 +150,19 @@ enum error_code listener_open(const char *path, struct listener *listener_out, s
     return OK;
 }
 
+void listener_adopt(int fd, const char *path, struct listener *listener_out)
+{
+    *listener_out = (struct listener){.fd = fd, .adopted = true};
+    snprintf(listener_out->path, sizeof listener_out->path, "%s", path);
+}
+
 void listener_close(struct listener *listener)
 {
     struct stat status;
     if (listener->fd < 0)
         return;
-    if (lstat(listener->path, &status) == 0 && status.st_dev == listener->device &&
-        status.st_ino == listener->inode)
+    if (!listener->adopted && lstat(listener->path, &status) == 0 &&
+        status.st_dev == listener->device && status.st_ino == listener->inode)
         unlink(listener->path);
     file_close(&listener->fd);
 }

@@ -8,6 +8,7 @@
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_LISTENER_H
 #define DAYBOOK_TOOLS_DAYBOOKD_LISTENER_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "core/error.h"
@@ -17,6 +18,7 @@ struct listener {
     char path[108];
     dev_t device; /* of the socket's file: only our own is removed */
     ino_t inode;
+    bool adopted; /* somebody else made the socket, and keeps its file */
 };
 
 /* A Unix socket's path is short. ERROR_INVALID says how long it may be. */
@@ -28,6 +30,8 @@ enum error_code listener_check_path(const char *path, struct error *error);
 enum error_code listener_try(const char *path, struct error *error);
 /* ERROR_BUSY: a daemon answers there. ERROR_EXISTS: something else than a socket has the name. */
 enum error_code listener_open(const char *path, struct listener *listener_out, struct error *error);
+/* A socket that listens already at `path`, made by somebody else; it is ours to close. */
+void listener_adopt(int fd, const char *path, struct listener *listener_out);
 /* Close, and remove the file if it is still ours. */
 void listener_close(struct listener *listener);
 

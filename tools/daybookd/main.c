@@ -21,6 +21,7 @@
 #include "segment/lock.h"
 #include "segment/packer.h"
 #include "tools/client/daybook.h"
+#include "tools/daybookd/activation.h"
 #include "tools/daybookd/config.h"
 #include "tools/daybookd/index_thread.h"
 #include "tools/daybookd/listener.h"
@@ -28,6 +29,7 @@
 #include "tools/daybookd/server.h"
 #include "tools/daybookd/strangers.h"
 #include "tools/gate.h"
+#include "tools/notify.h"
 
 enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_DAMAGED = 4 };
 
@@ -35,6 +37,7 @@ struct daemon {
     struct config config;
     struct report report;
     int signal_fd;
+    struct notify notify;
     struct progress progress;
     struct segment_log *log;
     struct gate *gate;
@@ -164,6 +167,8 @@ static enum error_code try_listener(const struct daemon *daemon, struct error *e
     const char *directory = daemon->config.directory;
     struct stat status;
     int log_fd = -1;
+    if (daemon->listener.adopted)
+        return OK;
     bool new = lstat(directory, &status) && errno == ENOENT;
     bool written = false;
     enum error_code code = file_open_directory(directory, true, &log_fd, NULL);
@@ -184,6 +189,8 @@ static enum error_code try_listener(const struct daemon *daemon, struct error *e
 static enum error_code open_listener(struct daemon *daemon, struct error *error)
 {
     const char *socket = daemon->config.socket;
+    if (daemon->listener.adopted)
+        return OK;
     enum error_code code = listener_open(socket, &daemon->listener, error);
     if (code == ERROR_NO_SPACE && segment_ballast_give_most(daemon->config.directory, NULL) == OK)
         code = listener_open(socket, &daemon->listener, error);
@@ -224,16 +231,32 @@ static void wish_fields(struct daemon *daemon)
         report_line(&daemon->report, REPORT_INFO, "index: %zu fields added", added);
 }
 
+/* A socket that the service manager has made counts more than -s: the unit names its path. */
+static enum error_code adopt_listener(struct daemon *daemon, struct error *error)
+{
+    char *path = daemon->config.socket;
+    int fd;
+    enum error_code code = activation_take(&fd, path, sizeof daemon->config.socket, error);
+    if (!code && fd >= 0)
+        listener_adopt(fd, path, &daemon->listener);
+    return code;
+}
+
 static enum error_code start(struct daemon *daemon, struct error *error)
 {
     struct config *config = &daemon->config;
+    enum error_code code = adopt_listener(daemon, error);
+    if (code)
+        return code;
     report_line(&daemon->report, REPORT_INFO,
-                "daybookd " DAYBOOK_VERSION ", pid %d, directory '%s', socket '%s'", (int)getpid(),
-                config->directory, config->socket);
+                "daybookd " DAYBOOK_VERSION ", pid %d, directory '%s', socket '%s'%s", (int)getpid(),
+                config->directory, config->socket,
+                daemon->listener.adopted ? ", passed by the service manager" : "");
     report_line(&daemon->report, REPORT_INFO,
                 "at most %zu MiB of memory, for up to %zu connections",
                 config_memory_max(config) >> 20, config->connections_max);
-    enum error_code code = listener_check_path(config->socket, error);
+    if (!daemon->listener.adopted)
+        code = listener_check_path(config->socket, error);
     if (!code)
         code = catch_signals(daemon, error);
     if (!code)
@@ -273,6 +296,7 @@ static enum error_code start(struct daemon *daemon, struct error *error)
         .input_bytes_max = config->input_bytes_max,
         .memory_max = config_memory_max(config),
         .allowed = &config->allowed,
+        .notify = &daemon->notify,
     };
     return server_create(&options, &daemon->server, error);
 }
@@ -292,6 +316,7 @@ static enum error_code end(struct daemon *daemon, struct error *error)
     listener_close(&daemon->listener);
     progress_release(&daemon->progress);
     file_close(&daemon->signal_fd);
+    notify_release(&daemon->notify);
     return code;
 }
 
@@ -315,10 +340,14 @@ static int run(struct daemon *daemon)
         report_line(&daemon->report, REPORT_INFO, "durable up to %" PRIu64,
                     segment_log_durable(daemon->log));
         report_line(&daemon->report, REPORT_INFO, "ready");
+        notify_send(&daemon->notify, "READY=1\nSTATUS=durable up to %" PRIu64,
+                    segment_log_durable(daemon->log));
         code = server_run(daemon->server, &error);
     }
-    if (code)
+    if (code) {
         report_line(&daemon->report, REPORT_ERROR, "%s", error.text);
+        notify_send(&daemon->notify, "STATUS=%s", error.text);
+    }
     enum error_code end_code = end(daemon, &end_error);
     if (end_code && !code) {
         report_line(&daemon->report, REPORT_ERROR, "close the log: %s", end_error.text);
@@ -332,7 +361,11 @@ static int run(struct daemon *daemon)
 int main(int argc, char **argv)
 {
     struct daemon daemon = {
-        .signal_fd = -1, .progress.fd = -1, .listener.fd = -1, .report = {REPORT_INFO}};
+        .signal_fd = -1,
+        .progress = {.fd = -1, .bus_fd = -1},
+        .listener.fd = -1,
+        .report = {REPORT_INFO},
+    };
     struct error error;
     /* One heap for all threads: what a client had is for the next one, whoever serves it. */
     mallopt(M_ARENA_MAX, 1);
@@ -354,5 +387,6 @@ int main(int argc, char **argv)
     }
     if (daemon.config.verbose)
         daemon.report.level_max = REPORT_DETAIL;
+    notify_init(&daemon.notify);
     return run(&daemon);
 }

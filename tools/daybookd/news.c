@@ -10,6 +10,7 @@ static void take_failure(struct server *server)
     report_line(server->options.report, REPORT_ERROR, "the log has failed: %s", why.text);
     error_prefix(&why, "outcome unknown");
     server_begin_stop(server);
+    bus_end(server->bus, "io", server->failure.text);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
         answers_release(&connection->answers, server_log_sequence(server, false));

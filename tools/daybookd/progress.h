@@ -18,6 +18,9 @@ struct segment_log;
 
 struct progress {
     int fd;                            /* an edge for each piece of news; never read */
+    int bus_fd;                        /* … for the bus thread, when it asks to be woken */
+    atomic_bool bus_waits;             /* it does, for more than this to be durable: */
+    _Atomic uint64_t bus_seen;
     atomic_uint written_waiters;       /* connections that asked for "written" acks */
     _Atomic(struct segment_log *) log; /* set once the log is open */
     /* Written by the log's threads, which may tell of the same step twice. */
@@ -33,6 +36,11 @@ void progress_notify(void *context);
  * descriptor, but for "written" acks, which need not wait for the disk. True: look at the log.
  */
 bool progress_commit(struct progress *progress);
+/*
+ * For the bus thread: have bus_fd written once more than `seen` is durable, once. False: more is
+ * already. Whoever commits pays one write for it, and nothing while nobody has asked.
+ */
+bool progress_await(struct progress *progress, uint64_t seen);
 void progress_release(struct progress *progress);
 
 #endif

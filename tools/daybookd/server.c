@@ -16,6 +16,7 @@
 #include "tools/daybookd/eviction.h"
 #include "tools/daybookd/server_state.h"
 #include "tools/daybookd/status.h"
+#include "tools/notify.h"
 
 enum {
     EVENTS_PER_ROUND = 64,
@@ -182,7 +183,10 @@ bool server_input_will_return(struct server *server, const struct connection *as
 
 enum error_code server_write_status(struct server *server, struct buffer *map, struct error *error)
 {
+    struct bus_counters bus;
+    bus_count(server->bus, &bus);
     struct status status = {
+        .bus = bus,
         .log = server->options.log,
         .index = server->options.index,
         .log_id = server->log_id,
@@ -191,7 +195,7 @@ enum error_code server_write_status(struct server *server, struct buffer *map, s
         .connections = server->connections,
         .gate = server->options.gate,
         .refused = server->intake.refused,
-        .closed = server->notices.closed,
+        .closed = server->notices.closed + bus.closed,
         .turned_away = server->notices.turned_away,
         .memory_max = server->options.memory_max,
     };
@@ -207,6 +211,15 @@ enum error_code server_watch(struct server *server, int fd, uint32_t events, uin
     return OK;
 }
 
+void server_unlink(struct server *server, struct connection *connection)
+{
+    list_remove(&connection->in_all);
+    list_remove(&connection->in_ready);
+    list_remove(&connection->in_waiting);
+    list_remove(&connection->in_stalled);
+    places_remove(&server->places, connection->place);
+}
+
 void server_forget(struct server *server, struct connection *connection)
 {
     notices_line(&server->notices, REPORT_DETAIL,
@@ -214,13 +227,9 @@ void server_forget(struct server *server, struct connection *connection)
                  connection->events);
     intake_tell_refusals_of(&server->intake, connection->session.producer,
                             connection->session.producer_bytes, server->now_ns);
-    list_remove(&connection->in_all);
-    list_remove(&connection->in_ready);
-    list_remove(&connection->in_waiting);
-    list_remove(&connection->in_stalled);
+    server_unlink(server, connection);
     server->connections--;
     peers_remove(&server->peers, &connection->peer);
-    places_remove(&server->places, connection->place);
     connection_free(connection);
 }
 
@@ -242,7 +251,9 @@ static void take_signal(struct server *server)
         return;
     report_line(server->options.report, REPORT_INFO, "signal %s from pid %u: stopping",
                 sigabbrev_np((int)signal.ssi_signo), signal.ssi_pid);
+    notify_send(server->options.notify, "STOPPING=1\nSTATUS=finishing the last commit");
     server_begin_stop(server);
+    bus_end(server->bus, "stopping", "the daemon is being stopped");
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
         connection_fail(connection, "stopping", "the daemon is being stopped");
@@ -277,6 +288,9 @@ static void take_event(struct server *server, const struct epoll_event *event)
     case SOURCE_EXAMINER:
         server_take_result(server);
         break;
+    case SOURCE_BUS:
+        server_take_departures(server);
+        break;
     case SOURCE_WAKE:
     case SOURCE_END:
         break;
@@ -291,7 +305,9 @@ static void give_turn(struct server *server, struct connection *connection, int6
     int64_t end_ns = clock_monotonic_ns();
     turns_charge(connection, end_ns - *now_ns, end_ns);
     *now_ns = end_ns;
-    if (connection_is_over(connection))
+    if (connection_may_leave(connection))
+        server_hand_over(server, connection);
+    else if (connection_is_over(connection))
         server_forget(server, connection);
     else if (connection_has_work(connection))
         server_make_ready(server, connection);
@@ -366,6 +382,10 @@ static void tick(struct server *server)
      */
     server_take_news(server);
     server_settle_schemas(server);
+    if (notify_is_due(server->options.notify, server->now_ns))
+        notify_send(server->options.notify,
+                    "WATCHDOG=1\nSTATUS=durable up to %" PRIu64 ", %zu connections",
+                    segment_log_durable(server->options.log), server->connections);
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next)
         connection_check_time(LIST_MEMBER(link, struct connection, in_all), server->now_ns);
 }
@@ -528,6 +548,7 @@ static enum error_code watch_all(struct server *server, struct error *error)
         {options->progress->fd, EPOLLIN | EPOLLET, SOURCE_PROGRESS},
         {examiner_fd(server->examiner), EPOLLIN | EPOLLET, SOURCE_EXAMINER},
         {server->wake_fd, EPOLLIN | EPOLLET, SOURCE_WAKE},
+        {bus_departures_fd(server->bus), EPOLLIN | EPOLLET, SOURCE_BUS},
         {server->end_fd, EPOLLIN, SOURCE_END},
     };
     enum error_code code = OK;
@@ -565,6 +586,14 @@ enum error_code server_create(const struct server_options *options, struct serve
         code = intake_init(&server->intake, options->log, options->gate, error);
     if (!code)
         code = examiner_create(&server->examiner, error);
+    const struct bus_options bus = {
+        .log = options->log,
+        .progress = options->progress,
+        .report = options->report,
+        .directory = options->directory,
+    };
+    if (!code)
+        code = bus_create(&bus, &server->bus, error);
     if (!code)
         code = watch_all(server, error);
     if (code) {
@@ -585,6 +614,7 @@ void server_free(struct server *server)
     if (server->examined)
         server->examined->away = AWAY_NOT;
     server->examined = NULL;
+    bus_free(server->bus);
     while (!list_is_empty(&server->all))
         server_forget(server, LIST_MEMBER(server->all.next, struct connection, in_all));
     peers_free(&server->peers);

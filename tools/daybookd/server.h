@@ -35,6 +35,7 @@ struct server_options {
     size_t input_bytes_max;      /* also bounds unread answers: a quarter of it */
     size_t memory_max;           /* in all, for the status */
     const struct allowed_users *allowed;
+    struct notify *notify; /* the service manager; may be NULL */
 };
 
 enum { SERVER_SCRATCH_BYTES = 16384, SERVER_ANSWERS_SHARE = 4 /* of the input's memory */ };

@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "tools/daybookd/bus.h"
 #include "tools/daybookd/connection.h"
 #include "tools/daybookd/examiner.h"
 #include "tools/daybookd/helm.h"
@@ -23,6 +24,7 @@ enum server_source {
     SOURCE_PROGRESS,
     SOURCE_EXAMINER,
     SOURCE_WAKE,
+    SOURCE_BUS,
     SOURCE_END,
 };
 
@@ -55,6 +57,7 @@ struct server {
     const struct examiner_result *result; /* AWAY_BACK only */
     struct peers peers;
     struct notices notices;
+    struct bus *bus; /* has those who subscribe; they count as connections, and peers, as before */
     size_t answers_bytes; /* of all connections */
     uint8_t scratch[SERVER_SCRATCH_BYTES];
     bool disk_full;     /* as last said in the log */
@@ -75,6 +78,8 @@ struct server {
 
 enum error_code server_watch(struct server *server, int fd, uint32_t events, uint64_t source,
                              struct error *error);
+/* It is in no list any more, and epoll's events find it no more. */
+void server_unlink(struct server *server, struct connection *connection);
 /* Close the connection and free it. */
 void server_forget(struct server *server, struct connection *connection);
 
@@ -84,6 +89,11 @@ void server_set_accepting(struct server *server, bool accepting);
 
 /* Accept nobody any more, and end when all connections have, or soon. */
 void server_begin_stop(struct server *server);
+
+/* handover.c: it subscribes: from now on the bus has it. Frees the connection. */
+void server_hand_over(struct server *server, struct connection *connection);
+/* Subscribers have gone: their places are free. */
+void server_take_departures(struct server *server);
 
 /* news.c: the log has moved on, failed, or run out of room: tell those whom it concerns. */
 void server_take_news(struct server *server);

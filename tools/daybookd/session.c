@@ -1,5 +1,6 @@
 /*
- * The framed protocol, as docs/protocol.md tells it: hello, then pub, ping and status in any order.
+ * The framed protocol, as docs/protocol.md tells it: hello, then pub, ping and status in any order;
+ * or a request of a subscriber, whose connection goes to the bus.
  */
 #include <string.h>
 
@@ -287,6 +288,9 @@ static enum take take_welcomed(struct connection *connection, enum wire_type typ
         return take_ping(connection, cursor, left);
     case WIRE_STATUS:
         return take_status(connection);
+    case WIRE_SUBSCRIBE:
+    case WIRE_CURSORS:
+        return TAKE_LEAVE;
     case WIRE_HELLO:
         return stop(connection, "malformed", "a second hello");
     default:

@@ -21,7 +21,7 @@ static void pack_key_number(msgpack_packer *packer, const char *key, uint64_t nu
 }
 
 enum {
-    STATUS_KEYS = 26,
+    STATUS_KEYS = 29,
     STATUS_TOPICS_MAX = 1000, /* with schemas; an answer has to fit into a frame */
     STATUS_TOPIC_BYTES = EVENT_TOPIC_BYTES_MAX + 128, /* the counts of one */
     /* Beside the directory and the index's trouble. */
@@ -134,6 +134,9 @@ enum error_code status_write(const struct status *status, struct buffer *map, st
     pack_key_number(&packer, "uptime_ns", (uint64_t)status->uptime_ns);
     pack_key_text(&packer, "directory", status->directory);
     pack_key_number(&packer, "connections", status->connections);
+    pack_key_number(&packer, "subscribers", status->bus.subscribers);
+    pack_key_number(&packer, "feeds", status->bus.feeds);
+    pack_key_number(&packer, "delivered", status->bus.delivered);
     pack_key_number(&packer, "refused", status->refused);
     pack_key_number(&packer, "closed", status->closed);
     pack_key_number(&packer, "turned_away", status->turned_away);

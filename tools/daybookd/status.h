@@ -6,6 +6,7 @@
 
 #include "core/bytes.h"
 #include "segment/log.h"
+#include "tools/daybookd/bus.h"
 
 struct index_thread;
 struct gate;
@@ -17,7 +18,8 @@ struct status {
     const char *log_id;
     const char *directory;
     int64_t uptime_ns;
-    size_t connections;
+    size_t connections; /* with those who subscribe */
+    struct bus_counters bus;
     uint64_t refused;     /* events */
     uint64_t closed;      /* connections, by us */
     uint64_t turned_away; /* clients */

@@ -1,0 +1,26 @@
+/*
+ * indexer/where_text.h - the tokens of a condition, as far as its limits are concerned.
+ *
+ * SQLite parses the text. Before that, it is made sure that within "(text)" it cannot be anything
+ * but what stands in these parentheses: no comment that hides the closing one, no parenthesis that
+ * closes ours, no semicolon, no parameter. Internal to indexer/.
+ */
+#ifndef DAYBOOK_INDEXER_WHERE_TEXT_H
+#define DAYBOOK_INDEXER_WHERE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/bytes.h"
+
+/* ERROR_INVALID says what is wrong, and at which byte, counted from 1. */
+enum error_code indexer_where_text_check(const char *text, size_t text_bytes, struct error *error);
+
+/*
+ * The next name from *at on, without its quotes, replaces what is in `name`, with a NUL; and *at
+ * becomes the place behind it. False: there is none, or no memory. Keywords and names of functions
+ * are passed over. The text has passed the check.
+ */
+bool indexer_where_text_name(const char *text, size_t text_bytes, size_t *at, struct buffer *name);
+
+#endif

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""kill -9 of the daemon under producers and subscribers: each subscriber is given every event.
+
+Four producers, and eight subscribers: two that read at once (one of all topics, one of two of
+them), two slow ones, two that are killed themselves and begin again at their cursors, two that join
+late and read history first. The daemon is killed every few seconds. In the end each subscriber has,
+exactly once and in order, what `daybook read` has, and everything that producers were told is
+durable is there. Segments are small and are packed, so that history and live meet everywhere.
+
+    SECONDS=120 SEED=7 BUILD=build tests/tools/test_bus_kill.py
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+from bus_parties import Journal, Manner, digest, start  # noqa: E402  pylint: disable=wrong-import-position
+from framed import DAYBOOK, Daemon  # noqa: E402  pylint: disable=wrong-import-position
+from kill_parties import Producer  # noqa: E402  pylint: disable=wrong-import-position
+
+SECONDS = float(os.environ.get("SECONDS", "15"))
+SEED = int(os.environ.get("SEED", "1"))
+PRODUCERS = 4
+LIFE_SECONDS = (0.5, 3.0) if SECONDS >= 60 else (0.3, 1.5)
+HANG_SECONDS = 240  # against a hang only
+FLAGS = ("--segment-size", "1M")
+SUBSCRIBERS = (
+    Manner("all", cursor="all"),
+    Manner("two topics", topics=["kill.named-1", "*.named-3"]),
+    Manner("slow by credit", cursor="slow", credit=50, nap=0.02),
+    Manner("slow by naps", nap=0.1),
+    Manner("killed 1", cursor="killed-1", killed=True),
+    Manner("killed 2", cursor="killed-2", credit=500, killed=True),
+    Manner("late 1", late=True),
+    Manner("late 2", cursor="late-2", late=True),
+)
+
+
+class Company:
+    """The subscribers' processes."""
+
+    def __init__(self, directory, daemon):
+        self.directory, self.daemon = directory, daemon
+        self.stop_path = os.path.join(directory, "last")
+        self.pids = {}
+        self.kills = 0
+
+    def journal(self, manner):
+        return os.path.join(self.directory, manner.name.replace(" ", "-"))
+
+    def start(self, manner):
+        self.pids[manner] = start(self.daemon.socket, manner, self.journal(manner),
+                                  self.stop_path, SEED)
+
+    def kill(self, manner):
+        os.kill(self.pids[manner], signal.SIGKILL)
+        os.waitpid(self.pids.pop(manner), 0)
+        self.kills += 1
+
+    def check(self):
+        """Nobody has ended by itself."""
+        for manner, pid in list(self.pids.items()):
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                del self.pids[manner]
+                raise AssertionError("subscriber '%s' ended: %s" % (manner.name, self.why(manner)))
+
+    def why(self, manner):
+        try:
+            with open(self.journal(manner) + ".failure", encoding="utf-8") as file:
+                return file.read()
+        except OSError:
+            return "without a word"
+
+    def wait_for(self, last):
+        """Until each of them has everything up to `last`, and has committed it."""
+        with open(self.stop_path + ".new", "w", encoding="ascii") as file:
+            file.write("%d" % last)
+        os.rename(self.stop_path + ".new", self.stop_path)
+        end = time.monotonic() + HANG_SECONDS
+        for manner, pid in list(self.pids.items()):
+            while not (waited := os.waitpid(pid, os.WNOHANG))[0]:
+                assert time.monotonic() < end, "subscriber '%s' never got event %d" % (
+                    manner.name, last)
+                time.sleep(0.01)
+            del self.pids[manner]
+            assert waited[1] == 0, "subscriber '%s': %s" % (manner.name, self.why(manner))
+
+    def end(self):
+        for pid in self.pids.values():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def read_all(directory):
+    result = subprocess.run([DAYBOOK, "read", "-D", directory, "-n", "all", "-o", "json"],
+                            stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr.decode(errors="replace")
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def expected_of(manner, events):
+    topics = {"kill.named-1", "kill.named-3"} if manner.topics else None
+    return [(event["seq"], event["topic"], digest(event["payload"])) for event in events
+            if topics is None or event["topic"] in topics]
+
+
+def check_acked(producers, events):
+    places = {(event["payload"]["p"], event["payload"]["n"]): event["seq"] for event in events
+              if event["topic"].startswith("kill.")}
+    stored = sum(event["topic"].startswith("kill.") for event in events)
+    assert len(places) == stored, "%d events are there twice" % (stored - len(places))
+    for producer in producers:
+        for number, sequence in producer.ledger().items():
+            place = places.get((producer.name, number))
+            assert place and sequence in (0, place), "%s: number %d is %r, was said to be %r" % (
+                producer.name, number, place, sequence)
+
+
+def live(company, producers, dice):
+    """The kills. Returns how many."""
+    begin = time.monotonic()
+    kills = 0
+    late = [manner for manner in SUBSCRIBERS if manner.late]
+    for manner in SUBSCRIBERS:
+        if not manner.late:
+            company.start(manner)
+    while time.monotonic() < begin + SECONDS:
+        time.sleep(dice.uniform(*LIFE_SECONDS))
+        for manner in SUBSCRIBERS:
+            if manner.killed and dice.randrange(2):
+                company.kill(manner)
+                company.start(manner)
+        while late and time.monotonic() > begin + SECONDS * (3 - len(late)) / 3:
+            company.start(late.pop(0))
+        company.daemon.check_alive()
+        company.daemon.kill()
+        kills += 1
+        company.daemon.start()
+        company.check()
+        for producer in producers:
+            if producer.failure:
+                raise producer.failure
+    return kills
+
+
+def compare(company, producers):
+    events = read_all(company.daemon.directory)
+    check_acked(producers, events)
+    journals = []
+    for manner in SUBSCRIBERS:
+        journal = Journal(company.journal(manner), manner.name)
+        expected = expected_of(manner, events)
+        if journal.events != expected:
+            got, want = set(journal.events), set(expected)
+            raise AssertionError("subscriber '%s' has %d events, %d are right; missing %r, wrong %r"
+                                 % (manner.name, len(journal.events), len(expected),
+                                    sorted(want - got)[:3], sorted(got - want)[:3]))
+        journals.append(journal)
+    return events, journals
+
+
+def run(directory):
+    daemon = Daemon(os.path.join(directory, "log"), *FLAGS)
+    company = Company(directory, daemon)
+    producers = [Producer(daemon, SEED, "named-%d" % i, True) for i in range(PRODUCERS)]
+    try:
+        daemon.start()
+        for producer in producers:
+            producer.start()
+        kills = live(company, producers, random.Random(SEED))
+        for producer in producers:
+            producer.stopping.set()
+        for producer in producers:
+            producer.join(HANG_SECONDS)
+            assert not producer.is_alive(), "%s waits for acks that never come" % producer.name
+        connection = daemon.connect()
+        last = connection.welcome["durable"]
+        connection.close()
+        company.wait_for(last)
+        events, journals = compare(company, producers)
+        assert daemon.stop() == 0, daemon.output()[-2000:]
+    finally:
+        for producer in producers:
+            producer.stopping.set()
+        company.end()
+        daemon.end()
+    return kills, company.kills, events, journals
+
+
+def main():
+    directory = tempfile.mkdtemp(prefix="daybook-bus.", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    sentence = ("each of %d subscribers was given every event exactly once and in order, "
+                "over kills of the daemon and of subscribers" % len(SUBSCRIBERS))
+    try:
+        kills, subscriber_kills, events, journals = run(directory)
+    except Exception as failure:  # pylint: disable=broad-except
+        print("not ok - %s: %s" % (sentence, failure))
+        print("# kept in %s" % directory)
+        return 1
+    shutil.rmtree(directory)
+    print("ok - " + sentence)
+    print("# seed %d, %.0f s, %d kills of the daemon, %d of subscribers, %d events" % (
+        SEED, SECONDS, kills, subscriber_kills, len(events)))
+    print("# %d subscriptions, %d commits, %d events given again behind a cursor" % (
+        sum(j.resumed for j in journals), sum(j.commits for j in journals),
+        sum(j.repeated for j in journals)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+/* What becomes durable, for the live feeds: read once, and sent to all who are attached. */
+#include <assert.h>
+
+#include "core/clock.h"
+#include "tools/daybookd/bus_state.h"
+
+static struct feed *feed_of(struct list_link *link)
+{
+    return LIST_MEMBER(link, struct feed, in_live);
+}
+
+/* No longer live: whoever was attached is served from the log. */
+static void end_live(struct bus *bus, struct feed *feed)
+{
+    feed->live = false;
+    bus->live_count--;
+    list_remove(&feed->in_live);
+    ring_release(&feed->ring);
+    while (!list_is_empty(&feed->attached))
+        bus_place(bus, LIST_MEMBER(feed->attached.next, struct subscriber, in_place));
+}
+
+static void fail_feed(struct bus *bus, struct feed *feed, const char *code,
+                      const struct error *error)
+{
+    feed->failure = *error;
+    while (!list_is_empty(&feed->attached))
+        subscriber_fail(LIST_MEMBER(feed->attached.next, struct subscriber, in_place), code,
+                        error->text);
+    end_live(bus, feed);
+}
+
+/*
+ * A block at or before its position: the last that was read for it, or for the live feeds. Without
+ * one the headers of a whole segment may have to be read.
+ */
+struct log_stream_place bus_find_place(const struct bus *bus, const struct subscriber *subscriber)
+{
+    struct log_stream_place best = subscriber->place;
+    if (!bus->trunk)
+        return best;
+    struct log_stream_place trunk = log_stream_place(bus->trunk);
+    bool fits = trunk.segment_first != 0 && trunk.sequence_first <= subscriber->position + 1;
+    bool nearer = best.segment_first == 0 || best.sequence_first < trunk.sequence_first;
+    return fits && nearer ? trunk : best;
+}
+
+/* The trunk goes on where it was when a feed is live already; else it begins there. */
+static bool start_trunk(struct bus *bus, const struct subscriber *subscriber)
+{
+    if (bus->trunk_runs && bus->live_count > 0)
+        return true;
+    if (!bus->trunk && log_stream_open(bus->options.directory, &bus->trunk, NULL))
+        return false;
+    struct log_stream_place place = bus_find_place(bus, subscriber);
+    log_stream_seek(bus->trunk, subscriber->position, &place);
+    bus->trunk_runs = true;
+    return true;
+}
+
+bool bus_make_live(struct bus *bus, struct feed *feed, const struct subscriber *subscriber)
+{
+    if (feed->live)
+        return true;
+    if (bus->live_count >= BUS_LIVE_MAX || feed->failure.code ||
+        !feed_may_be_live(feed, clock_monotonic_ns()) || !start_trunk(bus, subscriber))
+        return false;
+    if (log_stream_looked(bus->trunk) > subscriber->position)
+        return false;
+    ring_reset(&feed->ring, log_stream_looked(bus->trunk));
+    feed->live = true;
+    feed->due = false;
+    bus->live_count++;
+    list_append(&bus->live, &feed->in_live);
+    return true;
+}
+
+/* The slowest of those who are attached still needs what is above. */
+static uint64_t needed_above(const struct feed *feed)
+{
+    uint64_t lowest = UINT64_MAX;
+    for (const struct list_link *link = feed->attached.next; link != &feed->attached;
+         link = link->next) {
+        const struct subscriber *subscriber =
+            LIST_MEMBER((struct list_link *)link, struct subscriber, in_place);
+        if (subscriber->position < lowest)
+            lowest = subscriber->position;
+    }
+    return lowest;
+}
+
+static void give_to_feed(struct bus *bus, struct feed *feed, size_t count)
+{
+    const struct feed_limits limits = {
+        .needed_above = needed_above(feed),
+        .ring_bytes = SIZE_MAX,
+        .deadline_ns = INT64_MAX,
+    };
+    struct error error;
+    size_t taken;
+    int64_t begin_ns = clock_monotonic_ns();
+    enum error_code code = feed_take(feed, &feed->ring, bus->items, count, &limits, &bus->scratch,
+                                     &taken, &error);
+    int64_t end_ns = clock_monotonic_ns();
+    feed->due = true;
+    if (code == ERROR_INVALID)
+        fail_feed(bus, feed, "invalid", &error);
+    else if (code || feed_charge(feed, end_ns - begin_ns, end_ns))
+        end_live(bus, feed);
+}
+
+static void give_to_all(struct bus *bus, size_t count)
+{
+    struct list_link *next;
+    for (struct list_link *link = bus->live.next; link != &bus->live; link = next) {
+        next = link->next;
+        struct feed *feed = feed_of(link);
+        if (list_is_empty(&feed->attached))
+            end_live(bus, feed);
+        else
+            give_to_feed(bus, feed, count);
+    }
+}
+
+static size_t bytes_of(const struct log_stream_item *items, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!items[i].lost)
+            bytes += items[i].event.topic_bytes + items[i].event.payload_bytes;
+    return bytes;
+}
+
+/* The log cannot be read here: whoever subscribes may find out more from it by its own. */
+static void fail_live(struct bus *bus, const struct error *error)
+{
+    while (!list_is_empty(&bus->live))
+        fail_feed(bus, feed_of(bus->live.next), "io", error);
+    bus->trunk_runs = false;
+}
+
+/* True: there may be more. */
+static bool read_trunk(struct bus *bus)
+{
+    size_t bytes = 0;
+    while (bytes < BUS_LIVE_BYTES && !list_is_empty(&bus->live)) {
+        size_t count;
+        struct error error;
+        enum error_code code = log_stream_read(bus->trunk, bus->items, &count, &error);
+        if (code == ERROR_END)
+            return false;
+        if (code) {
+            fail_live(bus, &error);
+            return false;
+        }
+        bytes += bytes_of(bus->items, count) + 1;
+        give_to_all(bus, count);
+    }
+    return !list_is_empty(&bus->live);
+}
+
+static bool send_feed(struct bus *bus, struct feed *feed)
+{
+    bool more = false;
+    struct list_link *next;
+    ring_look(&feed->ring, log_stream_looked(bus->trunk));
+    feed->due = false;
+    for (struct list_link *link = feed->attached.next; link != &feed->attached; link = next) {
+        next = link->next;
+        struct subscriber *subscriber = LIST_MEMBER(link, struct subscriber, in_place);
+        if (ring_reaches(&feed->ring, subscriber->position)) {
+            more |= subscriber_send(subscriber, &feed->ring) == SENDING_MORE;
+        } else {
+            subscriber->caught_up = false;
+            bus_place(bus, subscriber);
+        }
+    }
+    feed->due |= more;
+    return more;
+}
+
+bool bus_live_turn(struct bus *bus)
+{
+    if (bus->live_count == 0)
+        return false;
+    bool more = read_trunk(bus);
+    struct list_link *next;
+    for (struct list_link *link = bus->live.next; link != &bus->live; link = next) {
+        next = link->next;
+        if (feed_of(link)->due)
+            more |= send_feed(bus, feed_of(link));
+    }
+    return more;
+}
