@@ -161,10 +161,17 @@ void expectations_load(const char *directory, uint64_t through,
     past_out->topics = topics;
     if (!topics)
         return;
-    if (segment_topics_last(directory, through, note_past, topics, &known_above, NULL))
+    if (!directory ||
+        segment_topics_last(directory, through, note_past, topics, &known_above, NULL))
         topics->known_above = through;
     else if (known_above > topics->known_above)
         topics->known_above = known_above;
+}
+
+void expectations_forget(struct expectations_past *past)
+{
+    free(past->topics);
+    past->topics = NULL;
 }
 
 /* Where the one's knowledge ends the other's begins. */

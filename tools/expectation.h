@@ -51,6 +51,8 @@ void expectations_load(const char *directory, uint64_t through,
                        struct expectations_past *past_out);
 /* Take it over, and leave nothing of it behind. */
 void expectations_take(struct expectations *expectations, struct expectations_past *past);
+/* Nobody needs it. */
+void expectations_forget(struct expectations_past *past);
 
 /* Every event that was appended, with its topic as stored. */
 void expectations_note(struct expectations *expectations, const char *topic, size_t topic_bytes,

@@ -63,8 +63,8 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
  * The same for events that belong together, have one producer or none, and are not in the log yet:
  * all of them are stored, next to each other, or none is. *sequence_out is that of the first. What
  * a schema lets through only as something else is refused here, and so is a change of a schema.
- * *index_out: which event was refused; SIZE_MAX: none of them alone. `findings` may be NULL, or has one
- * for each.
+ * *index_out: which event was refused; SIZE_MAX: none of them alone. `findings` may be NULL, or has
+ * one for each.
  */
 enum error_code gate_append_together(struct gate *gate, struct segment_log *log,
                                      const struct event *events, size_t count,
