@@ -220,6 +220,21 @@ def choices(directory):
     assert result.err.count("matched no event") == 1 and "'a:=never' matched no" in result.err
     assert seqs("--loop=2", "-t", "b") == [2, 5, 8, 11] * 2
     assert seqs("--loop", "-t", "nothing") == []
+    assert seqs("--where", "seq % 5 = 0 AND topic <> 'b'") == [10]
+    nothing = daybook("replay", "-D", directory, "-r", "max", "-t", "bb", "--where", "x").err
+    assert "note: no topic matches -t 'bb'; do you mean 'b'?" in nothing, nothing
+
+
+@promise("--where chooses by fields; where it fails, what came before it leaves first, late events too")
+def where(directory):
+    lines = [{"topic": "t", "time": BASE + ms * 10**6, "payload": {"i": i, "s": "{" if i == 4 else "{}"}}
+             for i, ms in enumerate([0, 20, 10, 30, 40, 50])]
+    daybook("pub", "-D", directory, stdin=jsonl(lines))
+    result, report = replay(directory, "--where", "i > 1 AND i % 2 = 0")
+    assert indexes(result) == [2, 4] and report["events"] == 2
+    result, report = replay(directory, "--where", "json(s) = '{}'", expect=FAILURE)
+    assert indexes(result) == [0, 2, 1, 3], result.out
+    assert "malformed JSON" in result.err and report["events"] == 4, result.err
 
 
 @promise("an endless loop ends at Ctrl-C, and when nobody reads any more")

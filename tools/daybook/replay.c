@@ -9,8 +9,9 @@
 #include "core/units.h"
 #include "tools/daybook/certificate.h"
 #include "tools/daybook/options.h"
-#include "tools/daybook/verb.h"
+#include "tools/daybook/selection_notes.h"
 #include "tools/daybook/terminal.h"
+#include "tools/daybook/verb.h"
 
 enum {
     FLAG_LOOP = OPTIONS_LONG + 10,
@@ -30,6 +31,7 @@ static const struct options_flag replay_flags[] = {
     {'r', "rate", "X", "1 as recorded (default), 10 ten times as fast, 0.5, or max"},
     SELECTION_TIME_FLAGS,
     SELECTION_TOPIC_FLAG,
+    SELECTION_WHERE_FLAG,
     SELECTION_AFTER_FLAG,
     {FLAG_MAX_GAP, "max-gap", "DURATION", "make longer gaps in the recording as short as this"},
     {FLAG_MERGE_WINDOW, "merge-window", "DURATION",
@@ -297,6 +299,7 @@ static int run(struct replay *replay, const char *directory)
     if (history_open(replay_verb.name, directory, &replay->from.history, &error))
         return verb_fail_open(replay_verb.name, directory, &error);
     int status = open_and_play(replay);
+    selection_notes_tell(&replay->selection, replay_verb.name, directory);
     history_close(replay->from.history);
     return status;
 }

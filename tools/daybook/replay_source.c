@@ -109,31 +109,30 @@ static enum error_code read_event(struct replay_source *source, int64_t since_ns
     return code;
 }
 
-/* The next event of the merge; NULL with ERROR_END when the round is over, or disturbed. */
+/*
+ * The next event of the merge. ERROR_END: the round is over, or disturbed; any other: why no more
+ * can be read, once all that was read before has been given.
+ */
 static enum error_code merge_next(struct replay_source *source, int64_t since_ns,
-                                  bool *read_all, struct replay_event **event_out)
+                                  enum error_code *reading, struct replay_event **event_out)
 {
     for (;;) {
-        *event_out = time_merge_take(&source->merge, *read_all);
+        *event_out = time_merge_take(&source->merge, *reading != OK);
         if (*event_out)
             return OK;
-        if (*read_all || is_disturbed(source))
-            return ERROR_END;
-        enum error_code code = read_event(source, since_ns, &source->error);
-        if (code == ERROR_END)
-            *read_all = true;
-        else if (code)
-            return code;
+        if (*reading || is_disturbed(source))
+            return *reading ? *reading : ERROR_END;
+        *reading = read_event(source, since_ns, &source->error);
     }
 }
 
 /* Fill one batch. False: the round is over, or something else is wanted. */
-static bool fill_batch(struct replay_source *source, int64_t since_ns, bool *read_all,
+static bool fill_batch(struct replay_source *source, int64_t since_ns, enum error_code *reading,
                        struct batch *batch)
 {
     while (batch->count < BATCH_EVENTS && batch->bytes < BATCH_BYTES) {
         struct replay_event *event;
-        enum error_code code = merge_next(source, since_ns, read_all, &event);
+        enum error_code code = merge_next(source, since_ns, reading, &event);
         if (code) {
             batch->round_ends = true;
             batch->all_ends = code != ERROR_END;
@@ -154,27 +153,24 @@ static bool run_round(struct replay_source *source, int64_t since_ns, uint64_t r
 {
     const struct selection *selection = source->options.selection;
     uint64_t rounds = source->options.rounds;
-    bool read_all = false, more = true, any = false;
+    bool more = true, any = false;
 
     if (since_ns < selection->since_ns)
         since_ns = selection->since_ns;
-    enum error_code code = history_seek(source->options.history, selection->after_sequence + 1,
-                                        since_ns, selection->until_ns, &source->error);
+    enum error_code reading = history_seek(source->options.history, selection->after_sequence + 1,
+                                           since_ns, selection->until_ns, &source->error);
     while (more) {
         struct batch *batch = wait_for_room(source);
         if (!batch)
             return false;
         empty_batch(batch); /* what the player has done with */
         batch->round = round;
-        if (code)
-            *batch = (struct batch){.round_ends = true, .all_ends = true, .code = code};
-        else
-            more = fill_batch(source, since_ns, &read_all, batch);
+        more = fill_batch(source, since_ns, &reading, batch);
         any |= batch->count > 0;
         batch->all_ends |= batch->round_ends && ((rounds && round >= rounds) || (whole && !any));
         bool ended = batch->all_ends;
         hand_over(source);
-        if (code || ended)
+        if (ended)
             return false;
     }
     return true;
