@@ -231,7 +231,7 @@ def seek_while_playing(directory):
 def status_line(directory):
     record(directory, 3, 3600 * 1000)
     job = Job(directory, "-u")
-    job.see("Jan 02 03:00:0.*playing, rate 1 .*space pause")
+    job.see("Jan 02 03:00:0.*playing, rate 1 [(].*[)]  1 events, .* off, 0 late  .space pause")
     job.press("q")
     assert job.status() == 0
     job = Job(directory, "--no-keys")

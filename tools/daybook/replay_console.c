@@ -14,7 +14,7 @@
 #include "tools/daybook/replay_screen.h"
 #include "tools/daybook/terminal.h"
 
-enum { DRAW_MS = 100, TEXT_BYTES = 256 };
+enum { DRAW_MS = 100, TEXT_BYTES = 384, RATE_BYTES = 64 };
 
 struct replay_console {
     struct replay_console_options options;
@@ -40,17 +40,29 @@ static int64_t clock_now(const struct replay_console *console, bool paused)
     return passed < left ? clock_ns + (int64_t)passed : next_ns;
 }
 
+/* "60 (59.98)": asked and achieved. */
+static void format_rate(const struct replay_console *console, char text[RATE_BYTES])
+{
+    const struct replay_progress *progress = console->options.progress;
+    int64_t span_ns = __atomic_load_n(&progress->span_ns, __ATOMIC_RELAXED);
+    int64_t active_ns = __atomic_load_n(&progress->active_ns, __ATOMIC_RELAXED);
+    double achieved = active_ns > 0 ? (double)span_ns / (double)active_ns : 0;
+    if (console->options.rate > 0)
+        snprintf(text, RATE_BYTES, "%g (%.4g)", console->options.rate, achieved);
+    else
+        snprintf(text, RATE_BYTES, "max (%.4g)", achieved);
+}
+
 static void format_line(const struct replay_console *console, bool paused, char text[TEXT_BYTES])
 {
     const struct replay_progress *progress = console->options.progress;
     char when[UNITS_TIME_TEXT_SIZE], events[UNITS_TEXT_SIZE + 8], late[UNITS_TEXT_SIZE + 8];
-    char off[UNITS_TEXT_SIZE], rate[32] = "max";
+    char off[UNITS_TEXT_SIZE], rate[RATE_BYTES];
     units_format_time_short(clock_now(console, paused), console->options.zone, when);
     units_format_count(__atomic_load_n(&progress->events, __ATOMIC_RELAXED), events);
     units_format_count(__atomic_load_n(&progress->late, __ATOMIC_RELAXED), late);
     units_format_duration(__atomic_load_n(&progress->error_ns, __ATOMIC_RELAXED), off);
-    if (console->options.rate > 0)
-        snprintf(rate, sizeof rate, "%g", console->options.rate);
+    format_rate(console, rate);
     snprintf(text, TEXT_BYTES, "%s  %s, rate %s  %s events, %s off, %s late  [%s]", when,
              paused ? "paused" : "playing", rate, events, off, late, REPLAY_KEYS_HELP);
 }

@@ -28,7 +28,9 @@ struct replay_progress {
                             INT64_MIN: nothing was there yet, and so there is no line */
     uint64_t events;
     uint64_t late;
-    int64_t error_ns; /* of the last event that was measured */
+    int64_t error_ns;  /* of the last event that was measured */
+    int64_t span_ns;   /* recorded time that was replayed … */
+    int64_t active_ns; /* … in this time, without pauses */
     bool paused;
 };
 

@@ -30,6 +30,8 @@ static void show(struct replay_player *player, int64_t now_ns)
     __atomic_store_n(&progress->next_ns, next_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&progress->events, player->pace.events, __ATOMIC_RELAXED);
     __atomic_store_n(&progress->late, player->pace.late, __ATOMIC_RELAXED);
+    __atomic_store_n(&progress->span_ns, player->pace.span_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&progress->active_ns, player->active_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&progress->paused, player->paused, __ATOMIC_RELAXED);
 }
 
