@@ -129,7 +129,8 @@ class Socket:
 def bus_event(i):
     seconds, ns = divmod(BASE + i * 10**6, 10**9)
     return {"event_type": "abc"[i % 3], "timestamp": float(f"{seconds}.{ns:09}"),
-            "source": "daybook", "data": {"i": i}, "correlation_id": None, "user_id": None, "session_id": None}
+            "source": "daybook", "data": {"i": i},
+            "correlation_id": None, "user_id": None, "session_id": None}
 
 
 @promise("zmq: waits for a subscriber, then gives it every event, as topic and JSON of the bus's shape")

@@ -17,8 +17,11 @@ static const struct {
     const char *begin;
     maker make;
 } schemes[] = {
-    {"zmq:", replay_target_pub},   {"zmq-pub:", replay_target_pub}, {"zmq-push:", replay_target_push},
-    {"udp://", replay_target_udp}, {"unix:", replay_target_daemon},
+    {"zmq:", replay_target_pub},
+    {"zmq-pub:", replay_target_pub},
+    {"zmq-push:", replay_target_push},
+    {"udp://", replay_target_udp},
+    {"unix:", replay_target_daemon},
 };
 
 /* What --to means, and where the address in it begins. NULL: nothing that we know. */
