@@ -216,7 +216,7 @@ static bool can_be_served(const struct subscriber *subscriber)
 {
     bool has_credit = !subscriber->limited || subscriber->credit > 0;
     return !subscriber->blocked &&
-           (has_credit || subscriber->frame.begun || subscriber->searching);
+           (has_credit || subscriber->frame.begun || !subscriber->begun);
 }
 
 void bus_place(struct bus *bus, struct subscriber *subscriber)
@@ -224,13 +224,14 @@ void bus_place(struct bus *bus, struct subscriber *subscriber)
     list_remove(&subscriber->in_place);
     if (!subscriber->gone && !subscriber->frame.begun && subscriber->answers.size > 0)
         subscriber_send(subscriber, NULL);
-    if (subscriber->gone || subscriber->closing || !subscriber->subscribed)
+    if (subscriber->gone || subscriber->closing || !(subscriber->begun || subscriber->searching))
         return;
-    if (!subscriber->searching && live_ring_has_next(subscriber)) {
+    if (subscriber->begun && live_ring_has_next(subscriber)) {
         if (subscriber->history)
             history_leave(subscriber->history);
         list_append(&subscriber->feed->attached, &subscriber->in_place);
         subscriber->feed->due = true;
+        bus->more = true;
     } else if (can_be_served(subscriber)) {
         list_append(&bus->behind, &subscriber->in_place);
     }
@@ -299,27 +300,45 @@ static void tick(struct bus *bus)
 }
 
 /* How long the thread may sleep: not at all while there is work, or more has become durable. */
-static int64_t find_timeout(struct bus *bus, bool more, int64_t longest_ns)
+static int64_t find_timeout(struct bus *bus, int64_t longest_ns)
 {
-    if (more || has_work(bus))
-        return 0;
     bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end);
+    if (has_work(bus))
+        return 0;
     if (!wanted)
         return longest_ns;
-    int64_t rest_ns = bus->rest_until_ns - bus->now_ns;
+    int64_t rest_ns = bus->rest_until_ns - clock_monotonic_ns();
     if (rest_ns > 0) /* what comes meanwhile is gathered */
         return rest_ns < longest_ns ? rest_ns : longest_ns;
+    if (bus->more)
+        return 0;
     return progress_await(bus->options.progress, bus->durable) ? longest_ns : 0;
+}
+
+/*
+ * After work that has taken long, for many subscribers, what comes next is gathered for a while: so
+ * at high rates a round has more events for each, and publishers have the processor meanwhile. Who
+ * subscribes alone waits for nothing.
+ */
+static void rest(struct bus *bus, int64_t worked_ns)
+{
+    if (worked_ns < BUS_WORK_NS || bus->more)
+        return;
+    int64_t rest_ns = BUS_REST_PARTS * worked_ns;
+    bus->rest_until_ns = clock_monotonic_ns() + (rest_ns < BUS_REST_NS ? rest_ns : BUS_REST_NS);
 }
 
 void bus_round(struct bus *bus, int64_t timeout_ns)
 {
-    wait_for_events(bus, find_timeout(bus, bus->more, timeout_ns));
+    wait_for_events(bus, find_timeout(bus, timeout_ns));
     take_requests(bus);
+    keeper_take_done(bus->keeper, false);
     take_input(bus);
-    if (bus->now_ns >= bus->rest_until_ns) {
+    int64_t begin_ns = clock_monotonic_ns();
+    if (begin_ns >= bus->rest_until_ns) {
         wake_at_end(bus);
         bus->more = bus_live_turn(bus);
+        rest(bus, clock_monotonic_ns() - begin_ns);
     }
     take_history(bus);
     tick(bus);
@@ -445,7 +464,7 @@ void bus_count(struct bus *bus, struct bus_counters *counters_out)
 static void init_lists(struct bus *bus)
 {
     struct list_link *lists[] = {&bus->all,    &bus->readable, &bus->dead, &bus->behind,
-                                 &bus->at_end, &bus->feeds,    &bus->live};
+                                 &bus->at_end, &bus->feeds,    &bus->live, &bus->cursors};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
 }
@@ -471,6 +490,8 @@ enum error_code bus_create(const struct bus_options *options, struct bus **bus_o
     if (bus->epoll_fd < 0 || bus->departures_fd < 0 ||
         epoll_ctl(bus->epoll_fd, EPOLL_CTL_ADD, options->progress->bus_fd, &bell))
         code = error_set_errno(error, errno, "create the bus");
+    if (!code)
+        code = keeper_create(options->progress->bus_fd, &bus->keeper, error);
     if (!code)
         code = json_reader_create(&bus->json, error);
     if (code) {
@@ -505,6 +526,8 @@ void bus_free(struct bus *bus)
         subscriber_drop(member(bus->all.next));
     while (!list_is_empty(&bus->dead))
         subscriber_free(member(bus->dead.next));
+    bus_cursors_end(bus);
+    keeper_free(bus->keeper);
     for (size_t i = 0; i < BUS_HISTORIES; i++)
         history_release(&bus->histories[i]);
     log_stream_close(bus->trunk);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "tools/daybookd/bus.h"
+#include "tools/daybookd/bus_cursor.h"
 #include "tools/daybookd/feed.h"
 #include "tools/daybookd/history.h"
 #include "tools/daybookd/notices.h"
@@ -19,6 +20,9 @@ struct json_reader;
 enum {
     BUS_LIVE_BYTES = 65536, /* looked at for the live feeds before it is sent */
     BUS_LIVE_MAX = 128,     /* live feeds */
+    BUS_WORK_NS = 50000,     /* a live turn that took longer is followed by a rest … */
+    BUS_REST_PARTS = 2,      /* … so many times as long … */
+    BUS_REST_NS = 700000,    /* … and no longer than this */
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
 };
 
@@ -62,16 +66,21 @@ struct bus {
     struct json_reader *json;
     struct buffer scratch; /* for encoding */
     struct buffer line;    /* a subscriber's, as msgpack */
-    size_t input_bytes; /* of unfinished frames */
+    struct keeper *keeper;
+    struct list_link cursors; /* that subscribers have open */
+    size_t listings;          /* of cursors, being made */
+    size_t input_bytes;       /* of unfinished frames */
     uint64_t durable;   /* as last looked at */
     int64_t now_ns, ticked_ns;
     int64_t rest_until_ns; /* what comes before is gathered, and sent then */
-    bool more; /* the last round has left live work */
+    bool more; /* there is live work at once */
 };
 
 /* One round: wait for at most `timeout_ns` when nothing is to be done, then do a bounded part. */
 void bus_round(struct bus *bus, int64_t timeout_ns);
 
+/* Where a seek to the subscriber's position can best begin, as far as it is known. */
+struct log_stream_place bus_find_place(const struct bus *bus, const struct subscriber *subscriber);
 /* Find out from where the subscriber gets its events now, and put it there. */
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */

@@ -61,6 +61,15 @@ void subscriber_free(struct subscriber *subscriber)
     free(subscriber);
 }
 
+static void leave_cursor(struct subscriber *subscriber)
+{
+    struct bus_cursor *cursor = subscriber->cursor;
+    subscriber->cursor = NULL;
+    if (cursor)
+        bus_cursor_leave(cursor);
+    bus_cursors_forget(subscriber);
+}
+
 /* Nothing of it is looked at any more in this round. */
 void subscriber_drop(struct subscriber *subscriber)
 {
@@ -71,6 +80,7 @@ void subscriber_drop(struct subscriber *subscriber)
     list_remove(&subscriber->in_readable);
     list_remove(&subscriber->in_all);
     list_append(&subscriber->bus->dead, &subscriber->in_all);
+    leave_cursor(subscriber);
 }
 
 void subscriber_answered(struct subscriber *subscriber, enum error_code encoded)
@@ -102,8 +112,11 @@ static const struct ring *ring_at_hand(const struct subscriber *subscriber)
 
 void subscriber_end(struct subscriber *subscriber)
 {
-    enum sending sending = subscriber_send(subscriber, ring_at_hand(subscriber));
-    /* The frame on its way has to end first; when its events are not at hand, nothing can follow. */
+    enum sending sending;
+    do
+        sending = subscriber_send(subscriber, ring_at_hand(subscriber));
+    while (sending == SENDING_MORE);
+    /* The frame on its way has to end first; where its events are not at hand, nothing follows. */
     if (sending == SENDING_OUTSIDE || sending == SENDING_DONE)
         subscriber_drop(subscriber);
 }
@@ -117,11 +130,13 @@ void subscriber_fail(struct subscriber *subscriber, const char *code, const char
     atomic_store_explicit(&bus->closed, bus->notices.closed, memory_order_relaxed);
     list_remove(&subscriber->in_place);
     drop_input(subscriber);
+    leave_cursor(subscriber);
     subscriber->closing = true;
     subscriber->closing_since_ns = bus->now_ns;
-    subscriber_answered(subscriber, subscriber->lines
-                                        ? write_last_line(&subscriber->answers, text)
-                                        : wire_write_error(&subscriber->answers, code, text, NULL));
+    struct buffer *answers = &subscriber->answers;
+    enum error_code encoded = subscriber->lines ? write_last_line(answers, text)
+                                                : wire_write_error(answers, code, text, NULL);
+    subscriber_answered(subscriber, encoded);
     if (!subscriber->gone)
         subscriber_end(subscriber);
 }
@@ -154,7 +169,8 @@ static size_t unit_bytes(struct subscriber *subscriber)
         return bytes <= input->size ? bytes : 0;
     if (!subscriber->closing) {
         struct error error;
-        error_set(&error, ERROR_INVALID, "a frame of %zu bytes; at most %d are allowed of a subscriber",
+        error_set(&error, ERROR_INVALID,
+                  "a frame of %zu bytes; at most %d are allowed of a subscriber",
                   bytes - WIRE_LENGTH_BYTES, SUBSCRIBER_UNIT_MAX - WIRE_LENGTH_BYTES);
         subscriber_fail(subscriber, "too_large", error.text);
     }
@@ -257,7 +273,7 @@ void subscriber_tick(struct subscriber *subscriber)
                         "a frame or line was still not whole 10 s after its first byte");
         return;
     }
-    bool quiet = subscriber->subscribed && !subscriber->searching && !subscriber->frame.begun &&
+    bool quiet = subscriber->begun && !subscriber->frame.begun &&
                  subscriber->told < subscriber->position && !subscriber->lines;
     if (!quiet || subscriber->answers.size > 0)
         return;

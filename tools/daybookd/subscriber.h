@@ -2,10 +2,11 @@
  * tools/daybookd/subscriber.h - one client that subscribes: its socket, what it asked for, how far
  * it has got.
  *
- * What goes out is frames (or lines) from a ring, and between them small answers of its own. A frame
- * that the socket took in part is not kept: it is known which events it has and how many of its
- * bytes have gone, and the rest is taken from the ring again, or from the log when the ring has
- * moved on. So a subscriber that does not read costs no memory, for as long as it likes.
+ * What goes out is frames (or lines) from a ring, and between them small answers of its own. A
+ * frame that the socket took in part is not kept: it is known which events it has and how many of
+ * its bytes have gone, and the rest is taken from the ring again, or from the log when the ring has
+ * moved on. (When the log has lost those events meanwhile, the connection ends in the middle.) So a
+ * subscriber that does not read costs no memory, for as long as it likes.
  *
  * Invariants
  *   - `position`: everything up to it has been handed over in whole frames.
@@ -27,6 +28,8 @@
 
 struct bus;
 struct bus_arrival;
+struct bus_cursor;
+struct bus_listing;
 struct feed;
 struct history;
 
@@ -63,15 +66,21 @@ struct subscriber {
     int64_t unit_since_ns;
 
     bool subscribed; /* … has been asked for */
-    bool searching;  /* … and where to begin is still to be found */
+    bool searching;  /* … and the event of that time, where it begins, is still to be found */
+    bool begun;      /* … and has been answered */
     bool caught_up;  /* … and it has been told so, and has not fallen behind since */
+    enum wire_start start;
     int64_t since_ns;
+    uint64_t start_after; /* unless searched for */
+    struct bus_cursor *cursor;
+    struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */
     uint64_t credit;
     uint64_t position;
     uint64_t told; /* the client knows that everything up to here was looked at */
-    uint64_t delivered;
+    uint64_t delivered; /* events */
+    uint64_t bytes;     /* that its socket has taken */
     struct log_stream_place place; /* near position, when it was read from the log last */
     struct history *history;       /* which reads the log for it */
 
@@ -104,7 +113,11 @@ void subscriber_end(struct subscriber *subscriber);
 /* The end, at once: the client is gone, or cannot be told anything. */
 void subscriber_drop(struct subscriber *subscriber);
 
-/* Where it begins is known: answer, and serve it from there. */
+/* Find out where it begins: who has no cursor, or whose cursor is new. */
+void subscriber_find_start(struct subscriber *subscriber);
+/* That is here, then; who has a cursor begins when that is made. */
+void subscriber_found_start(struct subscriber *subscriber, uint64_t after);
+/* Answer, and serve it from here on. */
 void subscriber_begin(struct subscriber *subscriber, uint64_t after);
 
 enum sending {
