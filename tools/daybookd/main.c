@@ -115,6 +115,15 @@ static void report_recovery(const struct daemon *daemon,
     if (recovery->quarantined[0])
         report_line(report, REPORT_WARNING, "log: damaged bytes were kept in quarantine/%s",
                     recovery->quarantined);
+    if (recovery->past_rebuilt)
+        report_line(report, REPORT_WARNING,
+                    "log: who has published before was listed anew from all events, because %s%s%s",
+                    recovery->past_doubt.code ? recovery->past_doubt.text
+                                              : "'producers' was not there, or incomplete",
+                    recovery->past_loss.code ? "; what an old producer sends again may be stored "
+                                               "twice, because "
+                                             : "",
+                    recovery->past_loss.text);
     if (recovery->gap_first)
         report_line(report, REPORT_WARNING,
                     "log: sequences %" PRIu64 " to %" PRIu64 " will never be given: %s",
