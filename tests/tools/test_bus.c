@@ -52,7 +52,7 @@ static void expect_all(struct stage_client *subscriber)
                  "%" PRIu64 " of %" PRIu64 ", error '%s' %s", subscriber->last,
                  segment_log_durable(stage_log), subscriber->error_code, subscriber->error_text);
     cr_assert(subscriber->caught_up);
-    cr_assert_eq(subscriber->received.size, 0);
+    cr_assert_eq(subscriber->received->size, 0);
 }
 
 static void expect_error(struct stage_client *subscriber, const char *code, const char *text)
@@ -196,8 +196,7 @@ static void come_again(struct stage_client *subscriber)
 {
     struct stage_client before = *subscriber;
     struct wire_subscribe subscribe = after(before.last);
-    close(before.fd);
-    buffer_release(&before.received);
+    stage_hang_up(&before);
     if (before.only_even) {
         subscribe.topics[0] = (struct wire_text){"even", 4};
         subscribe.topic_count = 1;
@@ -753,10 +752,10 @@ static void expect_lines(struct stage_client *subscriber, const char *text)
 {
     stage_settle();
     stage_read(subscriber, ALL);
-    cr_assert_eq(buffer_append(&subscriber->received, "", 1, &error), OK);
-    cr_assert_not_null(strstr((char *)subscriber->received.data, text), "%s is not in: %s", text,
-                       (char *)subscriber->received.data);
-    subscriber->received.size = 0;
+    cr_assert_eq(buffer_append(subscriber->received, "", 1, &error), OK);
+    cr_assert_not_null(strstr((char *)subscriber->received->data, text), "%s is not in: %s", text,
+                       (char *)subscriber->received->data);
+    subscriber->received->size = 0;
 }
 
 Test(bus, speaks_in_lines)

@@ -138,7 +138,7 @@ static void fail_all(struct bus *bus, const char *code, const char *text)
     }
 }
 
-/* The one of that process, or user, that has been waiting for its client, or for events, first. */
+/* The one of that process, or user, that came first. */
 static void evict_one(struct bus *bus, const struct ucred *whose)
 {
     for (struct list_link *link = bus->all.next; link != &bus->all; link = link->next) {

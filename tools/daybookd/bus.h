@@ -81,7 +81,7 @@ size_t bus_take_departures(struct bus *bus, struct ucred *peers_out, size_t max)
 void bus_end(struct bus *bus, const char *code, const char *text);
 /*
  * A place is needed, and of this user (pid 0) or process nobody but subscribers are there: end the
- * one that has been given nothing for longest.
+ * one that came first.
  */
 void bus_evict(struct bus *bus, pid_t pid, uid_t uid);
 
