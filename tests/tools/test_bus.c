@@ -443,6 +443,63 @@ Test(bus, subscribers_with_one_filter_share_one_feed)
     cr_assert_eq(counters.subscribers, 0);
 }
 
+static struct feed *only_feed(void)
+{
+    return LIST_MEMBER(stage_bus->feeds.next, struct feed, in_feeds);
+}
+
+Test(bus, a_filter_that_takes_too_long_is_served_from_the_log_until_it_has_paid)
+{
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert(only_feed()->live);
+    only_feed()->debt_ns = INT64_C(1000000000);
+    for (int i = 0; i < 30; i++) {
+        stage_append(3, 100);
+        stage_commit();
+        stage_settle();
+        cr_assert_not(only_feed()->live);
+        stage_read(&client, ALL);
+        cr_assert_eq(client.last, segment_log_durable(stage_log));
+    }
+    cr_assert_eq(client.times_caught_up, 1);
+    stage_pass(INT64_C(10000000000));
+    for (int i = 0; i < 3; i++) {
+        stage_append(1, 100);
+        stage_commit();
+        expect_all(&client);
+    }
+    cr_assert(only_feed()->live);
+}
+
+Test(bus, more_filters_than_can_be_live_get_everything_all_the_same)
+{
+    enum { FILTERS = BUS_LIVE_MAX + 20 };
+    static struct stage_client many[FILTERS];
+    stage_open(0);
+    for (int i = 0; i < FILTERS; i++) {
+        char other[16];
+        struct wire_subscribe subscribe = {.topic_count = 2};
+        snprintf(other, sizeof other, "x%d", i);
+        subscribe.topics[0] = (struct wire_text){"*", 1};
+        subscribe.topics[1] = (struct wire_text){other, strlen(other)};
+        stage_connect(&many[i], false, 0);
+        stage_subscribe(&many[i], &subscribe);
+    }
+    stage_settle();
+    cr_assert_eq(stage_bus->live_count, BUS_LIVE_MAX);
+    for (int i = 0; i < 5; i++) {
+        stage_append(7, 10);
+        stage_commit();
+        stage_settle();
+    }
+    for (int i = 0; i < FILTERS; i++) {
+        expect_all(&many[i]);
+        cr_assert_eq(many[i].events, 35);
+    }
+}
+
 /* ---- Credit, and who does not read ---- */
 
 Test(bus, sends_never_more_than_credit_was_given_for)
