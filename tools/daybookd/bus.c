@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -16,7 +17,7 @@
 #include "tools/daybookd/bus_state.h"
 #include "tools/daybookd/progress.h"
 
-enum { EVENTS_PER_ROUND = 64, TICK_NS = 1000000000 };
+enum { EVENTS_PER_ROUND = 64, TICK_NS = 1000000000, BUS_NICE = 3 };
 
 static struct subscriber *member(struct list_link *link)
 {
@@ -352,6 +353,8 @@ static void *run(void *context)
 {
     struct bus *bus = context;
     pthread_setname_np(pthread_self(), "bus");
+    /* Where processors are few, those who publish come first. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), BUS_NICE);
     while (!atomic_load(&bus->ended))
         bus_round(bus, TICK_NS);
     return NULL;
