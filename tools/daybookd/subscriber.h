@@ -81,7 +81,6 @@ struct subscriber {
     uint64_t told; /* the client knows that everything up to here was looked at */
     uint64_t delivered; /* events */
     uint64_t bytes;     /* that its socket has taken */
-    struct log_stream_place place; /* near position, when it was read from the log last */
     struct history *history;       /* which reads the log for it */
 
     struct subscriber_frame frame;
