@@ -737,6 +737,22 @@ Test(bus, what_was_asked_to_be_committed_is_when_the_bus_ends)
     file_close(&fd);
 }
 
+Test(bus, takes_the_last_commit_of_who_hangs_up_at_once)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 11);
+    stage_hang_up(&client);
+    stage_settle();
+    cr_assert(list_is_empty(&stage_bus->all));
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 11);
+}
+
 /* ---- Coming and going ---- */
 
 Test(bus, who_hangs_up_is_gone_at_once_and_its_place_is_free)

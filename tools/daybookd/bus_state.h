@@ -46,7 +46,8 @@ struct bus {
     size_t departed_count, departed_capacity;
     const char *end_code; /* a literal; NULL: it goes on */
     char end_text[sizeof((struct error *)0)->text];
-    struct ucred evicted; /* whose subscriber has to go; uid -1: nobody's */
+    struct ucred evicted[BUS_EVICTIONS]; /* whose subscribers have to go */
+    size_t evicted_count;
     atomic_bool ended;    /* the thread has to go */
 
     atomic_uint_least64_t subscribers, feed_count, delivered;

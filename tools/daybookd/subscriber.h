@@ -63,6 +63,7 @@ struct subscriber {
     struct buffer input; /* half a frame or line, and what came behind it */
     bool readable;       /* the socket may have more */
     bool ended;          /* the client sends no more */
+    bool hung_up;        /* … nor reads: what it has sent is taken, then it is gone */
     int64_t unit_since_ns;
 
     bool subscribed; /* … has been asked for */
