@@ -216,7 +216,7 @@ static bool can_be_served(const struct subscriber *subscriber)
 {
     bool has_credit = !subscriber->limited || subscriber->credit > 0;
     return !subscriber->blocked &&
-           (has_credit || subscriber->frame.begun || subscriber->searching);
+           (has_credit || subscriber->frame.begun || !subscriber->begun);
 }
 
 void bus_place(struct bus *bus, struct subscriber *subscriber)
@@ -224,9 +224,9 @@ void bus_place(struct bus *bus, struct subscriber *subscriber)
     list_remove(&subscriber->in_place);
     if (!subscriber->gone && !subscriber->frame.begun && subscriber->answers.size > 0)
         subscriber_send(subscriber, NULL);
-    if (subscriber->gone || subscriber->closing || !subscriber->subscribed)
+    if (subscriber->gone || subscriber->closing || !(subscriber->begun || subscriber->searching))
         return;
-    if (!subscriber->searching && live_ring_has_next(subscriber)) {
+    if (subscriber->begun && live_ring_has_next(subscriber)) {
         if (subscriber->history)
             history_leave(subscriber->history);
         list_append(&subscriber->feed->attached, &subscriber->in_place);
@@ -316,6 +316,7 @@ void bus_round(struct bus *bus, int64_t timeout_ns)
 {
     wait_for_events(bus, find_timeout(bus, bus->more, timeout_ns));
     take_requests(bus);
+    keeper_take_done(bus->keeper, false);
     take_input(bus);
     if (bus->now_ns >= bus->rest_until_ns) {
         wake_at_end(bus);
@@ -445,7 +446,7 @@ void bus_count(struct bus *bus, struct bus_counters *counters_out)
 static void init_lists(struct bus *bus)
 {
     struct list_link *lists[] = {&bus->all,    &bus->readable, &bus->dead, &bus->behind,
-                                 &bus->at_end, &bus->feeds,    &bus->live};
+                                 &bus->at_end, &bus->feeds,    &bus->live, &bus->cursors};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
 }
@@ -471,6 +472,8 @@ enum error_code bus_create(const struct bus_options *options, struct bus **bus_o
     if (bus->epoll_fd < 0 || bus->departures_fd < 0 ||
         epoll_ctl(bus->epoll_fd, EPOLL_CTL_ADD, options->progress->bus_fd, &bell))
         code = error_set_errno(error, errno, "create the bus");
+    if (!code)
+        code = keeper_create(options->progress->bus_fd, &bus->keeper, error);
     if (!code)
         code = json_reader_create(&bus->json, error);
     if (code) {
@@ -505,6 +508,8 @@ void bus_free(struct bus *bus)
         subscriber_drop(member(bus->all.next));
     while (!list_is_empty(&bus->dead))
         subscriber_free(member(bus->dead.next));
+    bus_cursors_end(bus);
+    keeper_free(bus->keeper);
     for (size_t i = 0; i < BUS_HISTORIES; i++)
         history_release(&bus->histories[i]);
     log_stream_close(bus->trunk);

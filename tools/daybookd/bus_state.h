@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "tools/daybookd/bus.h"
+#include "tools/daybookd/bus_cursor.h"
 #include "tools/daybookd/feed.h"
 #include "tools/daybookd/history.h"
 #include "tools/daybookd/notices.h"
@@ -62,7 +63,10 @@ struct bus {
     struct json_reader *json;
     struct buffer scratch; /* for encoding */
     struct buffer line;    /* a subscriber's, as msgpack */
-    size_t input_bytes; /* of unfinished frames */
+    struct keeper *keeper;
+    struct list_link cursors; /* that subscribers have open */
+    size_t listings;          /* of cursors, being made */
+    size_t input_bytes;       /* of unfinished frames */
     uint64_t durable;   /* as last looked at */
     int64_t now_ns, ticked_ns;
     int64_t rest_until_ns; /* what comes before is gathered, and sent then */
@@ -72,6 +76,8 @@ struct bus {
 /* One round: wait for at most `timeout_ns` when nothing is to be done, then do a bounded part. */
 void bus_round(struct bus *bus, int64_t timeout_ns);
 
+/* Where a seek to the subscriber's position can best begin, as far as it is known. */
+struct log_stream_place bus_find_place(const struct bus *bus, const struct subscriber *subscriber);
 /* Find out from where the subscriber gets its events now, and put it there. */
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */

@@ -5,6 +5,20 @@
 
 #include "core/json.h"
 #include "core/units.h"
+#include "indexer/where.h"
+
+static enum error_code take_where(struct filter *filter, const struct wire_text *where,
+                                  struct error *error)
+{
+    filter->where = strndup(where->text, where->bytes);
+    if (!filter->where)
+        return error_set(error, ERROR_MEMORY, "no memory for a filter");
+    enum error_code code =
+        indexer_where_compile(where->text, where->bytes, &filter->condition, error);
+    if (code)
+        error_prefix(error, "where");
+    return code;
+}
 
 enum error_code filter_init(struct filter *filter, const struct wire_subscribe *subscribe,
                             bool lines, struct error *error)
@@ -15,11 +29,8 @@ enum error_code filter_init(struct filter *filter, const struct wire_subscribe *
         const struct wire_text *topic = &subscribe->topics[i];
         code = topic_patterns_add(&made.topics, topic->text, topic->bytes, error);
     }
-    if (!code && subscribe->where.text) {
-        made.where = strndup(subscribe->where.text, subscribe->where.bytes);
-        code = made.where ? error_set(error, ERROR_INVALID, "where is not there yet")
-                          : error_set(error, ERROR_MEMORY, "no memory for a filter");
-    }
+    if (!code && subscribe->where.text)
+        code = take_where(&made, &subscribe->where, error);
     if (code) {
         filter_release(&made);
         return code;
@@ -32,6 +43,7 @@ void filter_release(struct filter *filter)
 {
     topic_patterns_release(&filter->topics);
     free(filter->where);
+    indexer_where_free(filter->condition);
     *filter = (struct filter){0};
 }
 
@@ -58,9 +70,13 @@ bool filter_is_equal(const struct filter *a, const struct filter *b)
 enum error_code filter_match(struct filter *filter, const struct event *event, bool *match_out,
                              struct error *error)
 {
-    (void)error;
     *match_out = topic_patterns_match(&filter->topics, event->topic, event->topic_bytes);
-    return OK;
+    if (!*match_out || !filter->condition)
+        return OK;
+    enum error_code code = indexer_where_match(filter->condition, event, match_out, error);
+    if (code)
+        error_prefix(error, "where");
+    return code;
 }
 
 /* ---- Lines ---- */

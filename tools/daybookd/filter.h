@@ -13,10 +13,13 @@
 #include "tools/client/wire_subscription.h"
 #include "tools/daybookd/log_stream.h"
 
+struct indexer_where;
+
 /* Zero-initialised lets everything through, as frames; release frees. */
 struct filter {
     struct topic_patterns topics;
     char *where; /* NULL: none */
+    struct indexer_where *condition; /* … compiled */
     bool lines;
 };
 

@@ -43,9 +43,10 @@ static struct history *find_free(struct bus *bus)
     return best;
 }
 
-static void seek(struct history *history, struct subscriber *subscriber)
+static void seek(struct history *history, const struct subscriber *subscriber)
 {
-    log_stream_seek(history->stream, subscriber->position, &subscriber->place);
+    struct log_stream_place place = bus_find_place(subscriber->bus, subscriber);
+    log_stream_seek(history->stream, subscriber->position, &place);
     ring_reset(&history->ring, subscriber->position);
     history->item_count = history->item_next = 0;
     history->at_end = false;
@@ -83,8 +84,9 @@ static enum error_code search(struct history *history, struct subscriber *subscr
     if (code && code != ERROR_END)
         return code;
     subscriber->searching = false;
-    subscriber_begin(subscriber, after);
-    seek(history, subscriber);
+    subscriber_found_start(subscriber, after);
+    if (subscriber->begun)
+        seek(history, subscriber);
     return OK;
 }
 
@@ -148,6 +150,10 @@ static void give_turn(struct bus *bus, struct history *history, struct subscribe
     enum error_code code = OK;
     if (subscriber->searching)
         code = search(history, subscriber, &error);
+    if (!code && !subscriber->begun) {
+        history_leave(history); /* its cursor is made first */
+        return;
+    }
     if (!code)
         code = fill(bus, history, &error);
     if (code) {

@@ -61,6 +61,15 @@ void subscriber_free(struct subscriber *subscriber)
     free(subscriber);
 }
 
+static void leave_cursor(struct subscriber *subscriber)
+{
+    struct bus_cursor *cursor = subscriber->cursor;
+    subscriber->cursor = NULL;
+    if (cursor)
+        bus_cursor_leave(cursor);
+    bus_cursors_forget(subscriber);
+}
+
 /* Nothing of it is looked at any more in this round. */
 void subscriber_drop(struct subscriber *subscriber)
 {
@@ -71,6 +80,7 @@ void subscriber_drop(struct subscriber *subscriber)
     list_remove(&subscriber->in_readable);
     list_remove(&subscriber->in_all);
     list_append(&subscriber->bus->dead, &subscriber->in_all);
+    leave_cursor(subscriber);
 }
 
 void subscriber_answered(struct subscriber *subscriber, enum error_code encoded)
@@ -117,6 +127,7 @@ void subscriber_fail(struct subscriber *subscriber, const char *code, const char
     atomic_store_explicit(&bus->closed, bus->notices.closed, memory_order_relaxed);
     list_remove(&subscriber->in_place);
     drop_input(subscriber);
+    leave_cursor(subscriber);
     subscriber->closing = true;
     subscriber->closing_since_ns = bus->now_ns;
     subscriber_answered(subscriber, subscriber->lines
@@ -257,7 +268,7 @@ void subscriber_tick(struct subscriber *subscriber)
                         "a frame or line was still not whole 10 s after its first byte");
         return;
     }
-    bool quiet = subscriber->subscribed && !subscriber->searching && !subscriber->frame.begun &&
+    bool quiet = subscriber->begun && !subscriber->frame.begun &&
                  subscriber->told < subscriber->position && !subscriber->lines;
     if (!quiet || subscriber->answers.size > 0)
         return;

@@ -27,6 +27,8 @@
 
 struct bus;
 struct bus_arrival;
+struct bus_cursor;
+struct bus_listing;
 struct feed;
 struct history;
 
@@ -63,9 +65,14 @@ struct subscriber {
     int64_t unit_since_ns;
 
     bool subscribed; /* … has been asked for */
-    bool searching;  /* … and where to begin is still to be found */
+    bool searching;  /* … and the event of that time, where it begins, is still to be found */
+    bool begun;      /* … and has been answered */
     bool caught_up;  /* … and it has been told so, and has not fallen behind since */
+    enum wire_start start;
     int64_t since_ns;
+    uint64_t start_after; /* unless searched for */
+    struct bus_cursor *cursor;
+    struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */
     uint64_t credit;
@@ -104,7 +111,11 @@ void subscriber_end(struct subscriber *subscriber);
 /* The end, at once: the client is gone, or cannot be told anything. */
 void subscriber_drop(struct subscriber *subscriber);
 
-/* Where it begins is known: answer, and serve it from there. */
+/* Find out where it begins: who has no cursor, or whose cursor is new. */
+void subscriber_find_start(struct subscriber *subscriber);
+/* That is here, then; who has a cursor begins when that is made. */
+void subscriber_found_start(struct subscriber *subscriber, uint64_t after);
+/* Answer, and serve it from here on. */
 void subscriber_begin(struct subscriber *subscriber, uint64_t after);
 
 enum sending {

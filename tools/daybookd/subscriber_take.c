@@ -31,12 +31,32 @@ static enum error_code write_subscribed(struct subscriber *subscriber, uint64_t 
 
 void subscriber_begin(struct subscriber *subscriber, uint64_t after)
 {
+    subscriber->begun = true;
     subscriber->position = subscriber->told = after;
     subscriber_answered(subscriber, write_subscribed(subscriber, after));
+    /* Who wants only what comes has no need of the log; unless the feed is ahead, or may not. */
+    if (!subscriber->gone && after == durable_now(subscriber))
+        bus_make_live(subscriber->bus, subscriber->feed, subscriber);
 }
 
-/* Where it begins, unless that has to be searched for. */
-static enum error_code find_start(const struct subscriber *subscriber,
+void subscriber_found_start(struct subscriber *subscriber, uint64_t after)
+{
+    if (subscriber->cursor)
+        bus_cursor_make(subscriber->cursor, after);
+    else
+        subscriber_begin(subscriber, after);
+}
+
+void subscriber_find_start(struct subscriber *subscriber)
+{
+    subscriber->searching = subscriber->start == WIRE_START_SINCE;
+    if (!subscriber->searching)
+        subscriber_found_start(subscriber, subscriber->start_after);
+    bus_place(subscriber->bus, subscriber);
+}
+
+/* Where it begins when it has no cursor, or a new one; unless that has to be searched for. */
+static enum error_code check_start(const struct subscriber *subscriber,
                                   const struct wire_subscribe *subscribe, uint64_t *after_out,
                                   struct error *error)
 {
@@ -58,7 +78,8 @@ static enum error_code find_start(const struct subscriber *subscriber,
     case WIRE_START_LATEST:
         break;
     }
-    *after_out = durable;
+    bool from_earliest = subscribe->start == WIRE_START_NONE && subscribe->cursor.text;
+    *after_out = from_earliest ? 0 : durable;
     return OK;
 }
 
@@ -86,10 +107,9 @@ static void say_subscribed(const struct subscriber *subscriber,
 static enum error_code subscribe_to(struct subscriber *subscriber,
                                     const struct wire_subscribe *subscribe, struct error *error)
 {
-    uint64_t after = 0;
-    if (subscribe->cursor.text)
-        return error_set(error, ERROR_INVALID, "cursors are not there yet");
-    enum error_code code = find_start(subscriber, subscribe, &after, error);
+    if (subscribe->shared)
+        return error_set(error, ERROR_INVALID, "groups are not there yet");
+    enum error_code code = check_start(subscriber, subscribe, &subscriber->start_after, error);
     if (!code)
         code = take_filter(subscriber, subscribe, error);
     if (code)
@@ -97,15 +117,12 @@ static enum error_code subscribe_to(struct subscriber *subscriber,
     subscriber->subscribed = true;
     subscriber->limited = subscribe->limited;
     subscriber->credit = subscribe->credit;
-    subscriber->searching = subscribe->start == WIRE_START_SINCE;
+    subscriber->start = subscribe->start;
     subscriber->since_ns = subscribe->since_ns;
     say_subscribed(subscriber, subscribe);
-    if (!subscriber->searching)
-        subscriber_begin(subscriber, after);
-    /* Who wants only what comes has no need of the log; unless the feed is ahead, or may not. */
-    if (!subscriber->searching && !subscriber->gone && after == durable_now(subscriber))
-        bus_make_live(subscriber->bus, subscriber->feed, subscriber);
-    bus_place(subscriber->bus, subscriber);
+    if (subscribe->cursor.text)
+        return bus_cursor_take(subscriber->bus, subscriber, &subscribe->cursor, error);
+    subscriber_find_start(subscriber);
     return OK;
 }
 
@@ -118,13 +135,17 @@ static void take_subscribe(struct subscriber *subscriber, struct msgpack_cursor 
         subscriber_fail(subscriber, "malformed", "a second subscribe");
         return;
     }
-    enum error_code code = wire_read_subscribe(cursor, left, &subscribe, &error);
-    if (!code)
-        code = subscribe_to(subscriber, &subscribe, &error);
+    if (wire_read_subscribe(cursor, left, &subscribe, &error)) {
+        subscriber_fail(subscriber, "invalid", error.text);
+        return;
+    }
+    enum error_code code = subscribe_to(subscriber, &subscribe, &error);
     if (!code)
         return;
+    bool taken = code == ERROR_BUSY && subscribe.cursor.text;
     error_prefix(&error, "subscribe");
-    subscriber_fail(subscriber, code == ERROR_INVALID ? "invalid" : "busy", error.text);
+    subscriber_fail(subscriber, code == ERROR_INVALID ? "invalid" : taken ? "taken" : "busy",
+                    error.text);
 }
 
 /* ---- What a subscriber says later ---- */
@@ -152,10 +173,34 @@ static void take_commit(struct subscriber *subscriber, struct msgpack_cursor cur
 {
     uint64_t sequence;
     struct error error;
-    if (wire_read_commit(cursor, left, &sequence, &error))
+    if (wire_read_commit(cursor, left, &sequence, &error)) {
         subscriber_fail(subscriber, "malformed", error.text);
+        return;
+    }
+    /* Of a frame that is on its way, a client may have understood the first lines. */
+    const struct subscriber_frame *frame = &subscriber->frame;
+    uint64_t given = frame->begun ? frame->last_event : subscriber->position;
+    if (!subscriber->cursor || !subscriber->begun)
+        error_set(&error, ERROR_INVALID, "commit: this subscription has no cursor");
+    else if (sequence > given)
+        error_set(&error, ERROR_INVALID,
+                  "commit: %" PRIu64 " is above %" PRIu64 ", the last that was sent", sequence,
+                  given);
     else
-        subscriber_fail(subscriber, "invalid", "commit: this subscription has no cursor");
+        error.code = OK;
+    if (error.code)
+        subscriber_fail(subscriber, "invalid", error.text);
+    else
+        bus_cursor_commit(subscriber->cursor, sequence);
+}
+
+static void take_cursors(struct subscriber *subscriber, struct msgpack_cursor cursor, uint32_t left)
+{
+    struct error error;
+    if (wire_read_cursors_request(cursor, left, &error))
+        subscriber_fail(subscriber, "malformed", error.text);
+    else if (bus_cursors_list(subscriber->bus, subscriber, &error))
+        subscriber_fail(subscriber, "busy", error.text);
 }
 
 static void take_ping(struct subscriber *subscriber, struct msgpack_cursor cursor, uint32_t left)
@@ -191,6 +236,9 @@ void subscriber_take_frame(struct subscriber *subscriber, const uint8_t *data, s
         break;
     case WIRE_COMMIT:
         take_commit(subscriber, cursor, left);
+        break;
+    case WIRE_CURSORS:
+        take_cursors(subscriber, cursor, left);
         break;
     case WIRE_PING:
         take_ping(subscriber, cursor, left);
