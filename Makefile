@@ -328,7 +328,7 @@ setup: ## install every package that building, testing and checking need
 ci: ## everything that must pass before a change is taken
 	@.ci/run
 help: ## list the targets
-	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"] [V=1]'
+	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"] [V=1] [V=1]'
 	@awk -F':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{gsub(/[$$()]/, "", $$2); printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -6,8 +6,8 @@
  * before costs a look into the cache; what jumps costs rows (indexer/gaps.h).
  *
  * Numbers only increase in a log, so that a gap is final once something is stored behind it. A
- * number that is not above the last one means that the log had forgotten the producer (it remembers
- * PRODUCERS_MAX of them), who then counts anew.
+ * number that is not above the last one means that the log had forgotten the producer, who then
+ * counts anew: none of his events was left, or an older Daybook remembered only PRODUCERS_MAX.
  *
  * Internal to indexer/; needs an open transaction; one thread.
  */

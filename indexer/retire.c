@@ -32,8 +32,8 @@ static const char delete_blocks_sql[] =
     "DELETE FROM block_rows WHERE first_seq < ?1 AND first_seq + count <= ?1";
 
 /*
- * The log remembers the producers that published last, PRODUCERS_MAX of them; who is not among them
- * counts anew there. So they are forgotten here, once nothing of theirs is left.
+ * The log remembers the producers that published last, PRODUCERS_MAX of them; who is not among them,
+ * and has no event left, may count anew there. So those are forgotten here, too.
  */
 #define REMEMBERED "16384"
 static_assert(PRODUCERS_MAX == 16384, "the index remembers as many producers as the log");

@@ -25,6 +25,7 @@ struct segment_committer {
     struct segment_writer *writer;
     struct segment_preparer *preparer;
     struct segment_producers *producers;
+    struct segment_past *past;
     struct segment_pending *pending;
     struct segment_watermark *watermark;
     pthread_t thread;
@@ -95,9 +96,21 @@ static bool is_unused(const struct segment_committer *c)
 }
 
 /*
- * Seal the active segment and go on in `fd`. Any failure here is final, but for a name that finds
- * no room (*retry_out): then the sealed segment ends the log for now, and the next try goes on
- * behind it.
+ * The next segment begins with the table of producers: who has left that must be on the disk before
+ * it has its name.
+ */
+static enum error_code keep_past(struct segment_committer *c, uint64_t sequence_first,
+                                 struct error *error)
+{
+    if (!segment_producers_is_full(c->producers) && segment_past_is_empty(c->past))
+        return OK;
+    return segment_past_write(c->past, sequence_first, error);
+}
+
+/*
+ * Seal the active segment and go on in `fd`. Any failure here is final, but for a name (or for what
+ * must be on the disk before) that finds no room (*retry_out): then the sealed segment ends the log
+ * for now, and the next try goes on behind it.
  */
 static enum error_code change_segment(struct segment_committer *c,
                                       struct segment_writer_start *next, int fd, uint64_t size,
@@ -115,8 +128,13 @@ static enum error_code change_segment(struct segment_committer *c,
     }
     if (!is_unused(c))
         segment_writer_describe(c->writer, &next->header.predecessor);
-    enum error_code code =
-        segment_writer_create(next, fd, size, PREPARER_FILE_NAME, &writer, error);
+    enum error_code code = keep_past(c, next->header.sequence_first, error);
+    if (code) {
+        file_close(&fd);
+        *retry_out = code == ERROR_NO_SPACE;
+        return code;
+    }
+    code = segment_writer_create(next, fd, size, PREPARER_FILE_NAME, &writer, error);
     *retry_out = code == ERROR_NO_SPACE;
     if (code)
         return code;
@@ -322,6 +340,11 @@ static enum error_code commit(struct segment_committer *c, struct segment_pendin
         return code;
     *list = segment_pending_release(c->pending, *list, count);
     tell(c);
+    /* Without room for it memory takes some more, and then the log no new producer. */
+    if (segment_past_wants_write(c->past)) {
+        struct error why;
+        segment_past_write(c->past, c->sequence_last + 1, &why);
+    }
     return shortage.code ? refuse(c, list, &shortage, error) : OK;
 }
 
@@ -494,6 +517,7 @@ enum error_code segment_committer_create(const struct segment_committer_start *s
     c->options = *start->options;
     c->segments_fd = start->segments_fd;
     c->epoch = start->epoch;
+    c->past = start->past;
     c->pending = start->pending;
     c->watermark = start->watermark;
     c->sequence_last = start->sequence_next - 1;

@@ -27,6 +27,7 @@ struct segment_committer_start {
     uint32_t epoch;
     struct segment_writer *writer;       /* taken over on success */
     struct segment_producers *producers; /* as of the writer's end; taken over on success */
+    struct segment_past *past;           /* borrowed */
     struct segment_pending *pending;     /* borrowed */
     struct segment_watermark *watermark; /* borrowed */
     uint64_t sequence_next;

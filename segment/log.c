@@ -59,6 +59,8 @@ static enum error_code start_threads(struct segment_log *log,
         .sequence_next = opened->sequence_next,
         .arrival_ns = opened->arrival_ns,
         .producers = opened->producers,
+        .past = opened->past,
+        .event_last = opened->event_last,
         .withdrawals_are_taken = options->takes_withdrawals,
     };
     enum error_code code = segment_pending_create(&pending, &log->pending, error);
@@ -75,6 +77,7 @@ static enum error_code start_threads(struct segment_log *log,
         .epoch = opened->epoch,
         .writer = opened->writer,
         .producers = opened->producers,
+        .past = opened->past,
         .pending = log->pending,
         .watermark = opened->watermark,
         .sequence_next = opened->sequence_next,
@@ -156,6 +159,11 @@ uint64_t segment_log_appended(const struct segment_log *log)
     return segment_pending_appended(log->pending);
 }
 
+uint64_t segment_log_event_last(const struct segment_log *log)
+{
+    return segment_pending_event_last(log->pending);
+}
+
 enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error)
 {
     return segment_committer_wait(log->committer, sequence, error);
@@ -181,9 +189,17 @@ bool segment_log_take_withdrawal(struct segment_log *log, struct error *why_out)
     return segment_pending_take_withdrawal(log->pending, why_out);
 }
 
+enum error_code segment_log_find_producer(struct segment_log *log, const char *name,
+                                          size_t name_bytes, uint64_t *number_out,
+                                          struct error *error)
+{
+    return segment_pending_find_producer(log->pending, name, name_bytes, number_out, error);
+}
+
 uint64_t segment_log_producer_number(struct segment_log *log, const char *name, size_t name_bytes)
 {
-    return segment_pending_producer_number(log->pending, name, name_bytes);
+    uint64_t number = 0;
+    return segment_log_find_producer(log, name, name_bytes, &number, NULL) ? 0 : number;
 }
 
 const uint8_t *segment_log_id(const struct segment_log *log)

@@ -75,7 +75,8 @@ enum segment_log_outcome {
  * Append one event (checked by event_check: the caller has done so). EVENT_TIME_NONE becomes the
  * arrival time. On LOG_APPENDED *sequence_out is its sequence; on LOG_DUPLICATE it is the last
  * sequence of this producer: once that is durable, so is the copy.
- * ERROR_BUSY: memory for pending events is used up; wait for progress. ERROR_NO_SPACE: the disk is
+ * ERROR_BUSY: memory for pending events is used up; wait for progress. ERROR_FULL: there can be no
+ * further producer, or no further sequence. ERROR_NO_SPACE: the disk is
  * full and the active segment too; what was appended before and is not durable was withdrawn.
  * ERROR_IO: the log has failed. The event is not stored then.
  */
@@ -100,6 +101,8 @@ uint64_t segment_log_written(const struct segment_log *log);
 uint64_t segment_log_durable(const struct segment_log *log);
 /* The last sequence given. */
 uint64_t segment_log_appended(const struct segment_log *log);
+/* The last event: sequences behind it up to that one are gaps, left by a crash. */
+uint64_t segment_log_event_last(const struct segment_log *log);
 /* Commit, and wait until `sequence` is durable. ERROR_NO_SPACE: it was withdrawn, and is not
  * stored. ERROR_IO: the log failed first; the outcome is unknown. */
 enum error_code segment_log_wait(struct segment_log *log, uint64_t sequence, struct error *error);
@@ -121,7 +124,15 @@ bool segment_log_take_withdrawal(struct segment_log *log, struct error *why_out)
 /* OK, or the error that ended acknowledgements for good. */
 enum error_code segment_log_failure(const struct segment_log *log, struct error *error);
 
-/* The last number of a producer in this log, 0 when unknown. */
+/*
+ * The last number of a producer in this log; 0: none of its events is left. May read from the disk,
+ * where the producer was silent for long and many others were not (segment/past.h). ERROR_IO,
+ * ERROR_DAMAGED: nobody can tell.
+ */
+enum error_code segment_log_find_producer(struct segment_log *log, const char *name,
+                                          size_t name_bytes, uint64_t *number_out,
+                                          struct error *error);
+/* The same, where 0 may also mean that nobody can tell: append says so. */
 uint64_t segment_log_producer_number(struct segment_log *log, const char *name, size_t name_bytes);
 
 const uint8_t *segment_log_id(const struct segment_log *log);

@@ -12,6 +12,7 @@
 #include "segment/committer.h"
 #include "segment/intent.h"
 #include "segment/lock.h"
+#include "segment/past_rebuild.h"
 #include "segment/preparer.h"
 #include "segment/quarantine.h"
 #include "segment/tail.h"
@@ -29,6 +30,7 @@ struct opening_work {
     struct segment_seal totals; /* of the last segment */
     uint64_t witness;
     bool same_boot;
+    bool past_settled;                   /* what out.past says is true, and complete */
     bool damaged_tail;                   /* found now, or by a recovery that was interrupted */
     struct segment_watermark_state page; /* zeros when there is none of this log */
     uint64_t lost_last; /* in a repair: up to here events are lost of which only a witness knows */
@@ -133,6 +135,44 @@ static enum error_code visit_seal(const struct opening_work *work,
                 : OK;
 }
 
+/*
+ * The table is as the last segment's beginning has it: who left it before must be known, or he
+ * could publish something twice.
+ */
+static enum error_code settle_past(struct opening_work *work, struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    struct segment_recovery_report *report = work->report;
+    uint64_t through = work->last->sequence_first;
+
+    if (work->past_settled)
+        return OK;
+    work->past_settled = true;
+    if (!segment_past_needs_rebuild(out->past, out->producers, through, &report->past_doubt))
+        return OK;
+    report->past_rebuilt = true;
+    return segment_past_rebuild(out->past, out->log_fd, out->segments_fd, through,
+                                &report->past_loss, error);
+}
+
+/* What made somebody leave the table before is in the files already. */
+static enum error_code note_producer(struct opening_work *work, const struct event *event,
+                                     struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    const struct segment_producers_entry entry = {event->producer, event->producer_bytes,
+                                                  event->number, event->sequence};
+    if (event->producer_bytes == 0)
+        return OK;
+    if (event->sequence < segment_past_through(out->past))
+        return segment_producers_note(out->producers, entry.name, entry.name_bytes, entry.number,
+                                      entry.sequence, error);
+    enum error_code code = segment_past_note(out->past, out->producers, &entry, error);
+    if (!code && segment_past_wants_write(out->past))
+        code = segment_past_write(out->past, segment_past_through(out->past), error);
+    return code;
+}
+
 /* Rebuild from one valid block what the writer must know: producers and totals. */
 static enum error_code visit_block(void *context, const struct segment_format_block_header *header,
                                    const uint8_t *raw, struct error *error)
@@ -158,13 +198,43 @@ static enum error_code visit_block(void *context, const struct segment_format_bl
     default:
         return OK;
     }
-    code = segment_seal_add(&work->totals, header, raw, error);
+    code = settle_past(work, error);
+    if (!code)
+        code = segment_seal_add(&work->totals, header, raw, error);
+    work->out.event_last = header->sequence_first + header->event_count - 1;
     segment_block_cursor_init(&cursor, header, raw);
     while (!code && (code = segment_block_cursor_next(&cursor, &event, error)) == OK)
-        if (event.producer_bytes > 0)
-            code = segment_producers_note(work->out.producers, event.producer, event.producer_bytes,
-                                          event.number, event.sequence, error);
+        code = note_producer(work, &event, error);
     return code == ERROR_END ? OK : code;
+}
+
+/*
+ * What happened in the log that DIR/producers speaks of never happened in this one: the segments
+ * are from a backup. Then only they count, and the last one is read again.
+ */
+static enum error_code doubt_past(struct opening_work *work, struct error *error)
+{
+    struct segment_opening *out = &work->out;
+    struct segment_recovery_report *report = work->report;
+    uint64_t through = segment_past_through(out->past);
+
+    if (through <= work->scan.sequence_next)
+        return OK;
+    error_set(&report->past_doubt, ERROR_FOREIGN,
+              "it spoke of events up to %" PRIu64 ", and the log ends with %" PRIu64, through - 1,
+              work->scan.sequence_next - 1);
+    segment_seal_release(&work->totals);
+    segment_seal_init(&work->totals, work->last->sequence_first);
+    segment_producers_free(out->producers);
+    out->producers = NULL;
+    enum error_code code = segment_producers_create(&out->producers, error);
+    if (!code)
+        code = segment_past_reset(out->past, error);
+    work->past_settled = false;
+    if (!code)
+        code = segment_recovery_scan(work->disk_fd, work->last, work->last->sealed, work->witness,
+                                     visit_block, work, &work->scan, error);
+    return code ? code : settle_past(work, error);
 }
 
 static enum error_code scan_last(struct opening_work *work, struct error *error)
@@ -172,8 +242,12 @@ static enum error_code scan_last(struct opening_work *work, struct error *error)
     const struct segment_set_segment *last = work->last;
 
     segment_seal_init(&work->totals, last->sequence_first);
+    work->out.event_last = last->sequence_first - 1; /* or before: what is there may be a gap */
     enum error_code code =
-        file_open(work->out.segments_fd, last->name, FILE_WRITE, &work->fd, error);
+        segment_past_open(work->out.log_fd, work->out.log_id, &work->out.past,
+                          &work->report->past_doubt, error);
+    if (!code)
+        code = file_open(work->out.segments_fd, last->name, FILE_WRITE, &work->fd, error);
     /* Push out what a killed process left in the page cache; then believe the disk only. */
     if (!code)
         code = file_sync_data(work->fd, last->name, error);
@@ -185,6 +259,10 @@ static enum error_code scan_last(struct opening_work *work, struct error *error)
         return code;
     code = segment_recovery_scan(work->disk_fd, last, last->sealed, work->witness, visit_block,
                                  work, &work->scan, error);
+    if (!code)
+        code = settle_past(work, error);
+    if (!code)
+        code = doubt_past(work, error);
     if (code == ERROR_IO) {
         struct error why = *error;
         return error_set(error, code,
@@ -421,6 +499,13 @@ static enum error_code start_segment(struct opening_work *work, uint64_t sequenc
     enum error_code code = make_file(out->segments_fd, size, &fd, error);
     if (code)
         return error_prefix(error, "start a new segment");
+    /* Its list of producers is the table: who has left that must be on the disk before. */
+    if (segment_producers_is_full(out->producers) || !segment_past_is_empty(out->past))
+        code = segment_past_write(out->past, sequence_first, error);
+    if (code) {
+        file_close(&fd);
+        return error_prefix(error, "start a new segment");
+    }
     return segment_writer_create(&start, fd, size, PREPARER_FILE_NAME, &out->writer, error);
 }
 
@@ -574,6 +659,12 @@ static enum error_code create_new(struct opening_work *work, struct error *error
     out->epoch = 1;
     out->arrival_ns = 0;
     out->sequence_next = 1;
+    struct error *doubt = &work->report->past_doubt;
+    code = segment_past_open(out->log_fd, out->log_id, &out->past, doubt, error);
+    if (!code && doubt->code) /* of another log */
+        code = segment_past_reset(out->past, error);
+    if (code)
+        return code;
     work->report->created = true;
     work->report->verdict = RECOVERY_CLEAN;
     return start_segment(work, 1, &none, error);
@@ -630,6 +721,7 @@ void segment_opening_release(struct segment_opening *opening)
 {
     segment_writer_close(opening->writer);
     segment_producers_free(opening->producers);
+    segment_past_close(opening->past);
     segment_watermark_close(opening->watermark);
     file_close(&opening->segments_fd);
     file_close(&opening->log_fd);

@@ -10,6 +10,7 @@
 #define DAYBOOK_SEGMENT_OPENING_H
 
 #include "segment/log.h"
+#include "segment/past.h"
 #include "segment/watermark.h"
 #include "segment/writer.h"
 
@@ -19,8 +20,10 @@ struct segment_opening {
     uint32_t epoch;
     struct segment_writer *writer;
     struct segment_producers *producers;
+    struct segment_past *past; /* those whom the table has forgotten */
     struct segment_watermark *watermark; /* not live yet */
     uint64_t sequence_next;
+    uint64_t event_last; /* the last event; between it and sequence_next are gaps */
     int64_t arrival_ns;
 };
 

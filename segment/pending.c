@@ -30,6 +30,9 @@ enum error_code segment_pending_create(const struct segment_pending_start *start
     pending->sequence_next = start->sequence_next;
     pending->arrival_ns = start->arrival_ns;
     pending->withdrawals_are_taken = start->withdrawals_are_taken;
+    pending->past = start->past;
+    pending->sequence_start = start->sequence_next;
+    pending->event_last_before = start->event_last;
     atomic_init(&pending->written, start->sequence_next - 1);
     atomic_init(&pending->durable, start->sequence_next - 1);
     enum error_code code = segment_producers_create(&pending->producers, error);
@@ -162,61 +165,41 @@ void segment_pending_tell_withdrawal(struct segment_pending *pending)
         pending->withdrawn = false;
 }
 
-static bool is_duplicate(const struct segment_pending *pending, const struct event *event,
-                         uint64_t *sequence_out)
-{
-    uint64_t number;
-
-    return event->producer_bytes > 0 &&
-           segment_producers_find(pending->producers, event->producer, event->producer_bytes,
-                                  &number, sequence_out) &&
-           event->number <= number;
-}
-
-/*
- * Make room for the producer's entry before its event is stored: then noting the number cannot fail
- * afterwards, and a stored event is never without its number, nor a number without its event.
- */
-static enum error_code know_producer(struct segment_pending *pending, const struct event *event,
-                                     struct error *error)
-{
-    uint64_t number, sequence;
-
-    if (event->producer_bytes == 0 ||
-        segment_producers_find(pending->producers, event->producer, event->producer_bytes, &number,
-                               &sequence))
-        return OK;
-    return segment_producers_note(pending->producers, event->producer, event->producer_bytes, 0, 0,
-                                  error);
-}
-
 static enum error_code append(struct segment_pending *pending, const struct event *event,
                               enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                               struct error *error)
 {
     size_t bytes = segment_format_record_bytes(event);
+    struct segment_pending_origin origin = {0};
+    struct error untold = {0};
+    if (event->producer_bytes > 0)
+        segment_pending_find_origin(pending, event->producer, event->producer_bytes, &origin,
+                                    &untold);
     enum error_code code = check_open(pending, error);
 
     /*
      * Before it is refused on a full disk: what is stored must not be called "not stored", or its
      * producer would publish it again. A failed log knows no longer what is stored.
      */
-    if ((code == OK || !pending->failure.code) && is_duplicate(pending, event, sequence_out)) {
+    if ((code == OK || !pending->failure.code) && origin.known && event->number <= origin.number) {
         pending->duplicates++;
         *outcome_out = LOG_DUPLICATE;
+        *sequence_out = origin.sequence;
         return OK;
     }
     if (code) {
         segment_pending_tell_withdrawal(pending);
         return code;
     }
+    if (untold.code)
+        return error_set(error, untold.code, "%s", untold.text);
     if (pending->sequence_next >= EVENT_SEQUENCE_END)
         return error_set(error, ERROR_FULL,
                          "the log has given its last sequence; start a new directory");
     if (!has_room(pending, 1, bytes - FORMAT_RECORD_HEADER_BYTES))
         return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
                          pending->events);
-    code = know_producer(pending, event, error);
+    code = segment_pending_know_producer(pending, event, error);
     if (!code)
         code = store(pending, event, error);
     if (code)
@@ -279,16 +262,13 @@ uint64_t segment_pending_durable(const struct segment_pending *pending)
     return atomic_load_explicit(&pending->durable, memory_order_acquire);
 }
 
-uint64_t segment_pending_producer_number(struct segment_pending *pending, const char *name,
-                                         size_t name_bytes)
+uint64_t segment_pending_event_last(struct segment_pending *pending)
 {
-    uint64_t number = 0, sequence;
-
     pthread_mutex_lock(&pending->mutex);
-    if (!segment_producers_find(pending->producers, name, name_bytes, &number, &sequence))
-        number = 0;
+    uint64_t last = pending->sequence_next > pending->sequence_start ? pending->sequence_next - 1
+                                                                     : pending->event_last_before;
     pthread_mutex_unlock(&pending->mutex);
-    return number;
+    return last;
 }
 
 enum error_code segment_pending_failure(struct segment_pending *pending, struct error *error)

@@ -17,6 +17,7 @@
 
 #include "segment/block.h"
 #include "segment/log.h"
+#include "segment/past.h"
 #include "segment/producers.h"
 
 struct segment_pending;
@@ -27,6 +28,8 @@ struct segment_pending_start {
     uint64_t sequence_next;
     int64_t arrival_ns;                        /* the last one in the log */
     const struct segment_producers *producers; /* copied */
+    struct segment_past *past; /* borrowed; NULL: who leaves the table is forgotten */
+    uint64_t event_last;       /* of the events that are there; what follows it are gaps */
     bool withdrawals_are_taken;                /* segment_log_options.takes_withdrawals */
 };
 enum error_code segment_pending_create(const struct segment_pending_start *start,
@@ -43,8 +46,11 @@ void segment_pending_wait_room(struct segment_pending *pending);
 uint64_t segment_pending_appended(struct segment_pending *pending);
 uint64_t segment_pending_written(const struct segment_pending *pending);
 uint64_t segment_pending_durable(const struct segment_pending *pending);
-uint64_t segment_pending_producer_number(struct segment_pending *pending, const char *name,
-                                         size_t name_bytes);
+enum error_code segment_pending_find_producer(struct segment_pending *pending, const char *name,
+                                              size_t name_bytes, uint64_t *number_out,
+                                              struct error *error);
+/* The last event that the log has been given. */
+uint64_t segment_pending_event_last(struct segment_pending *pending);
 enum error_code segment_pending_failure(struct segment_pending *pending, struct error *error);
 uint64_t segment_pending_duplicates(struct segment_pending *pending);
 bool segment_pending_take_withdrawal(struct segment_pending *pending, struct error *why_out);

@@ -31,6 +31,9 @@ struct segment_pending {
     uint64_t sequence_next;
     int64_t arrival_ns;
     struct segment_producers *producers; /* as of sequence_next */
+    struct segment_past *past;           /* those whom it has forgotten; NULL: nobody knows */
+    uint64_t leavings;                   /* how many have left the table since the start */
+    uint64_t sequence_start, event_last_before; /* of the log as it was opened */
     uint64_t duplicates;
     _Atomic uint64_t written;
     _Atomic uint64_t durable;
@@ -48,6 +51,27 @@ struct segment_pending {
     struct segment_pending_waiter *waiters;
 };
 
+/* What is known of an event's producer. */
+struct segment_pending_origin {
+    bool known;
+    uint64_t number; /* the last one in the log, and its sequence */
+    uint64_t sequence;
+};
+/*
+ * In pending_origin.c, with the mutex held. Asks segment/past.h where the table does not know the
+ * name, which may read from the disk: the mutex is let go meanwhile, and taken again.
+ */
+enum error_code segment_pending_find_origin(struct segment_pending *pending, const char *name,
+                                            size_t name_bytes,
+                                            struct segment_pending_origin *origin_out,
+                                            struct error *error);
+/*
+ * Make room for the producer's entry before its event is stored: then noting the number cannot fail
+ * afterwards, and a stored event is never without its number, nor a number without its event.
+ * ERROR_BUSY: who has to leave the table for it has an event that is not durable.
+ */
+enum error_code segment_pending_know_producer(struct segment_pending *pending,
+                                              const struct event *event, struct error *error);
 /* With the mutex held. Who has the turn sees for itself when it is over (segment_pending_leave). */
 void segment_pending_wake_committer(struct segment_pending *pending);
 /* With the mutex held: wake those waiters who have their answer. */

@@ -188,6 +188,26 @@ enum error_code segment_producers_copy(struct segment_producers *to,
     return OK;
 }
 
+bool segment_producers_is_full(const struct segment_producers *producers)
+{
+    return producers->count == PRODUCERS_MAX;
+}
+
+bool segment_producers_leaver(const struct segment_producers *producers, const char *name,
+                              size_t name_bytes, struct segment_producers_entry *leaver_out)
+{
+    if (!segment_producers_is_full(producers) || find(producers, name, name_bytes) != NONE)
+        return false;
+    const struct producer *oldest = &producers->entries[producers->oldest];
+    *leaver_out = (struct segment_producers_entry){
+        .name = oldest->name,
+        .name_bytes = oldest->name_bytes,
+        .number = oldest->number,
+        .sequence = oldest->sequence,
+    };
+    return true;
+}
+
 size_t segment_producers_count(const struct segment_producers *producers)
 {
     return producers->count;

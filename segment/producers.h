@@ -3,7 +3,7 @@
  *
  * A bounded table, least recently used first out. It is written as PRODUCERS blocks at the start of
  * each segment and kept up by the events behind them, so that recovery rebuilds it from the last
- * segment alone.
+ * segment alone. Who leaves it is kept elsewhere (segment/past.h).
  *
  * One thread at a time; the log guards it with its mutex.
  */
@@ -27,6 +27,20 @@ void segment_producers_free(struct segment_producers *producers);
 /* The last number and the sequence that it got; false when the name is unknown. */
 bool segment_producers_find(const struct segment_producers *producers, const char *name,
                             size_t name_bytes, uint64_t *number_out, uint64_t *sequence_out);
+/* One of them: a producer, its last number and the sequence that it got. */
+struct segment_producers_entry {
+    const char *name; /* borrowed */
+    size_t name_bytes;
+    uint64_t number; /* 0, with the sequence 0: it was about to publish, and has not */
+    uint64_t sequence;
+};
+bool segment_producers_is_full(const struct segment_producers *producers);
+/*
+ * Who would be forgotten if `name` were noted: the producer that was silent for longest, when the
+ * table is full and does not have the name. False: nobody would.
+ */
+bool segment_producers_leaver(const struct segment_producers *producers, const char *name,
+                              size_t name_bytes, struct segment_producers_entry *leaver_out);
 /*
  * Remember that `name` published `number` as `sequence`. Makes room by forgetting the producer that
  * was silent for longest.
@@ -45,13 +59,6 @@ size_t segment_producers_count(const struct segment_producers *producers);
  */
 enum error_code segment_producers_encode(const struct segment_producers *producers,
                                          size_t *position, struct buffer *out, struct error *error);
-/* One entry of a body: a producer, its last number and the sequence that it got. */
-struct segment_producers_entry {
-    const char *name; /* borrowed from the body */
-    size_t name_bytes;
-    uint64_t number; /* 0, with the sequence 0: it was about to publish, and has not */
-    uint64_t sequence;
-};
 /*
  * The entry at `*position` of a body (0 at first), which is moved behind it. ERROR_END: that was
  * all. ERROR_DAMAGED: it is malformed.

@@ -91,6 +91,9 @@ struct segment_recovery_report {
     uint64_t gap_first, gap_last; /* 0, 0: none */
     enum segment_format_gap_cause gap_cause;
     char quarantined[64]; /* file below DIR/quarantine, or "" */
+    bool past_rebuilt; /* DIR/producers was made anew … */
+    struct error past_doubt; /* … because of this; code OK: it was not there */
+    struct error past_loss;  /* what is missing in it now; code OK: nothing */
     int64_t duration_ns;
 };
 

@@ -324,7 +324,10 @@ static void fill_blocks(struct faults_case *c)
         event.producer_bytes = (size_t)snprintf(name, sizeof name, "p%u", (unsigned)i);
         code = segment_pending_append(pending, &event, &outcome, &sequence, &error);
         taken += !code;
-        if (code && segment_pending_producer_number(pending, name, event.producer_bytes) != 0)
+        uint64_t number = 0;
+        if (code && (segment_pending_find_producer(pending, name, event.producer_bytes, &number,
+                                                   NULL) ||
+                     number != 0))
             faults_case_blame(c, "the number of an event that was refused counts as taken");
     }
     if (pending && segment_pending_appended(pending) != taken)

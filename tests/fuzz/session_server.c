@@ -188,11 +188,14 @@ uint64_t server_log_sequence(const struct server *server, bool written)
     return written ? server->log.appended : server->log.durable;
 }
 
-uint64_t server_log_producer_number(struct server *server, const char *name, size_t name_bytes)
+enum error_code server_log_find_producer(struct server *server, const char *name,
+                                         size_t name_bytes, uint64_t *number_out,
+                                         struct error *error)
 {
-    (void)server;
+    (void)server, (void)error;
     const struct producer *producer = name_bytes ? find_number(name, name_bytes) : NULL;
-    return producer ? producer->number : 0;
+    *number_out = producer ? producer->number : 0;
+    return OK;
 }
 
 const char *server_log_id_text(const struct server *server)
@@ -407,7 +410,8 @@ void session_server_run(void)
         list_remove(&connection->in_ready);
         connection_turn(connection);
         assert(the_server.pool.bytes_used <= POOL_BYTES_MAX);
-        if (connection_is_over(connection))
+        /* One that subscribes would be the bus's now, which is not here. */
+        if (connection_may_leave(connection) || connection_is_over(connection))
             forget(connection);
         else if (connection_has_work(connection))
             server_make_ready(&the_server, connection);

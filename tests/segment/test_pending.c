@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -156,6 +157,22 @@ static void withdraw(uint64_t sequence_last)
                  OK);
 }
 
+Test(pending, whose_event_may_still_be_withdrawn_is_not_called_a_producer_of_the_past)
+{
+    char name[16];
+    uint64_t sequence;
+    begin(64 << 20, false);
+    for (int i = 0; i < PRODUCERS_MAX; i++) {
+        snprintf(name, sizeof name, "p%d", i);
+        append_well(name, 5);
+    }
+    cr_assert_eq(append("one.more", 1, &sequence), ERROR_BUSY);
+    cr_assert_eq(append("p0", 5, &sequence), OK, "it is a duplicate: %s", error.text);
+    segment_pending_set_durable(pending, 10);
+    cr_assert_eq(append("one.more", 1, &sequence), OK, "%s", error.text);
+    cr_assert_eq(append("two.more", 1, &sequence), ERROR_BUSY);
+}
+
 Test(pending, what_is_withdrawn_was_never_there)
 {
     uint64_t sequence;
@@ -164,7 +181,9 @@ Test(pending, what_is_withdrawn_was_never_there)
     segment_pending_kick(pending);
     withdraw(9);
     cr_assert_eq(segment_pending_appended(pending), 9);
-    cr_assert_eq(segment_pending_producer_number(pending, "p", 1), 0);
+    uint64_t number = 1;
+    cr_assert_eq(segment_pending_find_producer(pending, "p", 1, &number, &error), OK);
+    cr_assert_eq(number, 0);
     cr_assert_eq(append("p", 5, &sequence), ERROR_NO_SPACE);
     segment_pending_resume(pending);
     cr_assert_eq(append_well("p", 5), 10);

@@ -18,15 +18,15 @@ static const char *environment(const char *name)
     return value && *value ? value : NULL;
 }
 
-/* The socket's path, allocated: as given, else from the environment, else inside the directory. */
-static char *choose_socket(const struct daybook_options *options)
+char *handle_socket_path(const char *directory, const char *socket)
 {
-    if (options->socket)
-        return strdup(options->socket);
-    const char *named = options->directory ? NULL : environment("DAYBOOK_SOCKET");
+    if (socket)
+        return strdup(socket);
+    const char *named = directory ? NULL : environment("DAYBOOK_SOCKET");
     if (named)
         return strdup(named);
-    const char *directory = options->directory ? options->directory : environment("DAYBOOK_DIR");
+    if (!directory)
+        directory = environment("DAYBOOK_DIR");
     char *path = NULL;
     if (asprintf(&path, "%s/daybook.sock", directory ? directory : "./daybook-data") < 0)
         return NULL;
@@ -38,7 +38,7 @@ static enum daybook_code copy_texts(struct daybook *daybook, const struct dayboo
 {
     struct daybook_options *options = &daybook->options;
     options->directory = NULL;
-    options->socket = choose_socket(given);
+    options->socket = handle_socket_path(given->directory, given->socket);
     options->producer = strdup(given->producer ? given->producer : "");
     options->client = strdup(given->client ? given->client : "libdaybook/" DAYBOOK_VERSION);
     if (!options->socket || !options->producer || !options->client)

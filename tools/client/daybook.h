@@ -1,5 +1,5 @@
 /*
- * daybook.h - publish events to a Daybook daemon, and read a Daybook log, from C.
+ * daybook.h - publish events to a Daybook daemon, subscribe to them, and read a log, from C.
  *
  *     struct daybook_error error;
  *     struct daybook *daybook;
@@ -52,14 +52,16 @@ enum daybook_code {
     DAYBOOK_UNREACHABLE, /* no daemon answers at the socket */
     DAYBOOK_UNKNOWN,     /* the connection was lost: the event may be stored or not */
     DAYBOOK_TIMEOUT,     /* no answer in time; what was taken is still on its way */
-    DAYBOOK_REPLACED,    /* another program publishes under this producer's name; final */
+    DAYBOOK_REPLACED,    /* another program has this producer's name, or this cursor; final */
     DAYBOOK_PROTOCOL,    /* the other side does not speak our protocol, our version, or to us */
     DAYBOOK_NOT_FOUND,   /* no log in this directory */
     DAYBOOK_DAMAGED,     /* bytes on disk are not what was written */
-    DAYBOOK_FOREIGN,     /* a healthy file that is not ours, or of a newer version */
+    DAYBOOK_FOREIGN,     /* a healthy file, or log, that is not ours, or of a newer version */
     DAYBOOK_IO,          /* the system refused a read */
     DAYBOOK_MEMORY,
-    DAYBOOK_END, /* nothing more, for now */
+    DAYBOOK_END,       /* nothing more, for now */
+    DAYBOOK_CAUGHT_UP, /* daybook_subscription_next: from here on events come as they happen */
+    DAYBOOK_LOST,      /* daybook_subscription_next: events that cannot be given any more */
 };
 
 struct daybook_error {
@@ -72,7 +74,7 @@ struct daybook_error {
 
 /* A topic is 1 to 255 bytes of [A-Za-z0-9_.:/-]; a payload any one msgpack value up to 1 MiB. */
 struct daybook_event {
-    uint64_t sequence; /* when reading; ignored when publishing */
+    uint64_t sequence; /* when reading, or subscribed; ignored when publishing */
     int64_t time_ns;   /* since 1970-01-01T00:00:00Z */
     const char *topic; /* not NUL-terminated */
     size_t topic_bytes;
@@ -80,6 +82,7 @@ struct daybook_event {
     size_t payload_bytes;
     uint64_t number; /* the producer's own count; 0 when publishing: the library's next */
     uint64_t tag;    /* the caller's own mark, which comes back in the result; not sent */
+    unsigned tries;  /* to a group's member: which try this is, from 1; otherwise 0 */
 };
 
 /* ---- Publishing --------------------------------------------------------------------------- */
@@ -232,6 +235,170 @@ DAYBOOK_API enum daybook_code daybook_status(struct daybook *daybook, const void
 
 /* Free. Does not flush: what has no result yet gets DAYBOOK_UNKNOWN. Accepts NULL. */
 DAYBOOK_API void daybook_close(struct daybook *daybook);
+
+/* ---- Subscribing: history, then live, without a seam ---------------------------------------- */
+
+/*
+ * The daemon gives every event once it is durable, in the order of the log, from any point of it:
+ *
+ *     struct daybook_subscription_options options = {.cursor = "billing"};
+ *     if (daybook_subscribe(&options, &subscription, &error))
+ *         return complain(error.text);
+ *     while ((code = daybook_subscription_next(subscription, -1, &event, &error)) != DAYBOOK_END)
+ *         switch (code) {
+ *         case DAYBOOK_OK:
+ *             handle(&event);
+ *             daybook_subscription_commit(subscription, event.sequence, &error);
+ *             break;
+ *         case DAYBOOK_CAUGHT_UP:
+ *             break;
+ *         case DAYBOOK_LOST:
+ *             complain(error.text);
+ *             break;
+ *         default:
+ *             return complain(error.text);
+ *         }
+ *
+ * When the connection is lost, or the daemon, the library connects again inside of
+ * daybook_subscription_next, with a growing pause, and goes on behind the last event that it gave:
+ * none is lost, none comes twice, the order stays. With a cursor a new process goes on behind the
+ * last commit. Who is slow is served from the disk later, and slows nobody else.
+ *
+ * A subscription is a connection of its own, used by one thread at a time; publishing while
+ * subscribed takes a second handle, of daybook_connect.
+ */
+struct daybook_subscription;
+
+enum daybook_start {
+    DAYBOOK_START_DEFAULT = 0, /* latest; with a cursor: where it stands, else earliest */
+    DAYBOOK_START_AFTER,       /* events with a sequence above `after` */
+    DAYBOOK_START_SINCE,       /* from the first whose time is at or after `since_ns` */
+    DAYBOOK_START_EARLIEST,    /* from the first that is left */
+    DAYBOOK_START_LATEST,      /* only what becomes durable from now on */
+};
+
+/* Zero, everywhere, means the default. The strings are copied. */
+struct daybook_subscription_options {
+    const char *directory; /* as in daybook_options */
+    const char *socket;
+    const char *client;
+    enum daybook_start start; /* with a cursor: only when that does not exist yet */
+    uint64_t after;
+    int64_t since_ns;
+    const char *cursor; /* a name; the daemon keeps the position that is committed under it */
+    /*
+     * Patterns of topics, at most 64: `*` matches any characters but the dot, `?` one of them, `>`
+     * at the end one part or more ("signal.*", "trade.>"). None: all topics.
+     */
+    const char *const *topics;
+    size_t topic_count;
+    const char *where; /* a SQL expression over seq, ts, time, topic, payload and its fields */
+    /*
+     * With a cursor: be one of the group of its subscribers. Each event goes to one of them, which
+     * has to accept it within ack_timeout_ms; otherwise, or when it goes away or releases the
+     * event, another gets it, and after so many `tries` it is stored on topic "_dead.<cursor>".
+     */
+    bool shared;
+    unsigned ack_timeout_ms; /* 30 s, at most a day */
+    unsigned tries;          /* 5, at most 100 */
+    /* How many events may be on their way to here: 8192, or in a group 16. */
+    unsigned window_events;
+    unsigned connect_timeout_ms; /* 5 s: to reach the daemon and be welcomed */
+    unsigned retry_timeout_ms;   /* 30 s: how long to go on connecting again, or waiting in flush */
+    /* As in daybook_options, from inside of subscribe, next and flush. */
+    void (*on_connection)(void *context, bool connected);
+    void *context;
+};
+
+/*
+ * Connect, and subscribe. DAYBOOK_UNREACHABLE: nobody listens. DAYBOOK_INVALID: an option breaks a
+ * rule, as the daemon may be who says (where). DAYBOOK_REPLACED: the cursor is in use elsewhere.
+ * The caller owns *subscription_out and must close it.
+ */
+DAYBOOK_API enum daybook_code
+daybook_subscribe(const struct daybook_subscription_options *options,
+                  struct daybook_subscription **subscription_out, struct daybook_error *error);
+
+/*
+ * The next event, valid until the next call on this subscription; waits for it up to `timeout_ms`,
+ * or for ever when that is negative.
+ *
+ * DAYBOOK_END: there is none yet. DAYBOOK_CAUGHT_UP: everything that was durable has been given;
+ * comes again whenever the subscription had fallen behind. DAYBOOK_LOST: the log does not have some
+ * events any more, which would have come now; daybook_subscription_lost says which; the next call
+ * goes on behind them. DAYBOOK_UNREACHABLE: no daemon for retry_timeout_ms; the next call tries
+ * again. DAYBOOK_REPLACED: another subscriber has taken the cursor. DAYBOOK_FOREIGN,
+ * DAYBOOK_DAMAGED: after a lost connection there is another log, or one that ends before what was
+ * given already. DAYBOOK_INVALID, DAYBOOK_PROTOCOL. The last five are final.
+ *
+ * For event loops: poll daybook_subscription_fd for input, then call with timeout 0 until
+ * DAYBOOK_END; and call now and then while there is no connection.
+ */
+DAYBOOK_API enum daybook_code daybook_subscription_next(struct daybook_subscription *subscription,
+                                                        int timeout_ms,
+                                                        struct daybook_event *event_out,
+                                                        struct daybook_error *error);
+/* -1 while not connected. */
+DAYBOOK_API int daybook_subscription_fd(const struct daybook_subscription *subscription);
+
+struct daybook_lost {
+    uint64_t first, last; /* sequences */
+    const char *cause;    /* "retention", "damage", …: a word of `daybook gaps` */
+    const char *text;     /* more, for people; may be empty */
+};
+/* What the last DAYBOOK_LOST was about; the strings are valid until the next call of next. */
+DAYBOOK_API void daybook_subscription_lost(const struct daybook_subscription *subscription,
+                                           struct daybook_lost *lost_out);
+
+/*
+ * Every event up to this sequence was given, or told lost, or does not match; so it may be above
+ * the last event's. Not for groups: 0.
+ */
+DAYBOOK_API uint64_t
+daybook_subscription_position(const struct daybook_subscription *subscription);
+
+/*
+ * With a cursor, not shared: everything up to `sequence` is done, which must have been given: an
+ * event's, or the position. Does not wait: commits are gathered for some milliseconds and leave in
+ * this call or in a later one of next or flush, so call flush before doing something else for long.
+ * A program that dies is given again what it had not committed.
+ */
+DAYBOOK_API enum daybook_code
+daybook_subscription_commit(struct daybook_subscription *subscription, uint64_t sequence,
+                            struct daybook_error *error);
+/*
+ * In a group: this event is done; or it cannot be done here, and somebody is to have it at once,
+ * which counts as a try. Gathered as commits are. An event whose time is over, or that was given on
+ * a connection that is lost, is no longer this member's: it comes again, and this changes nothing.
+ */
+DAYBOOK_API enum daybook_code
+daybook_subscription_accept(struct daybook_subscription *subscription, uint64_t sequence,
+                            struct daybook_error *error);
+DAYBOOK_API enum daybook_code
+daybook_subscription_release(struct daybook_subscription *subscription, uint64_t sequence,
+                             struct daybook_error *error);
+/*
+ * Wait until what was committed, accepted and released is durable: then it never comes again.
+ * Events that come meanwhile are kept for next. DAYBOOK_TIMEOUT: not for retry_timeout_ms; flush
+ * may be called again. DAYBOOK_UNKNOWN: in a group, the connection was lost meanwhile, and what was
+ * accepted since the last flush may come again. Others as for next.
+ */
+DAYBOOK_API enum daybook_code daybook_subscription_flush(struct daybook_subscription *subscription,
+                                                         struct daybook_error *error);
+
+struct daybook_subscription_counts {
+    uint64_t events;    /* given */
+    uint64_t lost;      /* sequences that were told lost */
+    uint64_t committed; /* the cursor's durable position; not for groups */
+    uint64_t settled;   /* of a group: accepted or released here, and durably so */
+    uint64_t durable;   /* the log's last durable sequence, as far as was told */
+    uint64_t reconnects;
+};
+DAYBOOK_API void daybook_subscription_count(const struct daybook_subscription *subscription,
+                                            struct daybook_subscription_counts *counts_out);
+
+/* Free. Does not flush. Accepts NULL. */
+DAYBOOK_API void daybook_subscription_close(struct daybook_subscription *subscription);
 
 /* ---- Reading: straight from the files, with or without a daemon ----------------------------- */
 

@@ -40,6 +40,12 @@ struct daybook {
 };
 
 /*
+ * daybook.c: the path of the daemon's socket, allocated: as given, else from the environment, else
+ * inside of the directory. NULL: no memory.
+ */
+char *handle_socket_path(const char *directory, const char *socket);
+
+/*
  * connecting.c: connect and be welcomed, or give up at `deadline_ns`. DAYBOOK_UNREACHABLE: nobody
  * listens, or nobody welcomed us in time.
  */

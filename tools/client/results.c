@@ -1,3 +1,4 @@
+#include "tools/client/goodbye.h"
 #include "tools/client/handle.h"
 #include "tools/client/wire.h"
 
@@ -196,29 +197,13 @@ static enum daybook_code take_status(struct daybook *daybook, struct msgpack_cur
     return DAYBOOK_OK;
 }
 
-/* The codes of docs/protocol.md that coming back would not help. */
-static enum daybook_code code_of_goodbye(const struct wire_text *code)
-{
-    if (wire_text_is(code, "replaced") || wire_text_is(code, "taken"))
-        return DAYBOOK_REPLACED;
-    static const char *const FATAL[] = {"malformed", "too_large",   "expected_hello", "version",
-                                        "invalid",   "unsupported", "forbidden"};
-    for (size_t i = 0; i < sizeof FATAL / sizeof *FATAL; i++)
-        if (wire_text_is(code, FATAL[i]))
-            return DAYBOOK_PROTOCOL;
-    return DAYBOOK_UNREACHABLE;
-}
-
+/* Only our hello can be invalid, which is our own mistake: to callers the word is about events. */
 static enum daybook_code take_goodbye(struct msgpack_cursor cursor, uint32_t left,
                                       struct daybook_error *error)
 {
-    struct wire_error goodbye;
-    struct error why;
-    if (wire_read_error(cursor, left, &goodbye, &why))
-        return confused(error, why.text);
-    return failure_set(error, code_of_goodbye(&goodbye.code),
-                       "the daemon closed the connection: %.*s: %.*s", (int)goodbye.code.bytes,
-                       goodbye.code.text, (int)goodbye.text.bytes, goodbye.text.text);
+    struct daybook_error why;
+    enum daybook_code code = goodbye_read(cursor, left, &why);
+    return failure_set(error, code == DAYBOOK_INVALID ? DAYBOOK_PROTOCOL : code, "%s", why.text);
 }
 
 enum daybook_code handle_take_frame(struct daybook *daybook, struct msgpack_cursor frame,

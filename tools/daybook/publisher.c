@@ -237,6 +237,9 @@ static void tell_recovery(const char *verb, const char *directory,
         verb_say(verb, "note: sequences %" PRIu64 "-%" PRIu64 " will never exist: %s",
                  report->gap_first, report->gap_last,
                  segment_format_gap_cause_text(report->gap_cause));
+    if (report->past_rebuilt)
+        verb_say(verb, "note: who has published before was listed anew from all events%s%s",
+                 report->past_loss.code ? ", not completely: " : "", report->past_loss.text);
     if (report->quarantined[0])
         verb_say(verb, "note: damaged bytes were kept in quarantine/%s", report->quarantined);
 }
@@ -290,10 +293,17 @@ static enum error_code open_log(struct publisher *publisher, const char *why, st
     }
     tell_doubt(publisher);
     publisher->totals.embedded = true;
-    if (options->producer)
-        publisher->number = segment_log_producer_number(publisher->log, options->producer,
-                                                        strlen(options->producer));
-    return OK;
+    if (!options->producer)
+        return OK;
+    code = segment_log_find_producer(publisher->log, options->producer,
+                                     strlen(options->producer), &publisher->number, error);
+    if (!code)
+        return OK;
+    gate_close(publisher->gate);
+    publisher->gate = NULL;
+    segment_log_close(publisher->log, NULL);
+    publisher->log = NULL;
+    return code;
 }
 
 /* Behind the last number there is none: 0 would pass for a number that the log has already. */

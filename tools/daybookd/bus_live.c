@@ -168,19 +168,11 @@ static bool send_feed(struct bus *bus, struct feed *feed)
     for (struct list_link *link = feed->attached.next; link != &feed->attached; link = next) {
         next = link->next;
         struct subscriber *subscriber = LIST_MEMBER(link, struct subscriber, in_place);
-        switch (subscriber_send(subscriber, &feed->ring)) {
-        case SENDING_OUTSIDE:
+        if (ring_reaches(&feed->ring, subscriber->position)) {
+            more |= subscriber_send(subscriber, &feed->ring) == SENDING_MORE;
+        } else {
             subscriber->caught_up = false;
             bus_place(bus, subscriber);
-            break;
-        case SENDING_MORE:
-            more = true;
-            break;
-        case SENDING_DONE:
-        case SENDING_BLOCKED:
-        case SENDING_NO_CREDIT:
-        case SENDING_OVER:
-            break;
         }
     }
     feed->due |= more;

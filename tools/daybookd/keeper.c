@@ -117,6 +117,11 @@ void keeper_give(struct keeper *keeper, struct keeper_task *task)
         ring_bell(keeper);
 }
 
+bool keeper_is_idle(const struct keeper *keeper)
+{
+    return keeper->unfinished == 0;
+}
+
 void keeper_take_done(struct keeper *keeper, bool wait)
 {
     pthread_mutex_lock(&keeper->mutex);

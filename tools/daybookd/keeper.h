@@ -2,9 +2,9 @@
  * tools/daybookd/keeper.h - the thread that does for the bus what waits for the disk: opening
  * cursors, making commits durable.
  *
- * A task has two halves: `work`, on the keeper's thread, one task after the other; and `done`, later
- * on the bus thread, from keeper_take_done. Between give and done the task is the keeper's. So each
- * thing that tasks work on belongs to one thread at a time, and needs no lock.
+ * A task has two halves: `work`, on the keeper's thread, one task after the other; and `done`,
+ * later on the bus thread, from keeper_take_done. Between give and done the task is the keeper's.
+ * So each thing that tasks work on belongs to one thread at a time, and needs no lock.
  *
  * The thread is made with the first task.
  */
@@ -30,6 +30,8 @@ void keeper_free(struct keeper *keeper);
 
 /* Cannot fail: where there is no thread to be had, the work is done at once, here. */
 void keeper_give(struct keeper *keeper, struct keeper_task *task);
+/* Is nothing given that has not been taken back? */
+bool keeper_is_idle(const struct keeper *keeper);
 /* Call `done` of all tasks whose work is over. `wait`: for one at least, when any was given. */
 void keeper_take_done(struct keeper *keeper, bool wait);
 

@@ -115,6 +115,15 @@ static void report_recovery(const struct daemon *daemon,
     if (recovery->quarantined[0])
         report_line(report, REPORT_WARNING, "log: damaged bytes were kept in quarantine/%s",
                     recovery->quarantined);
+    if (recovery->past_rebuilt)
+        report_line(report, REPORT_WARNING,
+                    "log: who has published before was listed anew from all events, because %s%s%s",
+                    recovery->past_doubt.code ? recovery->past_doubt.text
+                                              : "'producers' was not there, or incomplete",
+                    recovery->past_loss.code ? "; what an old producer sends again may be stored "
+                                               "twice, because "
+                                             : "",
+                    recovery->past_loss.text);
     if (recovery->gap_first)
         report_line(report, REPORT_WARNING,
                     "log: sequences %" PRIu64 " to %" PRIu64 " will never be given: %s",
@@ -361,7 +370,11 @@ static int run(struct daemon *daemon)
 int main(int argc, char **argv)
 {
     struct daemon daemon = {
-        .signal_fd = -1, .progress = {.fd = -1, .bus_fd = -1}, .listener.fd = -1, .report = {REPORT_INFO}};
+        .signal_fd = -1,
+        .progress = {.fd = -1, .bus_fd = -1},
+        .listener.fd = -1,
+        .report = {REPORT_INFO},
+    };
     struct error error;
     /* One heap for all threads: what a client had is for the next one, whoever serves it. */
     mallopt(M_ARENA_MAX, 1);

@@ -57,11 +57,14 @@ uint64_t server_log_sequence(const struct server *server, bool written)
                    : segment_log_durable(server->options.log);
 }
 
-uint64_t server_log_producer_number(struct server *server, const char *name, size_t name_bytes)
+enum error_code server_log_find_producer(struct server *server, const char *name,
+                                         size_t name_bytes, uint64_t *number_out,
+                                         struct error *error)
 {
+    *number_out = 0;
     if (name_bytes == 0)
-        return 0;
-    return segment_log_producer_number(server->options.log, name, name_bytes);
+        return OK;
+    return segment_log_find_producer(server->options.log, name, name_bytes, number_out, error);
 }
 
 const char *server_log_id_text(const struct server *server)

@@ -60,7 +60,10 @@ uint8_t *server_scratch(struct server *server);
 int64_t server_now_ns(const struct server *server);
 /* The progress of the log that this kind of ack waits for. */
 uint64_t server_log_sequence(const struct server *server, bool written);
-uint64_t server_log_producer_number(struct server *server, const char *name, size_t name_bytes);
+/* segment_log_find_producer; 0 without a name. */
+enum error_code server_log_find_producer(struct server *server, const char *name,
+                                         size_t name_bytes, uint64_t *number_out,
+                                         struct error *error);
 /* 32 digits and a NUL. */
 const char *server_log_id_text(const struct server *server);
 

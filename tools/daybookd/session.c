@@ -19,7 +19,7 @@ static enum take stop(struct connection *connection, const char *code, const cha
 
 /* ---- hello ---- */
 
-static void welcome(struct connection *connection)
+static void welcome(struct connection *connection, uint64_t last_number)
 {
     struct server *server = connection->server;
     static const char SERVER[] = "daybookd " DAYBOOK_VERSION;
@@ -28,8 +28,7 @@ static void welcome(struct connection *connection)
         .server = {SERVER, sizeof SERVER - 1},
         .log = {server_log_id_text(server), WIRE_LOG_ID_TEXT},
         .durable = server_log_sequence(server, false),
-        .last_number = server_log_producer_number(server, connection->session.producer,
-                                                  connection->session.producer_bytes),
+        .last_number = last_number,
         .frame_max = WIRE_FRAME_MAX,
         .events_max = WIRE_EVENTS_MAX,
     };
@@ -37,8 +36,10 @@ static void welcome(struct connection *connection)
     connection_answer(connection, code, 0);
 }
 
-static void greet(struct connection *connection, const struct wire_hello *hello)
+static enum take greet(struct connection *connection, const struct wire_hello *hello)
 {
+    uint64_t last_number;
+    struct error error;
     struct session *session = &connection->session;
     session->welcomed = true;
     session->ack = hello->ack;
@@ -56,7 +57,12 @@ static void greet(struct connection *connection, const struct wire_hello *hello)
                  hello->client.text ? hello->client.text : "",
                  hello->producer.text ? (int)hello->producer.bytes : 4,
                  hello->producer.text ? hello->producer.text : "none");
-    welcome(connection);
+    /* Behind the fence: what the connection before has sent is taken, or never will be. */
+    if (server_log_find_producer(connection->server, session->producer, session->producer_bytes,
+                                 &last_number, &error))
+        return stop(connection, "io", error.text);
+    welcome(connection, last_number);
+    return TAKE_DONE;
 }
 
 /*
@@ -97,8 +103,7 @@ static enum take take_hello(struct connection *connection, struct msgpack_cursor
         return stop(connection, "invalid", error.text);
     if (check_owner(connection, &hello, &error))
         return stop(connection, "taken", error.text);
-    greet(connection, &hello);
-    return TAKE_DONE;
+    return greet(connection, &hello);
 }
 
 /* ---- pub ---- */

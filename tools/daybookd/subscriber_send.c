@@ -30,6 +30,7 @@ static size_t give(struct subscriber *subscriber, struct iovec *pieces, int coun
         return 0;
     }
     size_t taken = sent > 0 ? (size_t)sent : 0;
+    subscriber->bytes += taken;
     set_blocked(subscriber, taken < bytes);
     return taken;
 }
@@ -222,19 +223,13 @@ static enum sending send_one(struct subscriber *subscriber, const struct ring *r
 enum sending subscriber_send(struct subscriber *subscriber, const struct ring *ring)
 {
     enum sending sending = SENDING_MORE;
-    size_t budget = SUBSCRIBER_TURN_BYTES;
-    while (sending == SENDING_MORE) {
+    uint64_t enough = subscriber->bytes + SUBSCRIBER_TURN_BYTES;
+    while (sending == SENDING_MORE && subscriber->bytes < enough) {
         if (subscriber->gone)
             return SENDING_OVER;
         if (subscriber->blocked)
             return SENDING_BLOCKED;
-        if (budget == 0)
-            return SENDING_MORE;
-        size_t before = subscriber->frame.sent;
         sending = send_one(subscriber, ring);
-        size_t sent = subscriber->frame.sent > before ? subscriber->frame.sent - before
-                                                      : subscriber->frame.sent;
-        budget -= sent < budget ? sent : budget;
     }
     return sending;
 }

@@ -1,0 +1,817 @@
+/*
+ * The bus (tools/daybookd/bus.h), round by round: whoever subscribes gets every event once it is
+ * durable, once, in order, whatever happens between.
+ */
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/file.h"
+#include "indexer/retention.h"
+#include "segment/packer.h"
+#include "tests/support/scratch.h"
+#include "tests/tools/bus_stage.h"
+#include "tools/daybookd/progress.h"
+
+enum { ALL = 1 << 30, SMALL = 65536 };
+
+static struct error error;
+static struct stage_client client;
+
+static void teardown(void)
+{
+    if (stage_bus)
+        stage_close();
+}
+TestSuite(bus, .fini = teardown);
+
+static const struct wire_subscribe LATEST = {0};
+
+static struct wire_subscribe after(uint64_t sequence)
+{
+    return (struct wire_subscribe){.start = WIRE_START_AFTER, .after = sequence};
+}
+
+static void settle_and_read(struct stage_client *subscriber)
+{
+    uint64_t before;
+    do {
+        before = subscriber->bytes;
+        stage_settle();
+        stage_read(subscriber, ALL);
+    } while (before != subscriber->bytes);
+}
+
+static void expect_all(struct stage_client *subscriber)
+{
+    settle_and_read(subscriber);
+    cr_assert_eq(subscriber->last, segment_log_durable(stage_log),
+                 "%" PRIu64 " of %" PRIu64 ", error '%s' %s", subscriber->last,
+                 segment_log_durable(stage_log), subscriber->error_code, subscriber->error_text);
+    cr_assert(subscriber->caught_up);
+    cr_assert_eq(subscriber->received.size, 0);
+}
+
+static void expect_error(struct stage_client *subscriber, const char *code, const char *text)
+{
+    settle_and_read(subscriber);
+    cr_assert_str_eq(subscriber->error_code, code, "'%s', not '%s', with '%s'",
+                     subscriber->error_code, code, text);
+    cr_assert_not_null(strstr(subscriber->error_text, text), "%s", subscriber->error_text);
+    cr_assert(subscriber->closed, "after '%s'", subscriber->error_text);
+}
+
+/* ---- The seam ---- */
+
+/* A log of blocks of 1, 2, 3 … events, again and again, up to `last`. */
+static void make_blocks(uint64_t last, unsigned largest, size_t bytes)
+{
+    for (unsigned size = 1; segment_log_durable(stage_log) < last; size = size % largest + 1) {
+        stage_append(size, bytes);
+        stage_commit();
+    }
+}
+
+/* Every position in every block, and more becomes durable at every step on the way to live. */
+static void cross_the_seam(bool somebody_is_live, unsigned publish_before_round, unsigned count)
+{
+    struct stage_client live;
+    stage_open(0);
+    make_blocks(30, 5, 40);
+    if (somebody_is_live) {
+        stage_connect(&live, false, 0);
+        stage_subscribe(&live, &LATEST);
+        stage_settle();
+    }
+    uint64_t end = segment_log_durable(stage_log);
+    for (uint64_t position = 0; position <= end; position++) {
+        struct wire_subscribe from = after(position);
+        stage_connect(&client, false, 0);
+        stage_subscribe(&client, &from);
+        for (unsigned round = 0; round < 6; round++) {
+            if (round == publish_before_round) {
+                stage_append(count, 40);
+                stage_commit();
+            }
+            stage_round();
+            stage_read(&client, ALL);
+        }
+        expect_all(&client);
+        cr_assert_eq(client.events, segment_log_durable(stage_log) - position);
+        stage_hang_up(&client);
+    }
+    if (somebody_is_live)
+        expect_all(&live);
+}
+
+static void cross_at_every_round(bool somebody_is_live)
+{
+    for (unsigned round = 0; round < 6; round++)
+        for (unsigned count = 1; count <= 4; count += 3) {
+            cross_the_seam(somebody_is_live, round, count);
+            stage_close();
+        }
+}
+
+Test(bus, history_meets_the_end_of_the_log_at_every_position_of_every_block)
+{
+    cross_at_every_round(false);
+}
+
+Test(bus, history_meets_a_live_feed_at_every_position_of_every_block)
+{
+    cross_at_every_round(true);
+}
+
+static void pack(void)
+{
+    struct segment_packer_totals totals;
+    cr_assert_eq(segment_packer_run(stage_bus->options.directory,
+                                    &(struct segment_packer_watcher){0}, &totals, &error),
+                 OK, "%s", error.text);
+}
+
+static void retain(uint64_t bytes)
+{
+    struct indexer_retention_totals totals;
+    const struct indexer_retention_options options = {.max_bytes = bytes};
+    cr_assert_eq(indexer_retention_run(stage_bus->options.directory, &options, NULL, NULL, &totals,
+                                       &error),
+                 OK, "%s", error.text);
+}
+
+static unsigned random_below(unsigned end)
+{
+    return (unsigned)rand() % end;
+}
+
+/* One step of anything that can happen between two rounds. */
+static void do_something(struct stage_client *subscribers, unsigned count, bool retains)
+{
+    struct stage_client *subscriber = &subscribers[random_below(count)];
+    switch (random_below(12)) {
+    case 0:
+        stage_append(1 + random_below(40), random_below(300));
+        break;
+    case 1:
+        stage_append(1, random_below(20) ? random_below(30000) : 900000);
+        break;
+    case 2:
+    case 3:
+        stage_commit();
+        break;
+    case 4:
+        if (random_below(8) == 0)
+            pack();
+        break;
+    case 5:
+        if (retains && random_below(12) == 0)
+            retain(600000);
+        break;
+    case 6:
+        stage_credit(subscriber, random_below(30));
+        break;
+    case 7:
+        stage_read(subscriber, random_below(20000));
+        break;
+    case 8:
+        stage_read(subscriber, ALL);
+        break;
+    case 9:
+        stage_pass(400000000);
+        break;
+    default:
+        stage_round();
+    }
+}
+
+/*
+ * Whoever was in the middle of a frame whose events retention has taken was cut off: there is no
+ * other way to end it. It comes again, behind the last that it has got whole.
+ */
+static void come_again(struct stage_client *subscriber)
+{
+    struct stage_client before = *subscriber;
+    struct wire_subscribe subscribe = after(before.last);
+    close(before.fd);
+    buffer_release(&before.received);
+    if (before.only_even) {
+        subscribe.topics[0] = (struct wire_text){"even", 4};
+        subscribe.topic_count = 1;
+    }
+    stage_connect(subscriber, false, 0);
+    stage_subscribe(subscriber, &subscribe);
+    subscriber->events = before.events;
+}
+
+static void finish(struct stage_client *subscriber, bool retains)
+{
+    stage_credit(subscriber, 1000000);
+    settle_and_read(subscriber);
+    if (retains && subscriber->closed)
+        come_again(subscriber);
+    expect_all(subscriber);
+}
+
+/* Segments roll, are packed and deleted; clients are slow, have credit or not: in any order. */
+static void play(unsigned seed, bool retains)
+{
+    enum { SUBSCRIBERS = 6, STEPS = 700 };
+    static const struct wire_text even = {"even", 4};
+    struct stage_client subscribers[SUBSCRIBERS];
+    srand(seed);
+    stage_open(SMALL * 4);
+    make_blocks(1 + random_below(300), 1 + random_below(30), 1 + random_below(2000));
+    for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+        struct wire_subscribe subscribe =
+            after(random_below((unsigned)segment_log_durable(stage_log) + 1));
+        subscribe.limited = i % 3 == 2;
+        if (i % 2) {
+            subscribe.topics[0] = even;
+            subscribe.topic_count = 1;
+        }
+        stage_connect(&subscribers[i], false, i % 2 ? 4096 : 0);
+        stage_subscribe(&subscribers[i], &subscribe);
+    }
+    for (unsigned step = 0; step < STEPS; step++)
+        do_something(subscribers, SUBSCRIBERS, retains);
+    stage_commit();
+    for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+        finish(&subscribers[i], retains);
+        for (unsigned k = 0; k < subscribers[i].lost_count; k++)
+            cr_assert_str_eq(subscribers[i].lost[k].cause, "retention");
+        cr_assert(retains || subscribers[i].lost_count == 0);
+        stage_hang_up(&subscribers[i]);
+    }
+    stage_close();
+}
+
+Test(bus, loses_and_doubles_nothing_whatever_happens_between_two_rounds)
+{
+    for (unsigned seed = 1; seed <= 40; seed++)
+        play(seed, false);
+}
+
+Test(bus, tells_of_what_retention_has_taken_and_of_nothing_else)
+{
+    for (unsigned seed = 1; seed <= 40; seed++)
+        play(seed, true);
+}
+
+/* ---- Where a subscription begins ---- */
+
+static void subscribe_with(const struct wire_subscribe *subscribe)
+{
+    stage_connect(&client, false, 0);
+    stage_subscribe(&client, subscribe);
+}
+
+Test(bus, begins_where_it_was_asked_to)
+{
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    uint64_t durable = segment_log_durable(stage_log);
+    const struct {
+        struct wire_subscribe subscribe;
+        uint64_t after;
+    } cases[] = {
+        {{0}, durable},
+        {{.start = WIRE_START_LATEST}, durable},
+        {{.start = WIRE_START_EARLIEST}, 0},
+        {{.start = WIRE_START_AFTER, .after = 7}, 7},
+        {{.start = WIRE_START_AFTER, .after = durable}, durable},
+        /* Event n is of second n. */
+        {{.start = WIRE_START_SINCE, .since_ns = INT64_C(9000000000)}, 8},
+        {{.start = WIRE_START_SINCE, .since_ns = INT64_C(9000000001)}, 9},
+        {{.start = WIRE_START_SINCE, .since_ns = 0}, 0},
+        {{.start = WIRE_START_SINCE, .since_ns = INT64_C(9000000000000)}, durable},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        subscribe_with(&cases[i].subscribe);
+        expect_all(&client);
+        cr_assert_eq(client.after, cases[i].after, "case %zu: %" PRIu64, i, client.after);
+        cr_assert_eq(client.events, durable - cases[i].after);
+        stage_hang_up(&client);
+    }
+}
+
+Test(bus, refuses_what_is_wrong_and_says_what)
+{
+    stage_open(0);
+    make_blocks(5, 1, 10);
+    struct wire_subscribe future = after(99), pattern = {.topic_count = 1}, where = {0}, name = {0};
+    pattern.topics[0] = (struct wire_text){"a.>.b", 5};
+    where.where = (struct wire_text){"n >", 3};
+    name.cursor = (struct wire_text){".x", 2};
+    const struct {
+        const struct wire_subscribe *subscribe;
+        const char *text;
+    } cases[] = {
+        {&future, "the last event that is durable here is"},
+        {&pattern, "pattern"},
+        {&where, "where: incomplete input"},
+        {&name, "cursor"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        subscribe_with(cases[i].subscribe);
+        expect_error(&client, "invalid", cases[i].text);
+        stage_hang_up(&client);
+    }
+}
+
+Test(bus, takes_no_second_subscribe_no_pub_and_no_frame_that_is_too_large)
+{
+    static const uint8_t pub[] = {0, 0, 0, 7, 0x93, 0xa3, 'p', 'u', 'b', 1, 0x90};
+    static const uint8_t large[] = {0, 16, 0, 0};
+    struct buffer bytes = {.data = (uint8_t *)pub, .size = sizeof pub};
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_subscribe(&client, &LATEST);
+    expect_error(&client, "malformed", "a second subscribe");
+    subscribe_with(&LATEST);
+    stage_send(&client, &bytes);
+    expect_error(&client, "unsupported", "does nothing else");
+    subscribe_with(&LATEST);
+    bytes = (struct buffer){.data = (uint8_t *)large, .size = sizeof large};
+    stage_send(&client, &bytes);
+    expect_error(&client, "too_large", "1048576");
+    subscribe_with(&LATEST);
+    stage_commit_cursor(&client, 0);
+    expect_error(&client, "invalid", "no cursor");
+}
+
+/* ---- Filters ---- */
+
+static unsigned even_up_to(uint64_t sequence)
+{
+    return (unsigned)(sequence / 2);
+}
+
+Test(bus, gives_what_matches_and_says_how_far_it_has_looked)
+{
+    struct wire_subscribe subscribe = after(0);
+    subscribe.topics[subscribe.topic_count++] = (struct wire_text){"even", 4};
+    stage_open(0);
+    make_blocks(50, 7, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.events, even_up_to(segment_log_durable(stage_log)));
+}
+
+Test(bus, where_nothing_matches_one_frame_a_second_tells_so)
+{
+    struct wire_subscribe subscribe = after(0);
+    subscribe.topics[subscribe.topic_count++] = (struct wire_text){"other.>", 7};
+    stage_open(0);
+    make_blocks(50, 7, 10);
+    stage_connect(&client, false, 0);
+    client.only_even = true;
+    stage_subscribe(&client, &subscribe);
+    settle_and_read(&client);
+    cr_assert_eq(client.events, 0);
+    cr_assert_eq(client.frames, 1); /* before it is told to have caught up */
+    cr_assert(client.caught_up);
+    for (int i = 0; i < 20; i++) {
+        stage_append(1, 10);
+        stage_commit();
+        stage_settle();
+    }
+    stage_read(&client, 4096);
+    cr_assert_eq(client.frames, 1);
+    stage_pass(1100000000);
+    stage_settle();
+    stage_pass(1100000000);
+    stage_settle();
+    stage_read(&client, 4096);
+    cr_assert_eq(client.frames, 2);
+    cr_assert_eq(client.times_caught_up, 1);
+}
+
+Test(bus, a_where_is_asked_of_each_event_and_ends_the_subscription_when_it_fails)
+{
+    struct stage_client other;
+    struct wire_subscribe subscribe = after(0);
+    subscribe.where = (struct wire_text){"n % 2 = 0", 9};
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    stage_connect(&client, false, 0);
+    stage_subscribe(&client, &subscribe);
+    client.only_even = true;
+    expect_all(&client);
+    cr_assert_eq(client.events, even_up_to(segment_log_durable(stage_log)));
+    stage_connect(&other, false, 0);
+    subscribe.where = (struct wire_text){"seq < 22 OR json_extract(topic, '$') = 1", 40};
+    stage_subscribe(&other, &subscribe);
+    settle_and_read(&other);
+    cr_assert_str_eq(other.error_code, "");
+    stage_append(12, 10);
+    stage_commit();
+    expect_error(&other, "invalid", "malformed JSON");
+    cr_assert_geq(other.last, 21);
+    expect_all(&client);
+}
+
+Test(bus, subscribers_with_one_filter_share_one_feed)
+{
+    struct stage_client many[10];
+    struct bus_counters counters;
+    stage_open(0);
+    for (int i = 0; i < 10; i++) {
+        struct wire_subscribe subscribe = {0};
+        subscribe.topics[subscribe.topic_count++] = (struct wire_text){"even", 4};
+        if (i >= 8)
+            subscribe.topics[subscribe.topic_count++] = (struct wire_text){"x", 1};
+        stage_connect(&many[i], false, 0);
+        stage_subscribe(&many[i], &subscribe);
+    }
+    stage_settle();
+    bus_count(stage_bus, &counters);
+    cr_assert_eq(counters.feeds, 2);
+    cr_assert_eq(counters.subscribers, 10);
+    stage_append(4, 10);
+    stage_commit();
+    stage_settle();
+    bus_count(stage_bus, &counters);
+    cr_assert_eq(counters.delivered, 20);
+    for (int i = 0; i < 10; i++)
+        stage_hang_up(&many[i]);
+    stage_settle();
+    bus_count(stage_bus, &counters);
+    cr_assert_eq(counters.feeds, 0);
+    cr_assert_eq(counters.subscribers, 0);
+}
+
+/* ---- Credit, and who does not read ---- */
+
+Test(bus, sends_never_more_than_credit_was_given_for)
+{
+    struct wire_subscribe subscribe = after(0);
+    subscribe.limited = true;
+    stage_open(0);
+    make_blocks(40, 6, 10);
+    subscribe_with(&subscribe);
+    for (unsigned given = 0; given < 60; given++) {
+        settle_and_read(&client);
+        cr_assert_eq(client.events, given);
+        if (given > 30) {
+            stage_append(1, 10);
+            stage_commit();
+        }
+        stage_credit(&client, 1);
+    }
+    stage_credit(&client, UINT64_MAX);
+    stage_credit(&client, UINT64_MAX);
+    expect_all(&client);
+}
+
+/* Nothing of it is kept but how far it has got: of what it is sent the socket has what fits. */
+Test(bus, who_does_not_read_costs_no_memory_and_gets_everything_later)
+{
+    enum { MANY = 50 };
+    struct stage_client many[MANY];
+    stage_open(0);
+    for (int i = 0; i < MANY; i++) {
+        stage_connect(&many[i], false, 4096);
+        stage_subscribe(&many[i], &LATEST);
+    }
+    stage_settle();
+    for (int i = 0; i < 40; i++) {
+        stage_append(2, 100000);
+        stage_commit();
+        stage_settle();
+    }
+    cr_assert_eq(stage_bus->live_count, 0);
+    cr_assert_eq(stage_bus->rings.bytes_used, 0);
+    cr_assert_eq(stage_bus->input_bytes, 0);
+    for (struct list_link *link = stage_bus->all.next; link != &stage_bus->all; link = link->next) {
+        struct subscriber *subscriber = LIST_MEMBER(link, struct subscriber, in_all);
+        cr_assert_eq(subscriber->answers.capacity, 0);
+        cr_assert(subscriber->frame.begun);
+    }
+    for (int i = 0; i < MANY; i++)
+        expect_all(&many[i]);
+}
+
+Test(bus, a_slow_subscriber_slows_nobody_else)
+{
+    struct stage_client slow;
+    stage_open(0);
+    stage_connect(&slow, false, 4096);
+    stage_subscribe(&slow, &LATEST);
+    subscribe_with(&LATEST);
+    stage_settle();
+    for (int i = 0; i < 100; i++) {
+        stage_append(3, 20000);
+        stage_commit();
+        stage_round();
+        stage_round();
+        stage_read(&client, ALL);
+        cr_assert_eq(client.last, segment_log_durable(stage_log));
+        stage_read(&slow, 100);
+    }
+    expect_all(&slow);
+    cr_assert_eq(client.times_caught_up, 1);
+    cr_assert_geq(slow.times_caught_up, 2);
+}
+
+Test(bus, a_frame_that_was_begun_is_finished_with_the_same_bytes_when_the_ring_has_moved_on)
+{
+    struct stage_client fast;
+    stage_open(0);
+    stage_connect(&client, false, 4096);
+    stage_subscribe(&client, &LATEST);
+    stage_connect(&fast, false, 0);
+    stage_subscribe(&fast, &LATEST);
+    stage_settle();
+    stage_append(1, 900000);
+    stage_commit();
+    stage_settle();
+    for (int i = 0; i < 30; i++) {
+        stage_append(1, 200000);
+        stage_commit();
+        expect_all(&fast);
+    }
+    cr_assert(list_is_empty(&stage_bus->behind));
+    pack();
+    expect_all(&client);
+}
+
+/* ---- Loss ---- */
+
+Test(bus, tells_of_damage_in_its_place_and_goes_on_behind_it)
+{
+    stage_open(SMALL);
+    make_blocks(200, 1, 1000);
+    char path[5000];
+    snprintf(path, sizeof path, "%s/segments/%020d.seg", stage_bus->options.directory, 1);
+    scratch_flip(path, 8192, 0x40);
+    struct wire_subscribe subscribe = after(0);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.lost_count, 1);
+    cr_assert_str_eq(client.lost[0].cause, "damage");
+    cr_assert_eq(client.events, segment_log_durable(stage_log) -
+                                    (client.lost[0].last - client.lost[0].first + 1));
+}
+
+Test(bus, who_begins_with_what_is_left_is_told_of_no_loss_and_who_goes_on_is)
+{
+    stage_open(SMALL);
+    make_blocks(400, 1, 1000);
+    retain(2 * SMALL);
+    struct wire_subscribe subscribe = after(0);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.lost_count, 0);
+    uint64_t left = client.events;
+    stage_hang_up(&client);
+    subscribe = after(10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.lost_count, 1);
+    cr_assert_eq(client.lost[0].first, 11);
+    cr_assert_eq(client.lost[0].last, segment_log_durable(stage_log) - left);
+    cr_assert_eq(client.events, left);
+}
+
+/* ---- Cursors ---- */
+
+static struct wire_subscribe with_cursor(const char *name)
+{
+    return (struct wire_subscribe){.cursor = {name, strlen(name)}};
+}
+
+Test(bus, a_cursor_goes_on_behind_what_was_committed)
+{
+    struct wire_subscribe subscribe = with_cursor("billing");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 0); /* new: from the earliest */
+    stage_commit_cursor(&client, 4);
+    stage_commit_cursor(&client, 9);
+    stage_commit_cursor(&client, 6);
+    settle_and_read(&client);
+    cr_assert_eq(client.committed, 9);
+    stage_hang_up(&client);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 9);
+    stage_commit_cursor(&client, 5); /* below: no effect, and the position is the answer */
+    settle_and_read(&client);
+    cr_assert_eq(client.committed, 9);
+    stage_commit_cursor(&client, 999);
+    expect_error(&client, "invalid", "999 is above");
+}
+
+/* The keeper has done its work and nobody has taken what came of it: nothing may be told yet. */
+Test(bus, a_commit_is_told_when_it_is_durable_and_not_before)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 7);
+    while (keeper_is_idle(stage_bus->keeper))
+        bus_round(stage_bus, 0);
+    stage_read(&client, ALL);
+    cr_assert_eq(client.committed, 0);
+    settle_and_read(&client);
+    cr_assert_eq(client.committed, 7);
+}
+
+Test(bus, the_newest_subscriber_has_the_cursor_and_begins_behind_the_last_commit)
+{
+    struct stage_client older;
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    stage_connect(&older, false, 0);
+    stage_subscribe(&older, &subscribe);
+    expect_all(&older);
+    stage_commit_cursor(&older, 7);
+    stage_round(); /* the commit is asked for, and may not be durable yet */
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 7);
+    expect_error(&older, "replaced", "subscribes with cursor 'c'");
+}
+
+Test(bus, a_new_cursor_begins_where_the_subscriber_says)
+{
+    struct wire_subscribe subscribe = with_cursor("s");
+    subscribe.start = WIRE_START_SINCE;
+    subscribe.since_ns = INT64_C(9000000000);
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 8);
+    stage_hang_up(&client);
+    subscribe = with_cursor("s");
+    subscribe.start = WIRE_START_LATEST; /* it exists: that counts no more */
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 8);
+}
+
+Test(bus, what_was_asked_to_be_committed_is_when_the_bus_ends)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 12);
+    stage_round();
+    char path[4096];
+    snprintf(path, sizeof path, "%s", stage_bus->options.directory);
+    stage_close();
+    struct segment_cursor_look look;
+    int fd = -1;
+    cr_assert_eq(file_open_directory_to_read(path, &fd, &error), OK);
+    cr_assert_eq(segment_cursor_look(fd, "c", NULL, &look, &error), OK, "%s", error.text);
+    cr_assert_eq(look.state.position, 12);
+    cr_assert_not(look.in_use);
+    file_close(&fd);
+}
+
+/* ---- Coming and going ---- */
+
+Test(bus, who_hangs_up_is_gone_at_once_and_its_place_is_free)
+{
+    struct ucred peers[4];
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    stage_hang_up(&client);
+    stage_settle();
+    cr_assert_eq(bus_take_departures(stage_bus, peers, 4), 1);
+    cr_assert_eq(peers[0].pid, getpid());
+    cr_assert(list_is_empty(&stage_bus->all));
+}
+
+Test(bus, who_sends_no_more_still_gets_events)
+{
+    stage_open(0);
+    subscribe_with(&LATEST);
+    cr_assert_eq(shutdown(client.fd, SHUT_WR), 0);
+    stage_settle();
+    stage_append(5, 10);
+    stage_commit();
+    expect_all(&client);
+    cr_assert_eq(client.events, 5);
+    cr_assert_not(client.closed);
+}
+
+Test(bus, everybody_is_told_when_it_ends_and_who_comes_then_is_told_too)
+{
+    struct stage_client slow, late;
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_connect(&slow, false, 4096);
+    stage_subscribe(&slow, &LATEST);
+    stage_settle();
+    stage_append(1, 500000);
+    stage_commit();
+    stage_settle();
+    bus_end(stage_bus, "stopping", "the daemon is being stopped");
+    stage_connect(&late, false, 0);
+    expect_error(&client, "stopping", "being stopped");
+    expect_error(&late, "stopping", "being stopped");
+    /* In the middle of a frame: it is finished while the ring has it, then come the last words. */
+    expect_error(&slow, "stopping", "being stopped");
+    cr_assert_eq(slow.events, 1);
+}
+
+Test(bus, half_a_frame_is_waited_for_no_longer_than_ten_seconds)
+{
+    static const uint8_t half[] = {0, 0, 0, 20, 0x92};
+    const struct buffer bytes = {.data = (uint8_t *)half, .size = sizeof half};
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_send(&client, &bytes);
+    stage_settle();
+    stage_pass(9000000000);
+    stage_settle();
+    stage_read(&client, ALL);
+    cr_assert_not(client.closed);
+    stage_pass(2000000000);
+    stage_settle();
+    stage_settle();
+    expect_error(&client, "timeout", "10 s");
+}
+
+/* ---- Lines ---- */
+
+static void expect_lines(struct stage_client *subscriber, const char *text)
+{
+    stage_settle();
+    stage_read(subscriber, ALL);
+    cr_assert_eq(buffer_append(&subscriber->received, "", 1, &error), OK);
+    cr_assert_not_null(strstr((char *)subscriber->received.data, text), "%s is not in: %s", text,
+                       (char *)subscriber->received.data);
+    subscriber->received.size = 0;
+}
+
+Test(bus, speaks_in_lines)
+{
+    stage_open(0);
+    make_blocks(4, 2, 2);
+    stage_connect(&client, true, 0);
+    stage_say(&client, "{\"subscribe\":{\"topics\":[\"even\"],\"after\":1,\"credit\":1}}\n");
+    expect_lines(&client, "{\"subscribed\":{\"after\":1,\"durable\":4,\"log\":\"");
+    stage_say(&client, "{\"credit\":5}\n\n");
+    expect_lines(&client,
+                 "{\"seq\":4,\"time\":\"1970-01-01T00:00:04.000000000Z\",\"topic\":\"even\","
+                 "\"payload\":{\"n\":4,\"fill\":{\"$bin\":\"DA0=\"}}}\n{\"caught_up\":4}\n");
+    stage_say(&client, "{\"pub\":1}\n");
+    expect_lines(&client, "{\"ok\":false,\"error\":\"a subscriber's line has one key");
+    cr_assert(client.closed);
+}
+
+Test(bus, commits_in_lines_and_takes_a_last_line_without_its_end)
+{
+    stage_open(0);
+    make_blocks(4, 2, 2);
+    stage_connect(&client, true, 0);
+    stage_say(&client, "{\"subscribe\":{\"cursor\":\"c\"}}");
+    cr_assert_eq(shutdown(client.fd, SHUT_WR), 0);
+    expect_lines(&client, "{\"caught_up\":4}\n");
+    stage_connect(&client, true, 0);
+    stage_say(&client, "{\"subscribe\":{\"cursor\":\"c\"}}\n");
+    stage_settle();
+    stage_say(&client, "{\"commit\":3}\n");
+    expect_lines(&client, "{\"committed\":3}\n");
+}
+
+/* ---- Sleeping ---- */
+
+Test(bus, sleeps_only_while_nothing_more_is_durable)
+{
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert(progress_await(progress, segment_log_durable(stage_log)));
+    stage_append(1, 10);
+    stage_commit(); /* it waits: this wakes it */
+    cr_assert_not(atomic_load(&progress->bus_waits));
+    cr_assert_not(progress_await(progress, segment_log_durable(stage_log) - 1));
+    expect_all(&client);
+    cr_assert_eq(client.events, 1);
+}
+
+Test(bus, where_nobody_waits_a_commit_writes_to_no_descriptor)
+{
+    uint64_t count;
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    cr_assert_lt(read(progress->bus_fd, &count, sizeof count), 0);
+}

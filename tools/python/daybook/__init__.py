@@ -1,0 +1,25 @@
+"""Daybook from Python: publish events, subscribe to them, ask for them in SQL.
+
+    import daybook
+
+    with daybook.Producer(producer="meter-7") as producer:
+        producer.publish("reading", {"kWh": 3.25})
+
+Plain Python 3.8 or later, the standard library only. The daemon is found as by the commands: by the
+arguments `directory` and `socket`, else $DAYBOOK_SOCKET and $DAYBOOK_DIR, else ./daybook-data.
+"""
+
+from ._event import Event, Time
+from ._msgpack import Ext
+from ._outbox import Result
+from .async_producer import AsyncProducer
+from .errors import (DaybookError, Invalid, Lost, NoSpace, ProtocolError, Refused, Replaced, Taken,
+                     Timeout, Unknown, Unreachable)
+from .producer import Producer
+
+__version__ = "0.1.0"
+__all__ = [
+    "AsyncProducer", "DaybookError", "Event", "Ext", "Invalid", "Lost", "NoSpace", "Producer",
+    "ProtocolError", "Refused", "Replaced", "Result", "Taken", "Time", "Timeout", "Unknown",
+    "Unreachable",
+]

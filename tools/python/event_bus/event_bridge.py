@@ -1,0 +1,297 @@
+"""One line in a program, and its events are in the log:
+
+    from event_bus import event_bridge
+    event_bridge.signal_generated({"symbol": "EURUSD", "direction": "BUY", "confidence": 83.5})
+
+A call takes microseconds, never blocks and never raises, whatever state the log is in: it makes a
+snapshot of the data and queues it; a thread brings it to the daemon. It may be called from any
+thread, from a signal handler, within asyncio, after fork(). True: the event is queued. False: it
+was dropped - because the queue is full, the event is larger than 1 MiB, or the bridge was disabled.
+Nothing is dropped silently: stats() counts it, the log is told as soon as it can be reached, and
+`daybook gaps` shows it.
+
+The event is an object {event_type, timestamp, source, data, correlation_id, user_id, session_id}.
+Its topic is event_type, its time is timestamp, and the whole object is the payload. Data that JSON
+cannot say is made into what it can: dates into ISO text, sets into lists, numpy's numbers into
+numbers, bytes and objects into text.
+
+Without enable(), the first call enables the bridge, for the log that $DAYBOOK_DIR or
+$DAYBOOK_SOCKET name; $DAYBOOK_BRIDGE=off keeps it disabled. $DAYBOOK_BRIDGE_SPILL names a folder
+for spill files.
+
+When the program ends, what is queued is sent first, for up to `exit_timeout` seconds; without a
+daemon nothing is waited for. A process that ends by os._exit() or a signal loses what is queued, so
+call flush() first where that matters.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time as _time
+from typing import Any, Dict, Optional
+
+from daybook import _wire
+from daybook._event import check_producer
+
+from ._courier import Config, Courier
+from ._names import program
+
+__all__ = ["balance_update", "disable", "enable", "fire_command", "flush", "market_data", "publish",
+           "signal_generated", "stats", "system_health", "trade_executed", "user_action"]
+
+_RETRY = 1.0  # seconds before the thread is started again, when the system had none for us
+
+_courier: Optional[Courier] = None
+_disabled = os.environ.get("DAYBOOK_BRIDGE", "").lower() in ("off", "0", "no", "false")
+_starting = threading.Lock()
+_not_before = 0.0
+_exit_registered = False
+
+_now = _time.time
+
+
+def signal_generated(data: Any = None, *rest: Any, source: Optional[str] = None,
+                     correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                     timestamp: Any = None, **fields: Any) -> bool:
+    """A signal was generated. `fields` are added to the data."""
+    return _take("signal_generated", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def fire_command(data: Any = None, *rest: Any, source: Optional[str] = None,
+                 correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                 timestamp: Any = None, **fields: Any) -> bool:
+    """A command to fire was given."""
+    return _take("fire_command", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def trade_executed(data: Any = None, *rest: Any, source: Optional[str] = None,
+                   correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                   timestamp: Any = None, **fields: Any) -> bool:
+    """A trade was executed."""
+    return _take("trade_executed", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def balance_update(data: Any = None, *rest: Any, source: Optional[str] = None,
+                   correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                   timestamp: Any = None, **fields: Any) -> bool:
+    """An account's balance has changed."""
+    return _take("balance_update", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def system_health(data: Any = None, *rest: Any, source: Optional[str] = None,
+                  correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                  timestamp: Any = None, **fields: Any) -> bool:
+    """How a part of the system is doing."""
+    return _take("system_health", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def user_action(data: Any = None, *rest: Any, source: Optional[str] = None,
+                correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                timestamp: Any = None, **fields: Any) -> bool:
+    """A user has done something."""
+    return _take("user_action", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def market_data(data: Any = None, *rest: Any, source: Optional[str] = None,
+                correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+                timestamp: Any = None, **fields: Any) -> bool:
+    """A tick, a candle, a depth."""
+    return _take("market_data", data, rest, fields, source, correlation_id, user_id,
+                 session_id, timestamp)
+
+
+def publish(event_type: str, data: Any = None, *rest: Any, source: Optional[str] = None,
+            correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
+            timestamp: Any = None, **fields: Any) -> bool:
+    """An event of any other type: 1 to 255 characters of A-Z a-z 0-9 _ . : / -"""
+    return _take(event_type, data, rest, fields, source, correlation_id, user_id, session_id,
+                 timestamp)
+
+
+def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source: Any,
+          correlation_id: Any, user_id: Any, session_id: Any, timestamp: Any) -> bool:
+    try:
+        courier = _courier
+        if courier is None or not courier.running:
+            courier = _revive()
+            if courier is None:
+                return False
+        if rest or fields:
+            data = _merged(data, rest, fields)
+        return courier.take((event_type, _now(), timestamp, source, data, correlation_id, user_id,
+                             session_id))
+    except Exception:  # pylint: disable=broad-except
+        return False  # at the end of the interpreter, when modules are taken apart
+
+
+def _merged(data: Any, rest: Any, fields: Dict[str, Any]) -> Any:
+    made = dict(data) if isinstance(data, dict) else {} if data is None else {"data": data}
+    made.update(fields)
+    if rest:
+        made["args"] = list(rest)
+    return made
+
+
+# ---- On and off -----------------------------------------------------------------------------
+
+
+def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
+           producer: Optional[str] = None, source: Optional[str] = None, max_events: int = 100000,
+           max_bytes: int = 64 << 20, spill: Optional[str] = None, spill_bytes: int = 256 << 20,
+           exit_timeout: float = 2.0) -> None:
+    """Send events, from now on. What was queued for another log is sent first, for up to 2 s.
+
+    directory, socket: where the daemon is (it need not run); else $DAYBOOK_SOCKET, $DAYBOOK_DIR,
+        ./daybook-data.
+    producer: the name under which events are numbered, for one process at a time; else
+        event_bridge.PROGRAM, and event_bridge.PROGRAM.2 for a second process of the program.
+    source: of events that name none; else the program's name.
+    max_events, max_bytes: what may wait in memory for the log.
+    spill: a folder. What memory does not hold goes into a file there, of up to `spill_bytes`, and
+        from there to the log, in order and exactly once, also after a restart of the program.
+    exit_timeout: seconds that the end of the program may wait for the log.
+
+    Invalid: a producer's name that is none."""
+    global _disabled
+    if producer is not None:
+        check_producer(producer)
+    path = os.path.abspath(_wire.find_socket(socket, directory))
+    config = Config(path, producer, source or program(), max_events, max_bytes,
+                    spill or os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, spill_bytes,
+                    exit_timeout)
+    with _starting:
+        _disabled = False
+        if _courier and _courier.running and _courier.config == config:
+            return
+        _stop(2.0)
+        _start(config)
+
+
+def disable(timeout: float = 2.0) -> bool:
+    """Send what is queued, for up to `timeout` seconds, then stop; calls do nothing until
+    enable(). False: events were left over."""
+    global _disabled
+    with _starting:
+        _disabled = True
+        return _stop(timeout)
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Wait until everything that is queued is durable. False: it is not, after `timeout`
+    seconds."""
+    end = _time.monotonic() + timeout
+    courier = _courier
+    while courier is not None and courier.pending():
+        if _time.monotonic() >= end or not courier.running:
+            return False
+        if courier.asleep:
+            courier.wake()
+        _time.sleep(0.001)
+    return True
+
+
+def stats() -> Dict[str, Any]:
+    """What has become of the events: state ("connected", "connecting", "disabled", or what is
+    wrong), producer, taken, stored, waiting, dropped (and dropped_because), refused, and more."""
+    courier = _courier
+    if courier is None:
+        return {"state": "disabled" if _disabled else "idle", "producer": None, "taken": 0,
+                "stored": 0, "waiting": 0, "dropped": 0}
+    return courier.stats()
+
+
+def _start(config: Config) -> Optional[Courier]:
+    """With the lock. A courier whose thread could not be started yet queues, and is started by a
+    later call."""
+    global _courier, _exit_registered, _not_before
+    courier = Courier(config)
+    _courier = courier
+    _start_thread(courier)
+    if not _exit_registered:
+        _exit_registered = True
+        atexit.register(_at_exit)
+    return courier
+
+
+def _start_thread(courier: Courier) -> None:
+    global _not_before
+    try:
+        courier.start()
+        _register_with_multiprocessing()
+    except Exception as error:  # pylint: disable=broad-except
+        courier.last_error = "no thread: %s" % error
+        _not_before = _time.monotonic() + _RETRY
+
+
+def _stop(timeout: float) -> bool:
+    courier = _courier
+    return courier.close(timeout) if courier and courier.running else True
+
+
+def _revive() -> Optional[Courier]:
+    """The courier that a call is to use, started if need be. No waiting: where another call is
+    about to start it, or this one has interrupted that, events queue if they can."""
+    courier = _courier
+    if _disabled or (courier is not None and courier.closed):
+        return None if courier is None or _disabled else courier
+    if _time.monotonic() < _not_before or not _starting.acquire(False):
+        return courier
+    try:
+        courier = _courier
+        if courier is None:
+            return _start(_config_of_environment())
+        if not courier.running and not courier.closed:
+            _start_thread(courier)
+        return courier
+    finally:
+        _starting.release()
+
+
+def _config_of_environment() -> Config:
+    return Config(os.path.abspath(_wire.find_socket(None, None)), None, program(), 100000,
+                  64 << 20, os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, 256 << 20, 2.0)
+
+
+# ---- The ends of processes, and their beginnings by fork ------------------------------------
+
+
+def _at_exit() -> None:
+    courier = _courier
+    if courier is not None and courier.running:
+        courier.close(courier.config.exit_timeout)
+
+
+def _register_with_multiprocessing() -> None:
+    """Children of multiprocessing end without atexit; they have finalizers of their own."""
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _at_exit, exitpriority=0)
+
+
+def _after_fork() -> None:
+    """In the child: the thread, the queue, the connection and the name are the parent's."""
+    global _courier, _starting, _not_before
+    _starting = threading.Lock()
+    _not_before = 0.0
+    courier = _courier
+    if courier is None:
+        return
+    closed = courier.closed
+    _courier = None
+    try:
+        courier.forget()
+        if not closed:
+            _courier = Courier(courier.config)  # its thread begins with the first event
+    except Exception:  # pylint: disable=broad-except
+        pass
+
+
+os.register_at_fork(after_in_child=_after_fork)
