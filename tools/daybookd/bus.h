@@ -45,8 +45,15 @@ enum {
     BUS_EVICTIONS = 8, /* asked for, and not done yet */
     BUS_LISTINGS = 4,  /* of all cursors, made or on their way */
     BUS_LISTING_BYTES = 2 << 20,
+    BUS_GROUPS = 64, /* at a time */
+    BUS_GROUP_STATE_BYTES = 256 << 10, /* one: what is pending, also as it is stored; its cursor */
+    BUS_GROUP_BYTES = 16 << 20, /* given to members and not taken by their sockets, in all */
+    BUS_LETTERS = 8,            /* dead letters on their way, each of one event at most */
+    BUS_LETTER_BYTES = 2 << 20,
     BUS_MEMORY_MAX = BUS_RING_BYTES + BUS_INPUT_BYTES + (BUS_HISTORIES + 1) * BUS_HISTORY_BYTES +
-                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES,
+                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES +
+                     BUS_GROUPS * BUS_GROUP_STATE_BYTES + BUS_GROUP_BYTES + 2 * BUS_HISTORY_BYTES +
+                     BUS_LETTERS * BUS_LETTER_BYTES,
 };
 
 struct bus_options {
@@ -77,6 +84,12 @@ enum error_code bus_admit(struct bus *bus, struct bus_arrival *arrival, struct e
 int bus_departures_fd(const struct bus *bus);
 /* Take the peers of up to `max` of those who have left. */
 size_t bus_take_departures(struct bus *bus, struct ucred *peers_out, size_t max);
+
+/*
+ * Then also append the dead letters that were posted (bus_letter.h). True: something was appended,
+ * and has to be committed.
+ */
+bool bus_append_letters(struct bus *bus);
 
 /* Tell everybody why, and end all subscriptions; who comes later is told the same. */
 void bus_end(struct bus *bus, const char *code, const char *text);
