@@ -410,7 +410,8 @@ void session_server_run(void)
         list_remove(&connection->in_ready);
         connection_turn(connection);
         assert(the_server.pool.bytes_used <= POOL_BYTES_MAX);
-        if (connection_is_over(connection))
+        /* One that subscribes would be the bus's now, which is not here. */
+        if (connection_may_leave(connection) || connection_is_over(connection))
             forget(connection);
         else if (connection_has_work(connection))
             server_make_ready(&the_server, connection);

@@ -150,6 +150,7 @@ void stage_commit(void)
 
 void stage_round(void)
 {
+    stage_pass(BUS_REST_NS);
     bus_round(stage_bus, 0);
 }
 
@@ -159,6 +160,7 @@ static bool is_idle(void)
     return poll(&epoll, 1, 0) == 0 && list_is_empty(&stage_bus->readable) &&
            list_is_empty(&stage_bus->behind) && !stage_bus->more &&
            keeper_is_idle(stage_bus->keeper) &&
+           clock_monotonic_ns() + BUS_REST_NS >= stage_bus->rest_until_ns &&
            stage_bus->durable == segment_log_durable(stage_log);
 }
 

@@ -16,7 +16,7 @@
 extern struct segment_log *stage_log;
 extern struct bus *stage_bus;
 
-/* A new log, in stage_bus->options.directory, whose segments are at most so large (0: the usual size). */
+/* A new log, in stage_bus->options.directory; segments of at most so many bytes (0: as usual). */
 void stage_open(uint64_t segment_bytes);
 void stage_close(void);
 /* Append so many events, each with so many bytes of payload; durable with the next commit. */
@@ -26,6 +26,7 @@ void stage_commit(void);
 /* The bus's and everybody's time goes on. */
 void stage_pass(int64_t ns);
 
+/* One round, after whatever rest the bus was taking. */
 void stage_round(void);
 /* Rounds, until nothing is left that could be done. */
 void stage_settle(void);

@@ -184,7 +184,7 @@ def _(directory):
             assert words[1] == "malformed" and words[2], (data, words)
             connection.close()
         connection = daemon.connect()
-        connection.send(framed.frame(["subscribe", 1]))
+        connection.send(framed.frame(["dance", 1]))
         assert last_words(connection)[1] == "unsupported"
         publish(honest, 1, [["t", None, "the only one"]])
         assert [e["payload"] for e in events_of(daemon)] == ["the only one"]

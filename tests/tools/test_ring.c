@@ -127,7 +127,8 @@ Test(ring, takes_one_event_that_is_larger_than_its_usual_size_and_gives_the_memo
     expect_bytes(&run, 1);
     ring_forget(&ring, 2);
     ring_trim(&ring);
-    cr_assert_leq(ring_memory(&ring), RING_BYTES_MAX + RING_ENTRIES_MIN * sizeof(struct ring_entry));
+    cr_assert_leq(ring_memory(&ring),
+                  RING_BYTES_MAX + RING_ENTRIES_MIN * sizeof(struct ring_entry));
 }
 
 Test(ring, keeps_to_the_budget_that_it_shares)

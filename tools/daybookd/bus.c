@@ -183,11 +183,13 @@ struct feed *bus_find_feed(struct bus *bus, struct filter *filter)
         feed->users++;
         return feed;
     }
-    struct feed *feed = feed_create(filter, &bus->rings);
+    bool full = filter->condition && bus->conditions >= BUS_CONDITIONS;
+    struct feed *feed = full ? NULL : feed_create(filter, &bus->rings);
     if (!feed) {
         filter_release(filter);
         return NULL;
     }
+    bus->conditions += feed->filter.condition != NULL;
     feed->users = 1;
     feed->counted_ns = bus->now_ns;
     list_append(&bus->feeds, &feed->in_feeds);
@@ -200,6 +202,7 @@ void bus_leave_feed(struct bus *bus, struct feed *feed)
     if (--feed->users > 0)
         return;
     bus->live_count -= feed->live;
+    bus->conditions -= feed->filter.condition != NULL;
     feed_free(feed);
     atomic_fetch_sub(&bus->feed_count, 1);
 }
@@ -231,6 +234,7 @@ void bus_place(struct bus *bus, struct subscriber *subscriber)
             history_leave(subscriber->history);
         list_append(&subscriber->feed->attached, &subscriber->in_place);
         subscriber->feed->due = true;
+        bus->more = true;
     } else if (can_be_served(subscriber)) {
         list_append(&bus->behind, &subscriber->in_place);
     }
@@ -299,28 +303,45 @@ static void tick(struct bus *bus)
 }
 
 /* How long the thread may sleep: not at all while there is work, or more has become durable. */
-static int64_t find_timeout(struct bus *bus, bool more, int64_t longest_ns)
+static int64_t find_timeout(struct bus *bus, int64_t longest_ns)
 {
-    if (more || has_work(bus))
-        return 0;
     bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end);
+    if (has_work(bus))
+        return 0;
     if (!wanted)
         return longest_ns;
-    int64_t rest_ns = bus->rest_until_ns - bus->now_ns;
+    int64_t rest_ns = bus->rest_until_ns - clock_monotonic_ns();
     if (rest_ns > 0) /* what comes meanwhile is gathered */
         return rest_ns < longest_ns ? rest_ns : longest_ns;
+    if (bus->more)
+        return 0;
     return progress_await(bus->options.progress, bus->durable) ? longest_ns : 0;
+}
+
+/*
+ * After work that has taken long, for many subscribers, what comes next is gathered for a while: so
+ * at high rates a round has more events for each, and publishers have the processor meanwhile. Who
+ * subscribes alone waits for nothing.
+ */
+static void rest(struct bus *bus, int64_t worked_ns)
+{
+    if (worked_ns < BUS_WORK_NS || bus->more)
+        return;
+    int64_t rest_ns = BUS_REST_PARTS * worked_ns;
+    bus->rest_until_ns = clock_monotonic_ns() + (rest_ns < BUS_REST_NS ? rest_ns : BUS_REST_NS);
 }
 
 void bus_round(struct bus *bus, int64_t timeout_ns)
 {
-    wait_for_events(bus, find_timeout(bus, bus->more, timeout_ns));
+    wait_for_events(bus, find_timeout(bus, timeout_ns));
     take_requests(bus);
     keeper_take_done(bus->keeper, false);
     take_input(bus);
-    if (bus->now_ns >= bus->rest_until_ns) {
+    int64_t begin_ns = clock_monotonic_ns();
+    if (begin_ns >= bus->rest_until_ns) {
         wake_at_end(bus);
         bus->more = bus_live_turn(bus);
+        rest(bus, clock_monotonic_ns() - begin_ns);
     }
     take_history(bus);
     tick(bus);

@@ -4,8 +4,8 @@
  *
  * All that waits for the disk is done by the keeper (keeper.h), one task of a cursor at a time;
  * commits that come meanwhile become one. The cursor is the subscriber's who came last: the one
- * before is told "replaced", and the new one begins once what was asked for before is durable. Whose
- * owner has gone is closed, after its last commit.
+ * before is told "replaced", and the new one begins once what was asked for before is durable. One
+ * whose owner has gone is closed, after its last commit.
  *
  * Invariants
  *   - `committed` is durable, and only then told.
@@ -42,7 +42,7 @@ struct bus_cursor {
 
 /*
  * Give `subscriber` the cursor of this name; it begins (subscriber_begin) when that is open.
- * ERROR_INVALID: the name. ERROR_BUSY: another user's subscriber has it. ERROR_MEMORY.
+ * ERROR_INVALID: the name. ERROR_EXISTS: another user's subscriber has it. ERROR_MEMORY.
  */
 enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
                                 const struct wire_text *name, struct error *error);

@@ -23,8 +23,8 @@ static struct bus_listing *listing_of(struct keeper_task *task)
     return (struct bus_listing *)(void *)((char *)task - offsetof(struct bus_listing, task));
 }
 
-static enum error_code add(struct bus_listing *listing, const struct segment_cursors_cursor *cursor,
-                           uint64_t durable)
+static enum error_code add(struct bus_listing *listing,
+                           const struct segment_cursors_cursor *cursor, uint64_t durable)
 {
     const struct segment_cursor_state *state = &cursor->look.state;
     struct wire_cursor entry = {
@@ -40,7 +40,7 @@ static enum error_code add(struct bus_listing *listing, const struct segment_cur
     return wire_write_cursor(&listing->list, &entry, &listing->error);
 }
 
-/* As many as an answer has room for; those that cannot be read are for `daybook cursors` to tell. */
+/* As many as an answer has room for; of those that cannot be read `daybook cursors` tells. */
 static void work_list(struct keeper_task *task)
 {
     enum { ENTRY_BYTES_MAX = 256 };
@@ -87,11 +87,25 @@ static void done_list(struct keeper_task *task)
     free(listing);
 }
 
+/* Lists that their clients have not read. */
+static size_t count_unread(const struct bus *bus)
+{
+    size_t count = 0;
+    for (const struct list_link *link = bus->all.next; link != &bus->all; link = link->next)
+        count += LIST_MEMBER((struct list_link *)link, struct subscriber, in_all)->answers.size >
+                 2 * SUBSCRIBER_ANSWERS_MAX;
+    return count;
+}
+
 enum error_code bus_cursors_list(struct bus *bus, struct subscriber *subscriber,
                                  struct error *error)
 {
     if (subscriber->listing)
         return error_set(error, ERROR_BUSY, "cursors: the answer to the request before is due");
+    if (bus->listings + count_unread(bus) >= BUS_LISTINGS)
+        return error_set(error, ERROR_BUSY,
+                         "cursors: %d clients are being told already; try again later",
+                         BUS_LISTINGS);
     struct bus_listing *listing = calloc(1, sizeof *listing);
     if (!listing)
         return error_set(error, ERROR_MEMORY, "no memory for the list of cursors");

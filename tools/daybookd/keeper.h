@@ -2,9 +2,9 @@
  * tools/daybookd/keeper.h - the thread that does for the bus what waits for the disk: opening
  * cursors, making commits durable.
  *
- * A task has two halves: `work`, on the keeper's thread, one task after the other; and `done`, later
- * on the bus thread, from keeper_take_done. Between give and done the task is the keeper's. So each
- * thing that tasks work on belongs to one thread at a time, and needs no lock.
+ * A task has two halves: `work`, on the keeper's thread, one task after the other; and `done`,
+ * later on the bus thread, from keeper_take_done. Between give and done the task is the keeper's.
+ * So each thing that tasks work on belongs to one thread at a time, and needs no lock.
  *
  * The thread is made with the first task.
  */

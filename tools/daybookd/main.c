@@ -370,7 +370,11 @@ static int run(struct daemon *daemon)
 int main(int argc, char **argv)
 {
     struct daemon daemon = {
-        .signal_fd = -1, .progress = {.fd = -1, .bus_fd = -1}, .listener.fd = -1, .report = {REPORT_INFO}};
+        .signal_fd = -1,
+        .progress = {.fd = -1, .bus_fd = -1},
+        .listener.fd = -1,
+        .report = {REPORT_INFO},
+    };
     struct error error;
     /* One heap for all threads: what a client had is for the next one, whoever serves it. */
     mallopt(M_ARENA_MAX, 1);

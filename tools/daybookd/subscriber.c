@@ -116,7 +116,7 @@ void subscriber_end(struct subscriber *subscriber)
     do
         sending = subscriber_send(subscriber, ring_at_hand(subscriber));
     while (sending == SENDING_MORE);
-    /* The frame on its way has to end first; when its events are not at hand, nothing can follow. */
+    /* The frame on its way has to end first; where its events are not at hand, nothing follows. */
     if (sending == SENDING_OUTSIDE || sending == SENDING_DONE)
         subscriber_drop(subscriber);
 }
@@ -133,9 +133,10 @@ void subscriber_fail(struct subscriber *subscriber, const char *code, const char
     leave_cursor(subscriber);
     subscriber->closing = true;
     subscriber->closing_since_ns = bus->now_ns;
-    subscriber_answered(subscriber, subscriber->lines
-                                        ? write_last_line(&subscriber->answers, text)
-                                        : wire_write_error(&subscriber->answers, code, text, NULL));
+    struct buffer *answers = &subscriber->answers;
+    enum error_code encoded = subscriber->lines ? write_last_line(answers, text)
+                                                : wire_write_error(answers, code, text, NULL);
+    subscriber_answered(subscriber, encoded);
     if (!subscriber->gone)
         subscriber_end(subscriber);
 }
@@ -168,7 +169,8 @@ static size_t unit_bytes(struct subscriber *subscriber)
         return bytes <= input->size ? bytes : 0;
     if (!subscriber->closing) {
         struct error error;
-        error_set(&error, ERROR_INVALID, "a frame of %zu bytes; at most %d are allowed of a subscriber",
+        error_set(&error, ERROR_INVALID,
+                  "a frame of %zu bytes; at most %d are allowed of a subscriber",
                   bytes - WIRE_LENGTH_BYTES, SUBSCRIBER_UNIT_MAX - WIRE_LENGTH_BYTES);
         subscriber_fail(subscriber, "too_large", error.text);
     }

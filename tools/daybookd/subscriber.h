@@ -2,10 +2,11 @@
  * tools/daybookd/subscriber.h - one client that subscribes: its socket, what it asked for, how far
  * it has got.
  *
- * What goes out is frames (or lines) from a ring, and between them small answers of its own. A frame
- * that the socket took in part is not kept: it is known which events it has and how many of its
- * bytes have gone, and the rest is taken from the ring again, or from the log when the ring has
- * moved on. So a subscriber that does not read costs no memory, for as long as it likes.
+ * What goes out is frames (or lines) from a ring, and between them small answers of its own. A
+ * frame that the socket took in part is not kept: it is known which events it has and how many of
+ * its bytes have gone, and the rest is taken from the ring again, or from the log when the ring has
+ * moved on. (When the log has lost those events meanwhile, the connection ends in the middle.) So a
+ * subscriber that does not read costs no memory, for as long as it likes.
  *
  * Invariants
  *   - `position`: everything up to it has been handed over in whole frames.
