@@ -122,9 +122,9 @@ link = $(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$
 
 $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
-# The shell `daybook sql` is the only thing that edits lines.
+# The shell `daybook sql` is the only thing that edits lines, the replay the only one that hashes.
 $(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
-	$(link) $(EDIT_LIBS)
+	$(link) $(EDIT_LIBS) $(NETTLE_LIBS) -ldl
 $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 
@@ -268,6 +268,12 @@ bench-peers: all $(SUPPORT) ## Daybook beside its peers in one run: PEERS=DIR of
 	    tests/peers/p_daybook.c $(BUILD)/peers/drivers/bench.c $(BUILD)/peers/drivers/gen.c \
 	    $(SHARED) $(CLIENT) $(LOWER) $(INDEXER_LIBS)
 	@BUILD=$(BUILD) tests/peers/run
+# What another bus speaks, under the load of `daybook bench bus`.
+$(BUILD)/bus_peer: $(call obj,$(wildcard tests/peers/bus*.c)) $(COMMANDS) $(SHARED) $(CLIENT) $(LOWER)
+	$(link)
+.PHONY: bench-bus
+bench-bus: all $(BUILD)/bus_peer ## the bus beside Redis Streams and NATS JetStream, where their servers are there
+	@BUILD=$(BUILD) tests/peers/run_bus
 bench: all ## measure speed on this disk; BENCH_FLAGS="--dir DIR" for another
 	$(BUILD)/daybook bench $(BENCH_FLAGS)
 
