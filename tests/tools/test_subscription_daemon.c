@@ -319,3 +319,117 @@ Test(subscription_daemon, the_newest_subscriber_has_the_cursor)
     daybook_subscription_close(old);
     daybook_subscription_close(new);
 }
+
+/* ---- Groups ---- */
+
+static struct daybook_subscription_options member(unsigned window)
+{
+    return (struct daybook_subscription_options){.cursor = "g",
+                                                 .start = DAYBOOK_START_EARLIEST,
+                                                 .shared = true,
+                                                 .window_events = window,
+                                                 .tries = 3};
+}
+
+static void flush(struct daybook_subscription *subscription)
+{
+    cr_assert_eq(daybook_subscription_flush(subscription, &error), DAYBOOK_OK, "%s", error.text);
+}
+
+/* How often was each event of 1 to `last` given, up to now? */
+enum { SHARED = 2000 };
+static unsigned times_given[SHARED + 1];
+
+static void take_and_accept(struct daybook_subscription *subscription, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct daybook_event event = take(subscription);
+        cr_assert(event.sequence >= 1 && event.sequence <= SHARED);
+        times_given[event.sequence]++;
+        cr_assert_eq(daybook_subscription_accept(subscription, event.sequence, &error), DAYBOOK_OK);
+    }
+}
+
+static void expect_each_once(uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++)
+        cr_assert_eq(times_given[n], 1, "event %llu was given %u times", (unsigned long long)n,
+                     times_given[n]);
+}
+
+Test(subscription_daemon, the_members_of_a_group_share_its_events)
+{
+    enum { MEMBERS = 4 };
+    struct daybook_subscription *members[MEMBERS];
+    struct daybook_event event;
+    unsigned busy = 0;
+    uint64_t given = 0, of_member[MEMBERS] = {0};
+    start_daemon();
+    publish_range(1, SHARED);
+    for (int i = 0; i < MEMBERS; i++)
+        members[i] = subscribe_to(member(8));
+    while (given < SHARED) {
+        int i = (int)(busy++ % MEMBERS);
+        while (daybook_subscription_next(members[i], 1, &event, &error) == DAYBOOK_OK) {
+            cr_assert_eq(event.tries, 1);
+            times_given[event.sequence]++;
+            of_member[i]++;
+            given++;
+            cr_assert_eq(daybook_subscription_accept(members[i], event.sequence, &error),
+                         DAYBOOK_OK);
+        }
+    }
+    uint64_t settled = 0;
+    for (int i = 0; i < MEMBERS; i++) {
+        struct daybook_subscription_counts counts;
+        flush(members[i]);
+        daybook_subscription_count(members[i], &counts);
+        settled += counts.settled;
+        cr_assert_gt(of_member[i], 0, "each has its share");
+        daybook_subscription_close(members[i]);
+    }
+    cr_assert_eq(settled, SHARED);
+    expect_each_once(1, SHARED);
+}
+
+Test(subscription_daemon, what_a_member_leaves_behind_another_gets_and_at_last_nobody)
+{
+    start_daemon();
+    publish_range(1, 1);
+    for (unsigned tries = 1; tries <= 3; tries++) {
+        struct daybook_subscription *subscription = subscribe_to(member(1));
+        struct daybook_event event = take(subscription);
+        cr_assert_eq(event.sequence, 1);
+        cr_assert_eq(event.tries, tries);
+        if (tries == 2) {
+            cr_assert_eq(daybook_subscription_release(subscription, 1, &error), DAYBOOK_OK);
+            flush(subscription);
+        }
+        daybook_subscription_close(subscription); /* Without a word, but for the second. */
+    }
+    static const char *const DEAD[] = {"_dead.g"};
+    struct daybook_subscription *dead = subscribe_to((struct daybook_subscription_options){
+        .start = DAYBOOK_START_EARLIEST, .topics = DEAD, .topic_count = 1});
+    struct daybook_event event = take(dead);
+    char *json;
+    cr_assert_eq(daybook_payload_json(event.payload, event.payload_bytes, &json, &error),
+                 DAYBOOK_OK);
+    cr_assert_not_null(strstr(json, "\"seq\":1,"), "%s", json);
+    free(json);
+    daybook_subscription_close(dead);
+}
+
+Test(subscription_daemon, what_a_group_has_settled_never_comes_again_after_a_kill)
+{
+    start_daemon();
+    publish_range(1, SHARED);
+    struct daybook_subscription *subscription = subscribe_to(member(64));
+    take_and_accept(subscription, SHARED / 2);
+    flush(subscription);
+    expect_each_once(1, SHARED / 2);
+    restart_after_a_kill();
+    take_and_accept(subscription, SHARED / 2);
+    flush(subscription);
+    expect_each_once(1, SHARED);
+    daybook_subscription_close(subscription);
+}
