@@ -94,6 +94,11 @@ void stage_close(void)
     clock_use(NULL);
 }
 
+struct progress *stage_progress(void)
+{
+    return &progress;
+}
+
 static const char *topic_of(uint64_t number)
 {
     return number % 2 ? "odd" : "even";

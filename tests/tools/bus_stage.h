@@ -19,6 +19,7 @@ extern struct bus *stage_bus;
 /* A new log, in stage_bus->options.directory; segments of at most so many bytes (0: as usual). */
 void stage_open(uint64_t segment_bytes);
 void stage_close(void);
+struct progress *stage_progress(void);
 /* Append so many events, each with so many bytes of payload; durable with the next commit. */
 void stage_append(unsigned count, size_t bytes);
 /* What was appended becomes durable, as one block (or more, when it is too large for one). */

@@ -14,6 +14,7 @@
 #include "segment/packer.h"
 #include "tests/support/scratch.h"
 #include "tests/tools/bus_stage.h"
+#include "tools/daybookd/progress.h"
 
 enum { ALL = 1 << 30, SMALL = 65536 };
 
@@ -607,6 +608,23 @@ Test(bus, a_cursor_goes_on_behind_what_was_committed)
     expect_error(&client, "invalid", "999 is above");
 }
 
+/* The keeper has done its work and nobody has taken what came of it: nothing may be told yet. */
+Test(bus, a_commit_is_told_when_it_is_durable_and_not_before)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 7);
+    while (keeper_is_idle(stage_bus->keeper))
+        bus_round(stage_bus, 0);
+    stage_read(&client, ALL);
+    cr_assert_eq(client.committed, 0);
+    settle_and_read(&client);
+    cr_assert_eq(client.committed, 7);
+}
+
 Test(bus, the_newest_subscriber_has_the_cursor_and_begins_behind_the_last_commit)
 {
     struct stage_client older;
@@ -770,4 +788,30 @@ Test(bus, commits_in_lines_and_takes_a_last_line_without_its_end)
     stage_settle();
     stage_say(&client, "{\"commit\":3}\n");
     expect_lines(&client, "{\"committed\":3}\n");
+}
+
+/* ---- Sleeping ---- */
+
+Test(bus, sleeps_only_while_nothing_more_is_durable)
+{
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert(progress_await(progress, segment_log_durable(stage_log)));
+    stage_append(1, 10);
+    stage_commit(); /* it waits: this wakes it */
+    cr_assert_not(atomic_load(&progress->bus_waits));
+    cr_assert_not(progress_await(progress, segment_log_durable(stage_log) - 1));
+    expect_all(&client);
+    cr_assert_eq(client.events, 1);
+}
+
+Test(bus, where_nobody_waits_a_commit_writes_to_no_descriptor)
+{
+    uint64_t count;
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    cr_assert_lt(read(progress->bus_fd, &count, sizeof count), 0);
 }

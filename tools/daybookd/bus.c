@@ -229,6 +229,10 @@ void bus_place(struct bus *bus, struct subscriber *subscriber)
         subscriber_send(subscriber, NULL);
     if (subscriber->gone || subscriber->closing || !(subscriber->begun || subscriber->searching))
         return;
+    if (subscriber->group && subscriber->begun) {
+        bus_group_wake(subscriber->group);
+        return;
+    }
     if (subscriber->begun && live_ring_has_next(subscriber)) {
         if (subscriber->history)
             history_leave(subscriber->history);
@@ -305,9 +309,11 @@ static void tick(struct bus *bus)
 /* How long the thread may sleep: not at all while there is work, or more has become durable. */
 static int64_t find_timeout(struct bus *bus, int64_t longest_ns)
 {
-    bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end);
     if (has_work(bus))
         return 0;
+    longest_ns = bus_groups_timeout(bus, longest_ns);
+    bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end) ||
+                  !list_is_empty(&bus->groups);
     if (!wanted)
         return longest_ns;
     int64_t rest_ns = bus->rest_until_ns - clock_monotonic_ns();
@@ -344,6 +350,7 @@ void bus_round(struct bus *bus, int64_t timeout_ns)
         rest(bus, clock_monotonic_ns() - begin_ns);
     }
     take_history(bus);
+    bus_groups_turn(bus);
     tick(bus);
     bury_dead(bus);
 }
@@ -467,7 +474,8 @@ void bus_count(struct bus *bus, struct bus_counters *counters_out)
 static void init_lists(struct bus *bus)
 {
     struct list_link *lists[] = {&bus->all,    &bus->readable, &bus->dead, &bus->behind,
-                                 &bus->at_end, &bus->feeds,    &bus->live, &bus->cursors};
+                                 &bus->at_end, &bus->feeds,    &bus->live,
+                                 &bus->cursors, &bus->groups,  &bus->letters};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
 }
@@ -529,10 +537,13 @@ void bus_free(struct bus *bus)
         subscriber_drop(member(bus->all.next));
     while (!list_is_empty(&bus->dead))
         subscriber_free(member(bus->dead.next));
+    bus_groups_end(bus);
     bus_cursors_end(bus);
     keeper_free(bus->keeper);
     for (size_t i = 0; i < BUS_HISTORIES; i++)
         history_release(&bus->histories[i]);
+    log_stream_close(bus->fresh.stream);
+    log_stream_close(bus->again.stream);
     log_stream_close(bus->trunk);
     json_reader_free(bus->json);
     buffer_release(&bus->scratch);

@@ -77,6 +77,12 @@ int bus_departures_fd(const struct bus *bus);
 /* Take the peers of up to `max` of those who have left. */
 size_t bus_take_departures(struct bus *bus, struct ucred *peers_out, size_t max);
 
+/*
+ * Then also append the dead letters that were posted (bus_letter.h). True: something was appended,
+ * and has to be committed.
+ */
+bool bus_append_letters(struct bus *bus);
+
 /* Tell everybody why, and end all subscriptions; who comes later is told the same. */
 void bus_end(struct bus *bus, const char *code, const char *text);
 /*

@@ -10,6 +10,7 @@
 
 #include "tools/daybookd/bus.h"
 #include "tools/daybookd/bus_cursor.h"
+#include "tools/daybookd/bus_group.h"
 #include "tools/daybookd/feed.h"
 #include "tools/daybookd/history.h"
 #include "tools/daybookd/notices.h"
@@ -24,6 +25,15 @@ enum {
     BUS_REST_PARTS = 2,      /* … so many times as long … */
     BUS_REST_NS = 700000,    /* … and no longer than this */
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
+};
+
+/* A place in the log from which groups read, one after the other. */
+struct bus_source {
+    struct log_stream *stream; /* NULL: not needed yet */
+    struct bus_group *owner;   /* whose place it is; NULL: nobody's */
+    uint64_t looked;
+    struct log_stream_item items[LOG_STREAM_BATCH];
+    size_t count, next;
 };
 
 struct bus_arrivals {
@@ -68,6 +78,9 @@ struct bus {
     struct buffer line;    /* a subscriber's, as msgpack */
     struct keeper *keeper;
     struct list_link cursors; /* that subscribers have open */
+    struct list_link groups;
+    struct list_link letters;        /* posted to the network threads; under the mutex */
+    struct bus_source fresh, again;  /* for what groups give for the first time, and again */
     size_t listings;          /* of cursors, being made */
     size_t input_bytes;       /* of unfinished frames */
     uint64_t durable;   /* as last looked at */

@@ -67,6 +67,7 @@ static void leave_cursor(struct subscriber *subscriber)
     subscriber->cursor = NULL;
     if (cursor)
         bus_cursor_leave(cursor);
+    bus_group_leave(subscriber);
     bus_cursors_forget(subscriber);
 }
 

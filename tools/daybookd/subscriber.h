@@ -22,6 +22,7 @@
 
 #include "core/bytes.h"
 #include "tools/client/wire_subscription.h"
+#include "tools/daybookd/group.h"
 #include "tools/daybookd/list.h"
 #include "tools/daybookd/log_stream.h"
 #include "tools/daybookd/ring.h"
@@ -29,6 +30,7 @@
 struct bus;
 struct bus_arrival;
 struct bus_cursor;
+struct bus_group;
 struct bus_listing;
 struct feed;
 struct history;
@@ -73,6 +75,11 @@ struct subscriber {
     int64_t since_ns;
     uint64_t start_after; /* unless searched for */
     struct bus_cursor *cursor;
+    struct bus_group *group;   /* it is a member; then it has no feed */
+    struct group_member share; /* … once begun: what it has of the group's */
+    struct list_link in_group;
+    struct buffer given; /* … the frame that is being made for it */
+    uint32_t given_count;
     struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */
