@@ -164,6 +164,7 @@ static bool is_idle(void)
     struct pollfd epoll = {.fd = stage_bus->epoll_fd, .events = POLLIN};
     return poll(&epoll, 1, 0) == 0 && list_is_empty(&stage_bus->readable) &&
            list_is_empty(&stage_bus->behind) && !stage_bus->more &&
+           bus_groups_timeout(stage_bus, 1) > 0 &&
            keeper_is_idle(stage_bus->keeper) &&
            clock_monotonic_ns() + BUS_REST_NS >= stage_bus->rest_until_ns &&
            stage_bus->durable == segment_log_durable(stage_log);

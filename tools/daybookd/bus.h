@@ -44,8 +44,15 @@ enum {
     BUS_CONDITION_BYTES = 65536,
     BUS_LISTINGS = 4, /* of all cursors, made or on their way */
     BUS_LISTING_BYTES = 2 << 20,
+    BUS_GROUPS = 64, /* at a time */
+    BUS_GROUP_STATE_BYTES = 256 << 10, /* one: what is pending, also as it is stored; its cursor */
+    BUS_GROUP_BYTES = 16 << 20, /* given to members and not taken by their sockets, in all */
+    BUS_LETTERS = 8,            /* dead letters on their way, each of one event at most */
+    BUS_LETTER_BYTES = 2 << 20,
     BUS_MEMORY_MAX = BUS_RING_BYTES + BUS_INPUT_BYTES + (BUS_HISTORIES + 1) * BUS_HISTORY_BYTES +
-                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES,
+                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES +
+                     BUS_GROUPS * BUS_GROUP_STATE_BYTES + BUS_GROUP_BYTES + 2 * BUS_HISTORY_BYTES +
+                     BUS_LETTERS * BUS_LETTER_BYTES,
 };
 
 struct bus_options {

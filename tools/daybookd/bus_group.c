@@ -254,6 +254,7 @@ static bool wants_store(const struct bus_group *group)
 static void free_group(struct bus_group *group)
 {
     list_remove(&group->in_groups);
+    group->bus->group_count--;
     filter_release(&group->filter);
     buffer_release(&group->letter.payload);
     free(group->settlings);
@@ -347,6 +348,7 @@ static struct bus_group *create(struct bus *bus, const struct wire_text *name)
     list_init(&group->members);
     memcpy(group->name, name->text, name->bytes);
     list_append(&bus->groups, &group->in_groups);
+    bus->group_count++;
     return group;
 }
 
@@ -360,6 +362,9 @@ static enum error_code join(struct bus *bus, struct subscriber *subscriber, stru
         code = check_member(group, subscriber, filter, subscribe, error);
     if (code)
         return code;
+    if (!group && bus->group_count == BUS_GROUPS)
+        return error_set(error, ERROR_MEMORY, "there are %d groups, as many as there may be",
+                         BUS_GROUPS);
     if (!group)
         group = create(bus, name);
     if (!group)
@@ -481,15 +486,29 @@ static bool has_something_to_give(struct bus_group *group)
     return group->due || group_deadline(group->group) <= group->bus->now_ns;
 }
 
+/* Each in its turn, as long as there is time: the next round begins with who had none. */
+static void give_to_all(struct bus *bus)
+{
+    int64_t end_ns = clock_monotonic_ns() + BUS_BEHIND_NS;
+    for (size_t i = 0; i < bus->group_count; i++) {
+        struct bus_group *group = LIST_MEMBER(bus->groups.next, struct bus_group, in_groups);
+        list_remove(&group->in_groups);
+        list_append(&bus->groups, &group->in_groups);
+        if (!is_open(group) || !has_members(group) || !has_something_to_give(group))
+            continue;
+        bus_group_give(group);
+        if (clock_monotonic_ns() >= end_ns)
+            return;
+    }
+}
+
 void bus_groups_turn(struct bus *bus)
 {
     struct list_link *next;
+    give_to_all(bus);
     for (struct list_link *link = bus->groups.next; link != &bus->groups; link = next) {
-        struct bus_group *group = LIST_MEMBER(link, struct bus_group, in_groups);
-        if (is_open(group) && has_members(group) && has_something_to_give(group))
-            bus_group_give(group);
         next = link->next;
-        bus_group_step(group);
+        bus_group_step(LIST_MEMBER(link, struct bus_group, in_groups));
     }
 }
 

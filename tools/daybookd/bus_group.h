@@ -29,10 +29,8 @@
 struct bus;
 struct subscriber;
 
-enum {
-    BUS_GROUP_BYTES = 16 << 20,  /* given to members and not taken by their sockets, in all */
-    BUS_GROUP_SETTLINGS = 4096,  /* of a group, not durable yet: beyond this it gives nothing */
-};
+/* Of a group, not durable yet: beyond this it gives nothing. */
+enum { BUS_GROUP_SETTLINGS = 4096 };
 
 /* What a member is told once this version of the group is durable. */
 struct bus_settling {
@@ -79,7 +77,7 @@ struct bus_group {
 /*
  * Make `subscriber` a member of the group that `subscribe` names; it begins when that is open.
  * ERROR_INVALID: the name, the filter, or other settings than the group's. ERROR_BUSY: another
- * user's. ERROR_MEMORY.
+ * user's. ERROR_MEMORY: also when there are BUS_GROUPS.
  */
 enum error_code bus_group_join(struct bus *bus, struct subscriber *subscriber,
                                const struct wire_subscribe *subscribe, struct error *error);

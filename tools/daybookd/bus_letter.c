@@ -118,10 +118,10 @@ static void done_letter(struct keeper_task *task)
     group->busy = false;
     letter->state = LETTER_WRITTEN;
     if (group->error.code) {
+        bus_letter_drop(group);
         notices_line(&group->bus->notices, REPORT_WARNING,
                      "group '%s': the dead letter of event %" PRIu64 " cannot be written yet: %s",
                      group->name, letter->what.sequence, group->error.text);
-        letter->state = LETTER_NONE;
         letter->retry_ns = group->bus->now_ns + RETRY_NS;
     }
     bus_group_step(group);
@@ -140,6 +140,7 @@ static void post(struct bus *bus, struct bus_letter *letter)
 {
     pthread_mutex_lock(&bus->mutex);
     letter->sequence = 0;
+    letter->why.code = OK;
     list_append(&bus->letters, &letter->in_letters);
     pthread_mutex_unlock(&bus->mutex);
     letter->state = LETTER_POSTED;
@@ -158,13 +159,28 @@ bool bus_append_letters(struct bus *bus)
         struct event event = event_of(letter);
         /* What the log cannot take now is offered again. */
         if (letter->sequence > 0 ||
-            segment_log_append(bus->options.log, &event, &outcome, &sequence, NULL))
+            segment_log_append(bus->options.log, &event, &outcome, &sequence, &letter->why))
             continue;
         letter->sequence = sequence;
         appended = true;
     }
     pthread_mutex_unlock(&bus->mutex);
     return appended;
+}
+
+static void offer_again(struct bus *bus, struct bus_letter *letter)
+{
+    pthread_mutex_lock(&bus->mutex);
+    struct error why = letter->why;
+    letter->sequence = 0;
+    letter->why.code = OK;
+    pthread_mutex_unlock(&bus->mutex);
+    if (why.code)
+        notices_line(&bus->notices, REPORT_WARNING,
+                     "the dead letter of event %" PRIu64 " cannot be stored in %s yet: %s",
+                     letter->what.sequence, letter->topic, why.text);
+    letter->retry_ns = bus->now_ns + RETRY_NS;
+    ring_departures(bus);
 }
 
 /*
@@ -182,13 +198,8 @@ static bool is_durable(struct bus *bus, struct bus_letter *letter)
     bool is_there = sequence > 0 &&
                     segment_log_producer_number(log, letter->producer, strlen(letter->producer)) >=
                         letter->what.letter;
-    if (!is_there && (sequence > 0 || bus->now_ns >= letter->retry_ns)) {
-        pthread_mutex_lock(&bus->mutex);
-        letter->sequence = 0;
-        pthread_mutex_unlock(&bus->mutex);
-        letter->retry_ns = bus->now_ns + RETRY_NS;
-        ring_departures(bus);
-    }
+    if (!is_there && (sequence > 0 || bus->now_ns >= letter->retry_ns))
+        offer_again(bus, letter);
     return is_there;
 }
 
@@ -198,6 +209,7 @@ void bus_letter_drop(struct bus_group *group)
     pthread_mutex_lock(&group->bus->mutex);
     list_remove(&letter->in_letters);
     pthread_mutex_unlock(&group->bus->mutex);
+    group->bus->letters_on_their_way -= letter->state != LETTER_NONE;
     letter->state = LETTER_NONE;
     letter->retry_ns = 0;
     buffer_release(&letter->payload);
@@ -210,9 +222,12 @@ static bool begin(struct bus_group *group)
 {
     struct bus_letter *letter = &group->letter;
     if (group->bus->now_ns < letter->retry_ns ||
+        group->bus->letters_on_their_way == BUS_LETTERS ||
         !group_next_letter(group->group, 0, &letter->what) ||
         letter->what.letter > group->stored_letters)
         return false;
+    letter->state = LETTER_BEGUN;
+    group->bus->letters_on_their_way++;
     bus_group_task(group, work_letter, done_letter);
     return true;
 }
@@ -225,6 +240,8 @@ bool bus_letter_step(struct bus_group *group)
         return begin(group);
     case LETTER_WRITTEN:
         post(group->bus, letter);
+        return false;
+    case LETTER_BEGUN:
         return false;
     case LETTER_POSTED:
         break;

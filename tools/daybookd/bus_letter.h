@@ -22,7 +22,8 @@ struct bus_group;
 
 enum bus_letter_state {
     LETTER_NONE,
-    LETTER_WRITTEN, /* by the keeper, just now */
+    LETTER_BEGUN,   /* the keeper is at it */
+    LETTER_WRITTEN, /* … and has done it */
     LETTER_POSTED,  /* to the network threads */
 };
 
@@ -35,7 +36,8 @@ struct bus_letter {
     struct buffer payload;
     /* Under the bus's mutex while posted. */
     struct list_link in_letters;
-    uint64_t sequence; /* 0: not appended */
+    uint64_t sequence; /* 0: not appended, … */
+    struct error why;  /* … because of this */
 };
 
 /* The producer of a cursor's dead letters. */

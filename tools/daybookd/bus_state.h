@@ -79,6 +79,8 @@ struct bus {
     struct keeper *keeper;
     struct list_link cursors; /* that subscribers have open */
     struct list_link groups;
+    size_t group_count;
+    size_t letters_on_their_way;
     struct list_link letters;        /* posted to the network threads; under the mutex */
     struct bus_source fresh, again;  /* for what groups give for the first time, and again */
     size_t listings;          /* of cursors, being made */
