@@ -330,7 +330,8 @@ daybook_subscribe(const struct daybook_subscription_options *options,
  * goes on behind them. DAYBOOK_UNREACHABLE: no daemon for retry_timeout_ms; the next call tries
  * again. DAYBOOK_REPLACED: another subscriber has taken the cursor. DAYBOOK_FOREIGN,
  * DAYBOOK_DAMAGED: after a lost connection there is another log, or one that ends before what was
- * given already. DAYBOOK_INVALID, DAYBOOK_PROTOCOL. The last five are final.
+ * given already. DAYBOOK_INVALID, DAYBOOK_PROTOCOL. The last five are final; after DAYBOOK_MEMORY
+ * and DAYBOOK_IO the next call goes on. Signals do not end the wait.
  *
  * For event loops: poll daybook_subscription_fd for input, then call with timeout 0 until
  * DAYBOOK_END; and call now and then while there is no connection.
