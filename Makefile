@@ -122,9 +122,9 @@ link = $(call quiet,LD )$(CC) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(filter %.o,$
 
 $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
-# The shell `daybook sql` is the only thing that edits lines.
+# The shell `daybook sql` is the only thing that edits lines, the replay the only one that hashes.
 $(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
-	$(link) $(EDIT_LIBS)
+	$(link) $(EDIT_LIBS) $(NETTLE_LIBS) -ldl
 $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 

@@ -32,6 +32,7 @@ enum error_code {
     ERROR_MEMORY,
     ERROR_CLOSED, /* the other side, or this handle, is closed */
     ERROR_END,    /* nothing more, for now */
+    ERROR_CONFLICT, /* the log is not as the caller expects it; nothing was written */
 };
 
 struct error {

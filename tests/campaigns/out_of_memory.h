@@ -16,6 +16,8 @@ extern const size_t out_of_memory_scenario_count;
 void out_of_memory_repair(struct faults_case *c);
 void out_of_memory_recovery(struct faults_case *c);
 void out_of_memory_sql(struct faults_case *c);
+/* A subscriber of the client library is given events by a daemon that has enough. */
+void out_of_memory_subscription(struct faults_case *c);
 void out_of_memory_where(struct faults_case *c);
 
 #endif

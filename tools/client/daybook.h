@@ -62,6 +62,7 @@ enum daybook_code {
     DAYBOOK_END,       /* nothing more, for now */
     DAYBOOK_CAUGHT_UP, /* daybook_subscription_next: from here on events come as they happen */
     DAYBOOK_LOST,      /* daybook_subscription_next: events that cannot be given any more */
+    DAYBOOK_CONFLICT,  /* the log is not as it was expected to be; nothing is stored */
 };
 
 struct daybook_error {

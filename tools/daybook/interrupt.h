@@ -11,5 +11,7 @@
 /* From now on SIGINT and SIGTERM interrupt system calls and are remembered. */
 void interrupt_catch(void);
 bool interrupt_seen(void);
+/* Call this, too, from the signal's handler: it must be async-signal-safe. Before interrupt_catch. */
+void interrupt_also(void (*action)(void));
 
 #endif

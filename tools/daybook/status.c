@@ -65,6 +65,8 @@ struct status {
     uint64_t schemas; /* in effect */
     bool counted;     /* the daemon tells what became of events held against them */
     struct schema_counts counts;
+    bool asked; /* … and who subscribes */
+    uint64_t subscribers, feeds, delivered;
     char trouble[256]; /* what the daemon lacks; "" when nothing, or when nobody can be asked */
     bool damaged;      /* seen; otherwise nobody knows without reading every byte */
 };
@@ -128,6 +130,15 @@ static void read_trouble(struct status *status, const struct buffer *map)
         copy_text(map, "index_error", "the index stays behind", status->trouble);
 }
 
+static bool read_number(const struct buffer *map, const char *key, uint64_t *number_out)
+{
+    struct msgpack_value value = {0};
+    if (!find(map, key, &value) || value.kind != MSGPACK_KIND_UINT)
+        return false;
+    *number_out = value.unsigned_;
+    return true;
+}
+
 /* $DAYBOOK_SOCKET may belong to the daemon of another log. */
 static void read_map(struct status *status, const struct buffer *map)
 {
@@ -137,6 +148,9 @@ static void read_map(struct status *status, const struct buffer *map)
         return;
     read_trouble(status, map);
     status->counted = schema_list_counts(map, NULL, &status->counts);
+    status->asked = read_number(map, "subscribers", &status->subscribers) &&
+                    read_number(map, "feeds", &status->feeds) &&
+                    read_number(map, "delivered", &status->delivered);
 }
 
 static void ask_daemon(struct status *status, const char *directory, const char *socket)
@@ -295,7 +309,7 @@ static const char *const names[] = {
     "deleted_by_retention",
     "damaged",         "schemas",        "schema_checked", "schema_refused",
     "schema_quarantined",
-    "schema_warned",
+    "schema_warned",  "subscribers",    "feeds",          "delivered",
 };
 
 static void add_writer(struct rows *rows, const struct status *status, const char *socket)
@@ -367,6 +381,17 @@ static void add_schemas(struct rows *rows, const struct status *status)
             rows_null(rows);
 }
 
+/* Only a daemon that can be asked knows. */
+static void add_subscribers(struct rows *rows, const struct status *status)
+{
+    const uint64_t numbers[] = {status->subscribers, status->feeds, status->delivered};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (status->asked)
+            rows_count(rows, numbers[i]);
+        else
+            rows_null(rows);
+}
+
 static enum error_code print_status(const struct status *status, const char *directory,
                                     const char *socket, enum rows_format format,
                                     struct error *error)
@@ -384,6 +409,7 @@ static enum error_code print_status(const struct status *status, const char *dir
     rows_time(rows, status->last_time_ns);
     add_losses(rows, status, format);
     add_schemas(rows, status);
+    add_subscribers(rows, status);
     code = rows_end(rows, error);
     if (!code)
         code = rows_finish(rows, error);

@@ -42,6 +42,7 @@ TICKS = (0.001, 0.02)   # between looks at the queue while something is awaited:
 IDLE = 1.0              # a look at the socket while nothing happens
 BATCH_EVENTS = 64       # small frames: each is encoded at one go
 HOPELESS = 60.0         # before the next attempt, after an answer that another attempt won't change
+QUIET = 60.0            # between two warnings
 EVENT = True            # the tag of what counts as an event; a `_gap` event has none
 CLIENT = "event_bus-python/0.1.0"
 RELOAD_EVENTS = 512     # of the spill file that are in memory at once
@@ -105,7 +106,7 @@ class Courier:
         self.drops = tuple(_Count() for _ in REASONS)
         self._drops_told = [0] * len(REASONS)
         self.spill_full = 0       # events dropped because the spill file was full
-        self._untold: Dict[str, int] = {}  # gaps that the spill file has no room for
+        self._untold: Dict[str, int] = {}  # gaps to be written before the next line of the file
         self._wake = _thread.allocate_lock()
         self._wake.acquire()
         self._done = _thread.allocate_lock()
@@ -119,6 +120,7 @@ class Courier:
         self._next_attempt = 0.0
         self._tick = TICKS[0]
         self._dropping = False
+        self._quiet_until = 0.0
         self._closing = False
         self._max_events = config.max_events
         self._max_bytes = config.max_bytes
@@ -183,10 +185,15 @@ class Courier:
             self._done.release()
             raise
 
-    def pending(self) -> int:
-        """Events that are taken and have no result yet; those in the spill file, too."""
+    def waiting(self) -> int:
+        """Events that are taken and have no result yet; those in the spill file, too. What is on
+        its way from one place to the next may be counted twice, but is never left out."""
         spill = self._spill
         return len(self.queue) + self.held_events + (spill.lines_left if spill else 0)
+
+    def pending(self) -> int:
+        """The same, and drops that the log has to be told of."""
+        return self.waiting() + sum(count.value() for count in self.drops) - sum(self._drops_told)
 
     def close(self, timeout: float) -> bool:
         """Let the thread finish what it has, for so many seconds at most, and end. False: events
@@ -197,7 +204,7 @@ class Courier:
         if self.running and self._done.acquire(True, timeout + 0.5):
             self._done.release()
             self.running = False
-        return not self.pending()
+        return not self.waiting()
 
     def stats(self) -> Dict[str, Any]:
         """Counts, for people and tests."""
@@ -209,7 +216,7 @@ class Courier:
         return {
             "state": self.state, "producer": self.name.text if self.name else None,
             "taken": self.fetched + len(self.queue), "stored": self.stored,
-            "waiting": self.pending(), "waiting_bytes": self.held_bytes
+            "waiting": self.waiting(), "waiting_bytes": self.held_bytes
             + max(0, self.put_bytes - self.got_bytes), "dropped": self._dropped(),
             "dropped_because": dropped, "refused": self.refused,
             "unknown": self.unknown, "spilled": self.spilled,
@@ -312,6 +319,7 @@ class Courier:
         waiting = len(queue)
         end = time.perf_counter() + next(burst for below, burst in BURSTS if waiting < below)
         while queue:
+            self.held_events += 1  # before it leaves the queue, for pending()
             snapshot = queue.popleft()
             self.got_bytes += len(snapshot)
             self.fetched += 1
@@ -353,12 +361,19 @@ class Courier:
 
     def _put_into_spill(self, keys: Dict[str, Any]) -> None:
         assert self._spill is not None
-        if self._untold or not self._spill.append(keys):
-            self.spill_full += 1
-            self._tell_later(1, "the spill file was full")
-            self._warn_of_drops()
-        else:
+        if self._write_untold(self._spill) and self._spill.append(keys):
             self.spilled += 1
+            return
+        self.spill_full += 1
+        self._tell_later(1, "the spill file was full")
+        self._warn_of_drops()
+
+    def _write_untold(self, spill: Spill) -> bool:
+        for reason, count in list(self._untold.items()):
+            if not spill.append({"dropped": count, "reason": reason}):
+                return False
+            del self._untold[reason]
+        return True
 
     def _tell_later(self, count: int, reason: str) -> None:
         self._untold[reason] = self._untold.get(reason, 0) + count
@@ -369,23 +384,26 @@ class Courier:
             new = count.value() - self._drops_told[i]
             if new <= 0:
                 continue
-            self._drops_told[i] += new
             self._warn_of_drops()
             if i != CLOSED:
+                self.held_events += 1
                 self._skip(new, REASONS[i])
+            self._drops_told[i] += new
 
     def _skip(self, count: int, reason: str) -> None:
         spill = self._spill
         if spill is None or not spill.active:
             self._outbox.add_gap(count, reason)
-        elif self._untold or not spill.append({"dropped": count, "reason": reason}):
+        else:
             self._tell_later(count, reason)
 
     def _warn_of_drops(self) -> None:
-        if not self._dropping:
+        now = time.monotonic()
+        if not self._dropping and now >= self._quiet_until:
             self._dropping = True
-            _log.warning("event_bus drops events: the log at %s takes none (%s)",
-                         self.config.path, self.last_error or self.state)
+            self._quiet_until = now + QUIET
+            _log.warning("event_bus has to drop events, %d so far; the log at %s: %s",
+                         self._dropped(), self.config.path, self.last_error or self.state)
 
     # ---- From the spill file back into the outbox ----
 
@@ -400,14 +418,20 @@ class Courier:
                 self._outbox.add_gap(count, reason)
             self._untold.clear()
             return False
-        if not self._welcomed or not spill.lines_left or self._outbox.count >= RELOAD_EVENTS:
+        if not self._welcomed or not spill.lines_left or not self._has_room_to_reload():
             return False
         if not spill.has_base and (self._outbox.waiting
                                    or not spill.set_base(self._outbox.last_number + 1)):
             return False
+        self.held_events += 8  # before they leave the file, for pending()
         for line in spill.read(8):
             self._reload_line(line)
-        return self._outbox.count < RELOAD_EVENTS
+        return self._has_room_to_reload()
+
+    def _has_room_to_reload(self) -> bool:
+        """Most of the memory is for what callers bring."""
+        return (self._outbox.count < min(RELOAD_EVENTS, max(1, self._max_events // 4))
+                and self._outbox.bytes < self._max_bytes // 4)
 
     def _reload_line(self, line: Line) -> None:
         if line.number <= self._outbox.last_number:
@@ -516,9 +540,9 @@ class Courier:
                 self.unknown += 1 if result.tag else 0
         if any(result.code == "stored" for result in results):
             self._pauses.reset()
-            if self._dropping and self._outbox.count < self._max_events // 2:
+            if self._dropping and not self._outbox.count:
                 self._dropping = False
-                _log.warning("event_bus drops no events any more; %d were dropped in all",
+                _log.warning("event_bus goes on; it has dropped %d events, see `daybook gaps`",
                              self._dropped())
 
     def _rename(self, error: DaybookError) -> None:

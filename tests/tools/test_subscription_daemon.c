@@ -1,0 +1,290 @@
+/*
+ * Subscriptions of the client library against a real daemon, which is killed, too; where a daemon
+ * would have to misbehave there is test_subscription.c.
+ */
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/support/scratch.h"
+#include "tests/tools/real_daemon.h"
+#include "tools/client/daybook.h"
+
+TestSuite(subscription_daemon, .fini = clean_up, .timeout = 240);
+
+static struct daybook_error error;
+
+/* ---- A publisher beside it ---- */
+
+/* Event n has the payload n, as msgpack, and n's remainder in its topic: "count.0" to "count.9". */
+static void publish(struct daybook *daybook, uint64_t n)
+{
+    uint8_t payload[9] = {0xcf};
+    char topic[16];
+    struct daybook_error why;
+    for (int i = 0; i < 8; i++)
+        payload[1 + i] = (uint8_t)(n >> (56 - 8 * i));
+    snprintf(topic, sizeof topic, "count.%u", (unsigned)(n % 10));
+    struct daybook_event event = {
+        .time_ns = (int64_t)n, .topic = topic, .topic_bytes = 7, .payload = payload,
+        .payload_bytes = sizeof payload};
+    cr_assert_eq(daybook_send(daybook, &event, &why), DAYBOOK_OK, "%s", why.text);
+}
+
+static struct daybook *connect_publisher(void)
+{
+    struct daybook *daybook;
+    struct daybook_error why;
+    struct daybook_options options = {.socket = socket_path(), .producer = "p"};
+    cr_assert_eq(daybook_connect(&options, &daybook, &why), DAYBOOK_OK, "%s", why.text);
+    return daybook;
+}
+
+static void publish_range(uint64_t first, uint64_t last)
+{
+    struct daybook_error why;
+    struct daybook *daybook = connect_publisher();
+    for (uint64_t n = first; n <= last; n++)
+        publish(daybook, n);
+    cr_assert_eq(daybook_flush(daybook, &why), DAYBOOK_OK, "%s", why.text);
+    daybook_close(daybook);
+}
+
+/* ---- A subscriber ---- */
+
+static const struct daybook_subscription_options EARLIEST = {.start = DAYBOOK_START_EARLIEST};
+
+static struct daybook_subscription *subscribe_to(struct daybook_subscription_options options)
+{
+    struct daybook_subscription *subscription = NULL;
+    options.socket = socket_path();
+    cr_assert_eq(daybook_subscribe(&options, &subscription, &error), DAYBOOK_OK, "%s", error.text);
+    return subscription;
+}
+
+static uint64_t number_of(const struct daybook_event *event)
+{
+    uint64_t n = 0;
+    cr_assert_eq(event->payload_bytes, 9);
+    for (int i = 1; i <= 8; i++)
+        n = n << 8 | ((const uint8_t *)event->payload)[i];
+    return n;
+}
+
+/* The next event; markers are passed over. */
+static struct daybook_event take(struct daybook_subscription *subscription)
+{
+    struct daybook_event event;
+    enum daybook_code code;
+    do
+        code = daybook_subscription_next(subscription, 60000, &event, &error);
+    while (code == DAYBOOK_CAUGHT_UP);
+    cr_assert_eq(code, DAYBOOK_OK, "%d: %s", (int)code, error.text);
+    return event;
+}
+
+/* In this log an event's number is its sequence, too. */
+static void expect_numbers(struct daybook_subscription *subscription, uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++) {
+        struct daybook_event event = take(subscription);
+        cr_assert_eq(event.sequence, n, "%llu instead of %llu", (unsigned long long)event.sequence,
+                     (unsigned long long)n);
+        cr_assert_eq(number_of(&event), n);
+        cr_assert_eq(event.time_ns, (int64_t)n);
+    }
+}
+
+static void expect_code(struct daybook_subscription *subscription, enum daybook_code expected)
+{
+    struct daybook_event event;
+    enum daybook_code code;
+    do
+        code = daybook_subscription_next(subscription, 60000, &event, &error);
+    while (code == DAYBOOK_CAUGHT_UP && expected != DAYBOOK_CAUGHT_UP);
+    cr_assert_eq(code, expected, "%d: %s", (int)code, code ? error.text : "an event");
+}
+
+/* ---- The stream ---- */
+
+Test(subscription_daemon, gives_history_and_then_what_comes)
+{
+    struct daybook_event event;
+    start_daemon();
+    publish_range(1, 5000);
+    struct daybook_subscription *subscription = subscribe_to(EARLIEST);
+    expect_numbers(subscription, 1, 5000);
+    expect_code(subscription, DAYBOOK_CAUGHT_UP);
+    cr_assert_eq(daybook_subscription_next(subscription, 0, &event, &error), DAYBOOK_END);
+    publish_range(5001, 5010);
+    expect_numbers(subscription, 5001, 5010);
+    daybook_subscription_close(subscription);
+    end_daemon(SIGTERM);
+}
+
+Test(subscription_daemon, begins_where_it_is_told_to)
+{
+    start_daemon();
+    publish_range(1, 1000);
+    struct daybook_subscription *subscription = subscribe_to(
+        (struct daybook_subscription_options){.start = DAYBOOK_START_AFTER, .after = 700});
+    expect_numbers(subscription, 701, 1000);
+    daybook_subscription_close(subscription);
+    subscription = subscribe_to(
+        (struct daybook_subscription_options){.start = DAYBOOK_START_SINCE, .since_ns = 900});
+    expect_numbers(subscription, 900, 1000);
+    daybook_subscription_close(subscription);
+    struct daybook_subscription *latest = subscribe_to((struct daybook_subscription_options){0});
+    publish_range(1001, 1001);
+    expect_numbers(latest, 1001, 1001);
+    daybook_subscription_close(latest);
+}
+
+Test(subscription_daemon, gives_what_the_filter_lets_through_and_the_position_passes_the_rest)
+{
+    static const char *const TOPICS[] = {"count.3", "*.7"};
+    start_daemon();
+    publish_range(1, 2000);
+    struct daybook_subscription *subscription = subscribe_to((struct daybook_subscription_options){
+        .start = DAYBOOK_START_EARLIEST, .topics = TOPICS, .topic_count = 2,
+        .where = "seq > 1000", .window_events = 7});
+    for (uint64_t ten = 1000; ten < 2000; ten += 10) {
+        cr_assert_eq(take(subscription).sequence, ten + 3);
+        cr_assert_eq(take(subscription).sequence, ten + 7);
+    }
+    expect_code(subscription, DAYBOOK_CAUGHT_UP);
+    cr_assert_eq(daybook_subscription_position(subscription), 2000);
+    daybook_subscription_close(subscription);
+}
+
+Test(subscription_daemon, a_where_that_is_no_sql_is_refused_with_its_reason)
+{
+    struct daybook_subscription *subscription;
+    struct daybook_subscription_options options = {.socket = socket_path(), .where = "seq >"};
+    start_daemon();
+    cr_assert_eq(daybook_subscribe(&options, &subscription, &error), DAYBOOK_INVALID);
+    cr_assert_not_null(strstr(error.text, "where"), "%s", error.text);
+}
+
+/* ---- Killed daemons ---- */
+
+enum { MANY = 40000, KILL_EVERY = 7001 };
+
+static void *publish_many(void *unused)
+{
+    (void)unused;
+    publish_range(1, MANY);
+    return NULL;
+}
+
+/* The publisher is at work all the time, and goes through the same. */
+static void restart_after_a_kill(void)
+{
+    end_daemon(SIGKILL);
+    start_daemon();
+}
+
+Test(subscription_daemon, a_subscriber_survives_killed_daemons_without_loss_or_double)
+{
+    pthread_t publisher;
+    start_daemon();
+    struct daybook_subscription *subscription = subscribe_to(EARLIEST);
+    cr_assert_eq(pthread_create(&publisher, NULL, publish_many, NULL), 0);
+    for (uint64_t n = 1; n <= MANY; n++) {
+        expect_numbers(subscription, n, n);
+        if (n % KILL_EVERY == 0)
+            restart_after_a_kill();
+    }
+    pthread_join(publisher, NULL);
+    struct daybook_subscription_counts counts;
+    daybook_subscription_count(subscription, &counts);
+    cr_assert_eq(counts.events, MANY);
+    cr_assert_gt(counts.reconnects, 0);
+    daybook_subscription_close(subscription);
+    end_daemon(SIGTERM);
+}
+
+/* Each life of the subscriber begins behind the last commit that it was told of. */
+Test(subscription_daemon, a_new_subscriber_goes_on_where_the_last_one_had_committed)
+{
+    pthread_t publisher;
+    uint64_t next = 1;
+    start_daemon();
+    cr_assert_eq(pthread_create(&publisher, NULL, publish_many, NULL), 0);
+    while (next <= MANY) {
+        struct daybook_subscription *subscription =
+            subscribe_to((struct daybook_subscription_options){.cursor = "reader"});
+        uint64_t end = next + KILL_EVERY < MANY ? next + KILL_EVERY : MANY;
+        for (; next <= end; next++) {
+            expect_numbers(subscription, next, next);
+            cr_assert_eq(daybook_subscription_commit(subscription, next, &error), DAYBOOK_OK);
+            if (next == end - KILL_EVERY / 2)
+                restart_after_a_kill();
+        }
+        cr_assert_eq(daybook_subscription_flush(subscription, &error), DAYBOOK_OK, "%s",
+                     error.text);
+        struct daybook_subscription_counts counts;
+        daybook_subscription_count(subscription, &counts);
+        cr_assert_eq(counts.committed, end);
+        if (end < MANY)
+            expect_numbers(subscription, end + 1, end + 1); /* Not committed: it comes again. */
+        daybook_subscription_close(subscription);
+    }
+    pthread_join(publisher, NULL);
+    end_daemon(SIGTERM);
+}
+
+/* ---- Other logs, other subscribers ---- */
+
+Test(subscription_daemon, another_log_is_told_aloud)
+{
+    start_daemon();
+    publish_range(1, 10);
+    struct daybook_subscription *subscription = subscribe_to(EARLIEST);
+    expect_numbers(subscription, 1, 10);
+    end_daemon(SIGTERM);
+    cr_assert_eq(rename(log_path(), scratch_path("other")), 0);
+    start_daemon();
+    publish_range(1, 20);
+    expect_code(subscription, DAYBOOK_FOREIGN);
+    daybook_subscription_close(subscription);
+}
+
+Test(subscription_daemon, an_older_copy_of_the_log_is_told_aloud)
+{
+    start_daemon();
+    publish_range(1, 10);
+    end_daemon(SIGTERM);
+    scratch_copy(log_path(), scratch_path("copy"));
+    start_daemon();
+    publish_range(11, 20);
+    struct daybook_subscription *subscription = subscribe_to(EARLIEST);
+    expect_numbers(subscription, 1, 20);
+    end_daemon(SIGTERM);
+    cr_assert_eq(rename(log_path(), scratch_path("newer")), 0);
+    cr_assert_eq(rename(scratch_path("copy"), log_path()), 0);
+    start_daemon();
+    expect_code(subscription, DAYBOOK_DAMAGED);
+    cr_assert_not_null(strstr(error.text, "older copy"), "%s", error.text);
+    daybook_subscription_close(subscription);
+}
+
+Test(subscription_daemon, the_newest_subscriber_has_the_cursor)
+{
+    start_daemon();
+    publish_range(1, 10);
+    struct daybook_subscription_options options = {.cursor = "c"};
+    struct daybook_subscription *old = subscribe_to(options);
+    expect_numbers(old, 1, 10);
+    struct daybook_subscription *new = subscribe_to(options);
+    expect_code(old, DAYBOOK_REPLACED);
+    expect_code(old, DAYBOOK_REPLACED);
+    expect_numbers(new, 1, 10);
+    daybook_subscription_close(old);
+    daybook_subscription_close(new);
+}
