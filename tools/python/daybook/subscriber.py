@@ -74,7 +74,9 @@ class Subscriber:
         self._final: Optional[DaybookError] = None
         self._connect()
         try:
-            self._work_until(lambda: self._subscription.subscribed, connect_timeout)
+            if not self._work_until(lambda: self._subscription.subscribed, connect_timeout):
+                raise Unreachable("the daemon at '%s' did not answer within %g s"
+                                  % (self.path, connect_timeout))
         except BaseException:
             self._disconnect()
             raise
