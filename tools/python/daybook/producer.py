@@ -220,7 +220,7 @@ class Producer:
         return self._outbox.last_number
 
     def fileno(self) -> int:
-        """The socket, for event loops (call poll() when it can be read); -1 without a connection."""
+        """The socket, for event loops (call poll() when it can be read); -1 without one."""
         return self._socket.fileno() if self._socket else -1
 
     def close(self) -> None:

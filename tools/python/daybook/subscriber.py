@@ -291,7 +291,7 @@ class Subscriber:
         self._push()
 
     def _push(self) -> None:
-        """Send what the subscription has to say: a few bytes, for which a daemon always has room."""
+        """Send what the subscription has to say: for those few bytes a daemon always has room."""
         data = self._subscription.outgoing() if self._socket else b""
         try:
             if data and self._socket:
