@@ -13,7 +13,7 @@ import threading
 
 sys.dont_write_bytecode = True
 from cli_support import (  # noqa: E402  pylint: disable=wrong-import-position
-    BUILD, FAILURE, USAGE, daybook, event_lines, main, promise)
+    BUILD, FAILURE, USAGE, daybook, event_lines, main, promise, segment_files)
 from framed import Connection, Daemon, frame  # noqa: E402  pylint: disable=wrong-import-position
 
 CONFLICT = 7
@@ -110,11 +110,12 @@ def topics(directory):
 @promise("what the topics' last events are is read from sealed segments, packed or not, too")
 def old_segments(directory):
     log = os.path.join(directory, "log")
-    daybook("pub", "-D", log, stdin=event_lines(3, topic="rare"))
+    daybook("pub", "-D", log, "--segment-size", "64K", stdin=event_lines(3, topic="rare"))
     for round_ in range(6):
         daybook("pub", "-D", log, "--segment-size", "64K",
                 stdin=event_lines(120, topic=f"often.{round_}", size=400))
     daybook("pack", "-D", log)
+    assert len(segment_files(log)) > 4
     total = len(topics_of(log))
     with running(directory) as daemon:
         writer = Publisher(daemon)
@@ -223,9 +224,11 @@ def after_a_crash(directory):
         writer = Publisher(daemon)
         writer.stored(["a"])
         daemon.kill()
+        os.unlink(os.path.join(daemon.directory, "watermark"))  # as after a power cut
         daemon.start()
         writer = Publisher(daemon)
-        assert writer.stored(["b"], last(1)) > 1
+        writer.conflict(["b"], last(70000), "the log's last sequence is 1, not 70000")
+        assert writer.stored(["b"], last(1)) > 65000
 
 
 @promise("a frame whose expectation is not understood is malformed: what nobody looks at is no use")
@@ -425,6 +428,7 @@ def library(directory):
         assert code == DAYBOOK_CONFLICT
         anonymous.close()
     assert topics_of(daemon.directory) == list("abcdefg")
+    assert "lib" not in daybook("gaps", "-D", daemon.directory).text, "a refusal uses up no number"
 
 
 if __name__ == "__main__":
