@@ -171,6 +171,37 @@ Test(subscription_daemon, a_where_that_is_no_sql_is_refused_with_its_reason)
     cr_assert_not_null(strstr(error.text, "where"), "%s", error.text);
 }
 
+static void delete_the_oldest(void)
+{
+    char command[8192];
+    const char *build = getenv("BUILD");
+    snprintf(command, sizeof command, "%s/daybook retention -D '%s' --max-size 1 >'%s' 2>&1",
+             build ? build : "build", log_path(), scratch_path("retention"));
+    cr_assert_eq(system(command), 0);
+}
+
+Test(subscription_daemon, tells_what_retention_was_faster_with)
+{
+    enum { OLD = 100000 };
+    struct daybook_lost lost;
+    start_daemon();
+    publish_range(1, OLD);
+    delete_the_oldest();
+    struct daybook_subscription *subscription = subscribe_to(
+        (struct daybook_subscription_options){.start = DAYBOOK_START_AFTER, .after = 1});
+    expect_code(subscription, DAYBOOK_LOST);
+    daybook_subscription_lost(subscription, &lost);
+    cr_assert_eq(lost.first, 2);
+    cr_assert_gt(lost.last, 2);
+    cr_assert_str_eq(lost.cause, "retention");
+    expect_numbers(subscription, lost.last + 1, OLD);
+    expect_code(subscription, DAYBOOK_CAUGHT_UP);
+    daybook_subscription_close(subscription);
+    subscription = subscribe_to(EARLIEST);
+    expect_numbers(subscription, lost.last + 1, OLD);
+    daybook_subscription_close(subscription);
+}
+
 /* ---- Killed daemons ---- */
 
 enum { MANY = 40000, KILL_EVERY = 7001 };

@@ -104,8 +104,8 @@ static int wait_ms(int64_t deadline_ns)
 }
 
 /*
- * Go on until at most `bytes_left` are in flight. Each acknowledgement, and each new connection,
- * starts the patience anew.
+ * Go on until at most `bytes_left` are in flight. Each acknowledgement, and each new connection
+ * that lasts, starts the patience anew: a daemon may be killed as often as it likes.
  */
 static enum daybook_code drain(struct daybook *daybook, size_t bytes_left,
                                struct daybook_error *error)
@@ -119,11 +119,12 @@ static enum daybook_code drain(struct daybook *daybook, size_t bytes_left,
         enum daybook_code code = handle_ensure(daybook, error);
         if (!code)
             code = complete_frame(daybook, error);
-        if (!code)
-            code = handle_pump(daybook, wait_ms(deadline_ns), error);
-        if (code && (code != DAYBOOK_UNREACHABLE || daybook->link.fd >= 0 || !connected))
+        if (code)
             return code;
-        if (!outbox->first || outbox->first->id != id || !connected)
+        code = handle_pump(daybook, wait_ms(deadline_ns), error);
+        if (code && code != DAYBOOK_UNREACHABLE)
+            return code;
+        if (!outbox->first || outbox->first->id != id || (!connected && !code))
             deadline_ns = clock_monotonic_ns() + patience_ns;
         else if (wait_ms(deadline_ns) == 0)
             return failure_set(error, DAYBOOK_TIMEOUT,

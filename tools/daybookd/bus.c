@@ -183,11 +183,13 @@ struct feed *bus_find_feed(struct bus *bus, struct filter *filter)
         feed->users++;
         return feed;
     }
-    struct feed *feed = feed_create(filter, &bus->rings);
+    bool full = filter->condition && bus->conditions >= BUS_CONDITIONS;
+    struct feed *feed = full ? NULL : feed_create(filter, &bus->rings);
     if (!feed) {
         filter_release(filter);
         return NULL;
     }
+    bus->conditions += feed->filter.condition != NULL;
     feed->users = 1;
     feed->counted_ns = bus->now_ns;
     list_append(&bus->feeds, &feed->in_feeds);
@@ -200,6 +202,7 @@ void bus_leave_feed(struct bus *bus, struct feed *feed)
     if (--feed->users > 0)
         return;
     bus->live_count -= feed->live;
+    bus->conditions -= feed->filter.condition != NULL;
     feed_free(feed);
     atomic_fetch_sub(&bus->feed_count, 1);
 }

@@ -35,12 +35,17 @@ struct progress;
 struct segment_log;
 
 enum {
-    BUS_RING_BYTES = 32 << 20,  /* of all live feeds */
+    BUS_RING_BYTES = 16 << 20,  /* of all live feeds */
     BUS_INPUT_BYTES = 4 << 20,  /* of all unfinished frames */
     BUS_HISTORIES = 4,          /* that are read at a time */
     BUS_HISTORY_BYTES = 12 << 20, /* one: the largest event as JSON, a block, a reader's window */
-    BUS_SUBSCRIBER_BYTES = 4096,  /* beside its input and answers */
-    BUS_MEMORY_MAX = BUS_RING_BYTES + BUS_INPUT_BYTES + (BUS_HISTORIES + 1) * BUS_HISTORY_BYTES,
+    BUS_SUBSCRIBER_BYTES = 12288, /* with its answers */
+    BUS_CONDITIONS = 256,         /* different ones at a time */
+    BUS_CONDITION_BYTES = 65536,
+    BUS_LISTINGS = 4, /* of all cursors, made or on their way */
+    BUS_LISTING_BYTES = 2 << 20,
+    BUS_MEMORY_MAX = BUS_RING_BYTES + BUS_INPUT_BYTES + (BUS_HISTORIES + 1) * BUS_HISTORY_BYTES +
+                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES,
 };
 
 struct bus_options {

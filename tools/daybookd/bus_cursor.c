@@ -206,7 +206,7 @@ static enum error_code replace_owner(struct bus_cursor *cursor, const struct sub
     if (!owner)
         return OK;
     if (newcomer->peer.uid != 0 && owner->peer.uid != newcomer->peer.uid)
-        return error_set(error, ERROR_BUSY, "cursor '%s' is in use by user %u", cursor->name,
+        return error_set(error, ERROR_EXISTS, "cursor '%s' is in use by user %u", cursor->name,
                          (unsigned)owner->peer.uid);
     struct error why;
     error_set(&why, ERROR_BUSY, "another connection (pid %d) subscribes with cursor '%s'",

@@ -42,7 +42,7 @@ struct bus_cursor {
 
 /*
  * Give `subscriber` the cursor of this name; it begins (subscriber_begin) when that is open.
- * ERROR_INVALID: the name. ERROR_BUSY: another user's subscriber has it. ERROR_MEMORY.
+ * ERROR_INVALID: the name. ERROR_EXISTS: another user's subscriber has it. ERROR_MEMORY.
  */
 enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
                                 const struct wire_text *name, struct error *error);

@@ -57,7 +57,7 @@ struct bus {
     struct list_link behind; /* waits for a turn with the log */
     struct list_link at_end; /* has all, and no live feed: waits for more */
     struct list_link feeds, live;
-    size_t live_count;
+    size_t live_count, conditions;
     struct log_stream *trunk; /* reads for the live feeds */
     bool trunk_runs;          /* it stands where they do */
     struct log_stream_item items[LOG_STREAM_BATCH];
@@ -86,7 +86,7 @@ void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */
 void bus_watch_room(struct bus *bus, const struct subscriber *subscriber, bool wanted);
 
-/* The feed with this filter, which it takes over or releases. NULL: no memory. */
+/* The feed with this filter, which it takes over or releases. NULL: no memory, or conditions. */
 struct feed *bus_find_feed(struct bus *bus, struct filter *filter);
 /* One user less. */
 void bus_leave_feed(struct bus *bus, struct feed *feed);

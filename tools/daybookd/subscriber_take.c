@@ -91,7 +91,10 @@ static enum error_code take_filter(struct subscriber *subscriber,
     if (code)
         return code;
     subscriber->feed = bus_find_feed(subscriber->bus, &filter);
-    return subscriber->feed ? OK : error_set(error, ERROR_MEMORY, "no memory for a feed");
+    return subscriber->feed ? OK : error_set(error, ERROR_BUSY,
+                                              "no memory for another filter; at most %d different "
+                                              "conditions are in use at a time",
+                                              BUS_CONDITIONS);
 }
 
 static void say_subscribed(const struct subscriber *subscriber,
@@ -142,9 +145,11 @@ static void take_subscribe(struct subscriber *subscriber, struct msgpack_cursor 
     enum error_code code = subscribe_to(subscriber, &subscribe, &error);
     if (!code)
         return;
-    bool taken = code == ERROR_BUSY && subscribe.cursor.text;
     error_prefix(&error, "subscribe");
-    subscriber_fail(subscriber, code == ERROR_INVALID ? "invalid" : taken ? "taken" : "busy",
+    subscriber_fail(subscriber,
+                    code == ERROR_INVALID  ? "invalid"
+                    : code == ERROR_EXISTS ? "taken"
+                                           : "busy",
                     error.text);
 }
 
