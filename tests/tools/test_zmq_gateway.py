@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -308,6 +309,45 @@ def _(directory):
         assert sent < 20000, "the gateway goes on taking events that it cannot store"
         process.send_signal(signal.SIGCONT)
         assert numbers(in_log(directory, sent)) == list(range(sent))
+
+
+@promise("on a full disk producers wait, and when there is room again every event is stored, once")
+def _(directory):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Python ignores SIGXFSZ; the daemon is to inherit that, so that it sees EFBIG instead.
+    with daemon(f"{directory}/log", restore_signals=False, preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (1 << 20, limit[1]))) as process, \
+            gateway(directory) as running, sockets() as context:
+        push = pusher(context, running)
+        for number in range(400):
+            push.send_json(event(number, pad=os.urandom(2500).hex()))
+        while "producers wait" not in running.said():
+            time.sleep(0.01)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limit)
+        assert sorted(numbers(in_log(directory, 400))) == list(range(400))
+        running.stop()
+
+
+def listens(port):
+    with open("/proc/net/tcp", encoding="utf-8") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return any(row[1] == f"0100007F:{port:04X}" and row[3] == "0A" for row in rows)
+
+
+@promise("it listens at the ports that the bus before it had, on this machine only", once=True)
+def _(directory):
+    if listens(5570) or listens(5571):
+        print("# skipped: somebody else listens at these ports", flush=True)
+        return
+    with subprocess.Popen([DAYBOOK_ZMQ, "-D", directory], stderr=subprocess.PIPE, text=True,
+                          env=environment()) as process:
+        try:
+            while " ready" not in process.stderr.readline():
+                assert process.poll() is None
+            assert listens(5570) and listens(5571)
+        finally:
+            process.terminate()
+        assert process.wait() == 0
 
 
 @promise("a late subscriber that asks for history by sequence gets it, numbered, and goes on live")
