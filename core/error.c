@@ -135,6 +135,8 @@ const char *error_name(enum error_code code)
         return "closed";
     case ERROR_END:
         return "end";
+    case ERROR_CONFLICT:
+        return "conflict";
     }
     return "unknown";
 }

@@ -103,19 +103,23 @@ static int prepare(struct indexer_where *where, const char *begin, const char *e
     return result;
 }
 
-/* The name that SQLite does not know, out of its message; NULL: that is about another thing. */
-static char *missing_name(struct indexer_where *where)
+/*
+ * Is SQLite's message about a name that it does not know? Then *name_out, which the caller frees,
+ * is the name; NULL: no memory.
+ */
+static bool misses_name(struct indexer_where *where, char **name_out)
 {
     static const char begin[] = "no such column: ";
-    const char *message = sqlite3_errmsg(where->database);
-    if (strncmp(message, begin, sizeof begin - 1) != 0)
-        return NULL;
-    const char *name = message + sizeof begin - 1;
     /* Newer ones add a hint behind a name in double quotes, and show these. */
     static const char hint[] = "\" - should this be a string literal in single-quotes?";
+    const char *message = sqlite3_errmsg(where->database);
+    if (strncmp(message, begin, sizeof begin - 1) != 0)
+        return false;
+    const char *name = message + sizeof begin - 1;
     size_t bytes = strlen(name), hint_bytes = sizeof hint - 1;
     bool has_hint = bytes > hint_bytes && strcmp(name + bytes - hint_bytes, hint) == 0;
-    return has_hint ? strndup(name + 1, bytes - hint_bytes - 1) : strdup(name);
+    *name_out = has_hint ? strndup(name + 1, bytes - hint_bytes - 1) : strdup(name);
+    return true;
 }
 
 /* "payload.time" is the field time, as in the topics' tables: their columns' names are taken. */
@@ -191,8 +195,10 @@ static enum error_code find_fields(struct indexer_where *where, struct error *er
         sqlite3_finalize(statement);
         if (result == SQLITE_OK)
             return OK;
-        char *name = result == SQLITE_ERROR && !where->refusal.code ? missing_name(where) : NULL;
-        code = name ? add_field(where, name, error) : explain(where, result, error);
+        char *name = NULL;
+        if (result != SQLITE_ERROR || where->refusal.code || !misses_name(where, &name))
+            return explain(where, result, error);
+        code = name ? add_field(where, name, error) : explain(where, SQLITE_NOMEM, error);
         free(name);
         if (code)
             return code;
@@ -200,22 +206,32 @@ static enum error_code find_fields(struct indexer_where *where, struct error *er
 }
 
 /* SQL takes Price and price for one name, JSON for two: the second would silently be the first. */
+static enum error_code check_name(const struct indexer_where *where, const char *name,
+                                  struct error *error)
+{
+    for (size_t i = 0; i < where->at.field_count; i++) {
+        const char *field = where->at.fields[i].name;
+        if (strcasecmp(field, name) == 0 && strcmp(field, name) != 0)
+            return error_set(error, ERROR_INVALID,
+                             "%s and %s are one name in SQL; write daybook_field(payload, '%s') "
+                             "for one of them",
+                             field, name, name);
+    }
+    return OK;
+}
+
 static enum error_code check_case(const struct indexer_where *where, struct error *error)
 {
     struct buffer name = {0};
-    enum error_code code = OK;
+    enum error_code code;
     size_t at = 0;
-    while (!code && indexer_where_text_name(where->text, where->text_bytes, &at, &name))
-        for (size_t i = 0; !code && i < where->at.field_count; i++) {
-            const char *field = where->at.fields[i].name, *other = (const char *)name.data;
-            if (strcasecmp(field, other) == 0 && strcmp(field, other) != 0)
-                code = error_set(error, ERROR_INVALID,
-                                 "%s and %s are one name in SQL; write daybook_field(payload, "
-                                 "'%s') for one of them",
-                                 field, other, other);
-        }
+    do {
+        code = indexer_where_text_name(where->text, where->text_bytes, &at, &name, error);
+        if (!code)
+            code = check_name(where, (const char *)name.data, error);
+    } while (!code);
     buffer_release(&name);
-    return code;
+    return code == ERROR_END ? OK : code;
 }
 
 static enum error_code compile(struct indexer_where *where, struct error *error)

@@ -1,5 +1,6 @@
 #include "indexer/where_text.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "core/utf8.h"
@@ -170,30 +171,32 @@ static bool is_plain_name(const char *text, size_t bytes, struct token token)
 }
 
 /* Without the quotes, and with one for each two of them. */
-static bool unquote(const char *text, struct token token, struct buffer *name)
+static enum error_code unquote(const char *text, struct token token, struct buffer *name,
+                               struct error *error)
 {
     char quote = closing_of(text[token.at]);
-    for (size_t i = 1; i + 1 < token.bytes; i++) {
-        if (buffer_append(name, text + token.at + i, 1, NULL))
-            return false;
+    enum error_code code = OK;
+    for (size_t i = 1; !code && i + 1 < token.bytes; i++) {
+        code = buffer_append(name, text + token.at + i, 1, error);
         i += quote != ']' && text[token.at + i] == quote;
     }
-    return true;
+    return code;
 }
 
-bool indexer_where_text_name(const char *text, size_t text_bytes, size_t *at, struct buffer *name)
+enum error_code indexer_where_text_name(const char *text, size_t text_bytes, size_t *at,
+                                        struct buffer *name, struct error *error)
 {
     struct token token;
     do {
         token = read_token(text, text_bytes, *at);
         *at = token.at + token.bytes;
         if (token.kind == TOKEN_END)
-            return false;
+            return ERROR_END;
     } while (token.kind != TOKEN_NAME &&
              !(token.kind == TOKEN_WORD && is_plain_name(text, text_bytes, token)));
     name->size = 0;
-    bool read = token.kind == TOKEN_NAME
-                    ? unquote(text, token, name)
-                    : buffer_append(name, text + token.at, token.bytes, NULL) == OK;
-    return read && buffer_append(name, "", 1, NULL) == OK;
+    enum error_code code = token.kind == TOKEN_NAME
+                               ? unquote(text, token, name, error)
+                               : buffer_append(name, text + token.at, token.bytes, error);
+    return code ? code : buffer_append(name, "", 1, error);
 }

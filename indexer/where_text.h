@@ -8,7 +8,6 @@
 #ifndef DAYBOOK_INDEXER_WHERE_TEXT_H
 #define DAYBOOK_INDEXER_WHERE_TEXT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/bytes.h"
@@ -18,9 +17,10 @@ enum error_code indexer_where_text_check(const char *text, size_t text_bytes, st
 
 /*
  * The next name from *at on, without its quotes, replaces what is in `name`, with a NUL; and *at
- * becomes the place behind it. False: there is none, or no memory. Keywords and names of functions
- * are passed over. The text has passed the check.
+ * becomes the place behind it. ERROR_END: there is none. Keywords and names of functions are passed
+ * over. The text has passed the check.
  */
-bool indexer_where_text_name(const char *text, size_t text_bytes, size_t *at, struct buffer *name);
+enum error_code indexer_where_text_name(const char *text, size_t text_bytes, size_t *at,
+                                        struct buffer *name, struct error *error);
 
 #endif

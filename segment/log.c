@@ -129,6 +129,13 @@ enum error_code segment_log_append(struct segment_log *log, const struct event *
     return segment_pending_append(log->pending, event, outcome_out, sequence_out, error);
 }
 
+enum error_code segment_log_append_together(struct segment_log *log, const struct event *events,
+                                            size_t count, uint64_t *sequence_out,
+                                            struct error *error)
+{
+    return segment_pending_append_together(log->pending, events, count, sequence_out, error);
+}
+
 bool segment_log_has_room(struct segment_log *log, size_t events, size_t bytes)
 {
     return segment_pending_has_room(log->pending, events, bytes);

@@ -84,6 +84,16 @@ enum error_code segment_log_append(struct segment_log *log, const struct event *
                                    enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                                    struct error *error);
 /*
+ * Append all of these events, which have one producer or none, next to each other and in one block:
+ * whatever happens, all of them are stored or none is. *sequence_out is that of the first.
+ * ERROR_INVALID: together they are larger than a block (LOG_TOGETHER_BYTES of records, 4,096
+ * events), or the first one's number is in the log already. Other errors: as for append.
+ */
+enum { LOG_TOGETHER_BYTES = FORMAT_BLOCK_RAW_MAX };
+enum error_code segment_log_append_together(struct segment_log *log, const struct event *events,
+                                            size_t count, uint64_t *sequence_out,
+                                            struct error *error);
+/*
  * Is there room for so many more events of so many bytes in all, without ERROR_BUSY? Also true when
  * they would be refused for another reason, which append tells.
  */

@@ -1,3 +1,4 @@
+#include <assert.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -107,36 +108,45 @@ static int64_t arrive(struct segment_pending *pending)
     return pending->arrival_ns;
 }
 
-/* Copy the event into the open block, or into a new one when that is full. */
-static enum error_code store(struct segment_pending *pending, const struct event *given,
-                             struct error *error)
+/* Make sure that the open block takes so many events more, or open one that does. */
+static enum error_code find_block(struct segment_pending *pending, size_t events, size_t bytes,
+                                  struct error *error)
 {
+    struct segment_pending_block *open = pending->last;
+
+    if (!open)
+        return open_block(pending, bytes, error);
+    const struct segment_block_builder *builder = &open->builder;
+    if (builder->event_count == 0 ||
+        (builder->raw.size + bytes <= pending->block_bytes_max &&
+         builder->event_count + events <= FORMAT_BLOCK_EVENTS_MAX))
+        return buffer_reserve(&open->builder.raw, bytes, error);
+    segment_pending_wake_committer(pending);
+    return open_block(pending, bytes, error);
+}
+
+/* Copy the event into the open block, which has room for it. */
+static void store(struct segment_pending *pending, const struct event *given)
+{
+    struct segment_block_builder *builder = &pending->last->builder;
     struct event event = *given;
     int64_t arrival = arrive(pending);
-    size_t bytes = segment_format_record_bytes(given);
-    enum error_code code = pending->last ? OK : open_block(pending, bytes, error);
 
-    if (code)
-        return code;
     if (event.time_ns == EVENT_TIME_NONE)
         event.time_ns = arrival;
-    code =
-        segment_block_builder_add(&pending->last->builder, &event, pending->block_bytes_max, error);
-    if (code == ERROR_FULL) {
-        segment_pending_wake_committer(pending);
-        code = open_block(pending, bytes, error);
-        if (!code)
-            code = segment_block_builder_add(&pending->last->builder, &event,
-                                             pending->block_bytes_max, error);
-    }
-    if (code)
-        return code;
-    struct segment_block_builder *builder = &pending->last->builder;
+    enum error_code code = segment_block_builder_add(builder, &event, FORMAT_BLOCK_RAW_MAX, NULL);
+    assert(code == OK);
+    (void)code;
     if (builder->event_count == 1) {
         builder->sequence_first = pending->sequence_next;
         builder->arrival_ns = arrival;
     }
-    return OK;
+    if (event.producer_bytes > 0)
+        segment_producers_note(pending->producers, event.producer, event.producer_bytes,
+                               event.number, pending->sequence_next, NULL);
+    pending->bytes += segment_format_record_bytes(given);
+    pending->events++;
+    pending->sequence_next++;
 }
 
 static bool has_room(const struct segment_pending *pending, size_t events, size_t bytes)
@@ -165,6 +175,20 @@ void segment_pending_tell_withdrawal(struct segment_pending *pending)
         pending->withdrawn = false;
 }
 
+/* For so many events, the first of which is this one: nothing can fail any more afterwards. */
+static enum error_code make_room(struct segment_pending *pending, const struct event *event,
+                                 size_t count, size_t bytes, struct error *error)
+{
+    if (pending->sequence_next + count > EVENT_SEQUENCE_END)
+        return error_set(error, ERROR_FULL,
+                         "the log has given its last sequence; start a new directory");
+    if (!has_room(pending, count, bytes - count * FORMAT_RECORD_HEADER_BYTES))
+        return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
+                         pending->events);
+    enum error_code code = segment_pending_know_producer(pending, event, error);
+    return code ? code : find_block(pending, count, bytes, error);
+}
+
 static enum error_code append(struct segment_pending *pending, const struct event *event,
                               enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                               struct error *error)
@@ -181,7 +205,8 @@ static enum error_code append(struct segment_pending *pending, const struct even
      * Before it is refused on a full disk: what is stored must not be called "not stored", or its
      * producer would publish it again. A failed log knows no longer what is stored.
      */
-    if ((code == OK || !pending->failure.code) && origin.known && event->number <= origin.number) {
+    bool repeated = origin.known && event->number <= origin.number;
+    if ((code == OK || !pending->failure.code) && repeated) {
         pending->duplicates++;
         *outcome_out = LOG_DUPLICATE;
         *sequence_out = origin.sequence;
@@ -193,24 +218,12 @@ static enum error_code append(struct segment_pending *pending, const struct even
     }
     if (untold.code)
         return error_set(error, untold.code, "%s", untold.text);
-    if (pending->sequence_next >= EVENT_SEQUENCE_END)
-        return error_set(error, ERROR_FULL,
-                         "the log has given its last sequence; start a new directory");
-    if (!has_room(pending, 1, bytes - FORMAT_RECORD_HEADER_BYTES))
-        return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
-                         pending->events);
-    code = segment_pending_know_producer(pending, event, error);
-    if (!code)
-        code = store(pending, event, error);
+    code = make_room(pending, event, 1, bytes, error);
     if (code)
         return code;
-    if (event->producer_bytes > 0)
-        segment_producers_note(pending->producers, event->producer, event->producer_bytes,
-                               event->number, pending->sequence_next, NULL);
-    pending->bytes += bytes;
-    pending->events++;
-    *sequence_out = pending->sequence_next++;
+    *sequence_out = pending->sequence_next;
     *outcome_out = LOG_APPENDED;
+    store(pending, event);
     return OK;
 }
 
@@ -220,6 +233,52 @@ enum error_code segment_pending_append(struct segment_pending *pending, const st
 {
     pthread_mutex_lock(&pending->mutex);
     enum error_code code = append(pending, event, outcome_out, sequence_out, error);
+    pthread_mutex_unlock(&pending->mutex);
+    return code;
+}
+
+static enum error_code append_together(struct segment_pending *pending, const struct event *events,
+                                       size_t count, uint64_t *sequence_out, struct error *error)
+{
+    struct segment_pending_origin origin = {0};
+    size_t bytes = 0;
+    enum error_code code = OK;
+
+    for (size_t i = 0; i < count; i++)
+        bytes += segment_format_record_bytes(&events[i]);
+    if (bytes > FORMAT_BLOCK_RAW_MAX || count > FORMAT_BLOCK_EVENTS_MAX)
+        return error_set(error, ERROR_INVALID,
+                         "%zu events of %zu bytes are more than can be stored together: %d events "
+                         "and %d bytes",
+                         count, bytes, FORMAT_BLOCK_EVENTS_MAX, FORMAT_BLOCK_RAW_MAX);
+    if (events[0].producer_bytes > 0)
+        code = segment_pending_find_origin(pending, events[0].producer, events[0].producer_bytes,
+                                           &origin, error);
+    if (!code)
+        code = check_open(pending, error);
+    if (code) {
+        segment_pending_tell_withdrawal(pending);
+        return code;
+    }
+    if (origin.known && events[0].number <= origin.number)
+        return error_set(error, ERROR_INVALID, "the number %llu is in the log already",
+                         (unsigned long long)events[0].number);
+    code = make_room(pending, &events[0], count, bytes, error);
+    if (code)
+        return code;
+    *sequence_out = pending->sequence_next;
+    for (size_t i = 0; i < count; i++)
+        store(pending, &events[i]);
+    return OK;
+}
+
+enum error_code segment_pending_append_together(struct segment_pending *pending,
+                                                const struct event *events, size_t count,
+                                                uint64_t *sequence_out, struct error *error)
+{
+    assert(count > 0);
+    pthread_mutex_lock(&pending->mutex);
+    enum error_code code = append_together(pending, events, count, sequence_out, error);
     pthread_mutex_unlock(&pending->mutex);
     return code;
 }

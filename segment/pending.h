@@ -40,6 +40,9 @@ void segment_pending_free(struct segment_pending *pending);
 enum error_code segment_pending_append(struct segment_pending *pending, const struct event *event,
                                        enum segment_log_outcome *outcome_out,
                                        uint64_t *sequence_out, struct error *error);
+enum error_code segment_pending_append_together(struct segment_pending *pending,
+                                                const struct event *events, size_t count,
+                                                uint64_t *sequence_out, struct error *error);
 bool segment_pending_has_room(struct segment_pending *pending, size_t events, size_t bytes);
 void segment_pending_kick(struct segment_pending *pending);
 void segment_pending_wait_room(struct segment_pending *pending);

@@ -270,6 +270,61 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
     return code;
 }
 
+/* ---- Together ---- */
+
+static enum error_code admit_as_it_is(struct gate *gate, const struct event *event,
+                                      const struct gate_finding *finding,
+                                      struct gate_rule **warned_out, struct error *error)
+{
+    struct schema_fault fault;
+
+    *warned_out = NULL;
+    if (is_change(event))
+        return error_set(error, ERROR_INVALID,
+                         "a change of a schema cannot be published together with others, nor with "
+                         "an expectation; 'daybook schema' publishes it");
+    if (is_rejected(event))
+        return refuse_rejected(true, error);
+    struct gate_rule *rule =
+        gate ? gate_rules_find(&gate->rules, event->topic, event->topic_bytes) : NULL;
+    if (!rule || !rule->version)
+        return OK;
+    rule->checked++;
+    if (keeps_to(rule, event, finding, &fault))
+        return OK;
+    if (rule->version->mode == SCHEMAS_WARN) {
+        *warned_out = rule;
+        return OK;
+    }
+    rule->refused++;
+    return refuse(rule, &fault, true, error);
+}
+
+enum error_code gate_append_together(struct gate *gate, struct segment_log *log,
+                                     const struct event *events, size_t count,
+                                     const struct gate_finding *findings, uint64_t *sequence_out,
+                                     size_t *index_out, struct error *error)
+{
+    struct gate_rule *warned;
+    enum error_code code = OK;
+
+    for (size_t i = 0; i < count && !code; i++) {
+        *index_out = i;
+        code = admit_as_it_is(gate, &events[i], findings ? &findings[i] : NULL, &warned, error);
+        if (warned)
+            warned->warned++;
+    }
+    if (code)
+        return code;
+    *index_out = SIZE_MAX;
+    while ((code = segment_log_append_together(log, events, count, sequence_out, error)) ==
+           ERROR_BUSY) {
+        segment_log_kick(log);
+        segment_log_wait_room(log);
+    }
+    return code;
+}
+
 /* ---- Beforehand, on another thread ---- */
 
 /* Without memory for it nothing is known, and who appends looks again. */

@@ -61,6 +61,17 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
                             enum segment_log_outcome *outcome_out, uint64_t *sequence_out,
                             struct error *error);
 /*
+ * The same for events that belong together, have one producer or none, and are not in the log yet:
+ * all of them are stored, next to each other, or none is. *sequence_out is that of the first. What
+ * a schema lets through only as something else is refused here, and so is a change of a schema.
+ * *index_out: which event was refused; SIZE_MAX: none of them alone. `findings` may be NULL, or has
+ * one for each.
+ */
+enum error_code gate_append_together(struct gate *gate, struct segment_log *log,
+                                     const struct event *events, size_t count,
+                                     const struct gate_finding *findings, uint64_t *sequence_out,
+                                     size_t *index_out, struct error *error);
+/*
  * What is up to `durable` is on the disk: when the last change is, note that in the catalogue, if
  * 'daybook schema' has not; when that is still at it, later. Cheap when there is nothing to do;
  * waits for the disk otherwise. After an error the next call tries again.

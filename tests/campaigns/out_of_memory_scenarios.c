@@ -352,6 +352,8 @@ const struct faults_scenario out_of_memory_scenarios[] = {
     {.title = "a damaged log is repaired", .no_log = true, .run = out_of_memory_repair},
     {.title = "a compressed log is recovered", .no_log = true, .run = out_of_memory_recovery},
     {.title = "the tables of events are asked", .no_log = true, .run = out_of_memory_sql},
+    {.title = "events are subscribed to", .no_log = true, .run = out_of_memory_subscription},
+    {.title = "conditions are asked of an event", .no_log = true, .run = out_of_memory_where},
 };
 const size_t out_of_memory_scenario_count =
     sizeof out_of_memory_scenarios / sizeof out_of_memory_scenarios[0];

@@ -198,6 +198,12 @@ enum error_code server_log_find_producer(struct server *server, const char *name
     return OK;
 }
 
+const char *server_directory(const struct server *server)
+{
+    (void)server;
+    return NULL;
+}
+
 const char *server_log_id_text(const struct server *server)
 {
     (void)server;

@@ -99,7 +99,7 @@ class Subscriber:
                 if not self.manner.cursor or self.committed >= last:
                     return True
                 self.commit(connection)
-            if self.manner.nap:
+            if self.manner.nap and last is None:  # the others have ended: no reason to wait on
                 time.sleep(self.dice.uniform(0, 2 * self.manner.nap))
             if select.select([connection.socket], [], [], 0.1)[0]:
                 connection.fill()

@@ -26,6 +26,14 @@ static uint64_t connections;
 static char directory[4096];
 static int opened;
 
+/* Of all clients of a stage: tests leave theirs to it. */
+enum { SLOTS = 512 };
+static struct {
+    int fd;
+    struct buffer received;
+} slots[SLOTS];
+static int slot_count;
+
 /* ---- Time ---- */
 
 static int64_t machine_ns(clockid_t clock)
@@ -84,8 +92,19 @@ void stage_open(uint64_t segment_bytes)
     cr_assert_eq(json_reader_create(&json, &error), OK);
 }
 
+static void close_clients(void)
+{
+    for (int i = 0; i < slot_count; i++) {
+        if (slots[i].fd >= 0)
+            close(slots[i].fd);
+        buffer_release(&slots[i].received);
+    }
+    slot_count = 0;
+}
+
 void stage_close(void)
 {
+    close_clients();
     bus_free(stage_bus);
     stage_bus = NULL;
     cr_assert_eq(segment_log_close(stage_log, &error), OK, "%s", error.text);
@@ -186,7 +205,10 @@ void stage_connect(struct stage_client *client, bool lines, int socket_bytes)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     if (socket_bytes > 0)
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &socket_bytes, sizeof socket_bytes);
-    *client = (struct stage_client){.fd = ends[0], .lines = lines};
+    *client = (struct stage_client){.fd = ends[0], .lines = lines, .slot = slot_count};
+    cr_assert_lt(slot_count, SLOTS);
+    slots[slot_count].fd = ends[0];
+    client->received = &slots[slot_count++].received;
     struct bus_arrival arrival = {
         .fd = ends[1],
         .number = ++connections,
@@ -199,7 +221,8 @@ void stage_connect(struct stage_client *client, bool lines, int socket_bytes)
 void stage_hang_up(struct stage_client *client)
 {
     close(client->fd);
-    buffer_release(&client->received);
+    slots[client->slot].fd = -1;
+    buffer_release(client->received);
     client->fd = -1;
 }
 
@@ -371,7 +394,7 @@ static void take_frame(struct stage_client *client, const uint8_t *data, size_t 
 
 static void take_all(struct stage_client *client)
 {
-    struct buffer *received = &client->received;
+    struct buffer *received = client->received;
     size_t at = 0;
     while (received->size - at >= WIRE_LENGTH_BYTES) {
         size_t length = wire_read_length(received->data + at);
@@ -386,7 +409,7 @@ static void take_all(struct stage_client *client)
 
 void stage_read(struct stage_client *client, size_t bytes_max)
 {
-    struct buffer *received = &client->received;
+    struct buffer *received = client->received;
     while (bytes_max > 0) {
         size_t room = bytes_max < 65536 ? bytes_max : 65536;
         cr_assert_eq(buffer_reserve(received, room, &error), OK);

@@ -78,6 +78,67 @@ def patterns(directory):
                               "only be alone the last token, as in 'orders.>'"), refused
 
 
+@promise("--where takes what a SQL expression says of the payload, with all other flags")
+def where(directory):
+    publish(directory)
+    assert sequences(directory, "--where", "n > 2990") == list(range(2991, 3001))
+    assert sequences(directory, "--where", "n > 2990", "-r", "-n", 3) == [3000, 2999, 2998]
+    assert sequences(directory, "--where", "n > 2990", "-n", 3) == [2998, 2999, 3000]
+    assert sequences(directory, "--where", "n < 20 AND topic GLOB 'o*'", "-t", "*.done") == [
+        2, 5, 8, 11, 14, 17]
+    assert sequences(directory, "--where", "n < 20", "-g", '"n":7[,}]') == [7]
+    assert sequences(directory, "--where", "seq = 5 OR daybook_field(payload, 'n') = 7",
+                     "--after-seq", 5) == [7]
+    assert sequences(directory, "--where", "time >= '2026-01-02T03:49:59'") == [2999, 3000]
+
+
+@promise("a --where that is none is refused with a sentence; of an event without a value it is told")
+def where_refused(directory):
+    publish(directory, 10)
+    for text, reason in [("prise >", "incomplete input"), ("", "the condition is empty"),
+                         ("n > 1; x", "there is a ';' at position 6, but a condition is one "
+                                      "expression")]:
+        err = daybook("read", "-D", directory, "--where", text, expect=USAGE).err
+        assert err.startswith(f"daybook read: --where '{text}': {reason}: try"), err
+    err = daybook("read", "-D", directory, "--where", "n", "--where", "n", expect=USAGE).err
+    assert "--where is given twice; join the conditions with AND" in err, err
+    failed = daybook("read", "-D", directory, "-o", "json", "--where",
+                     "CASE n WHEN 4 THEN json_extract(pad, '$') ELSE n END", expect=FAILURE)
+    assert [e["seq"] for e in failed.events] == [1, 2, 3]
+    assert failed.err == "daybook read: --where: event 4: malformed JSON\n", failed.err
+    note = daybook("read", "-D", directory, "-n", 0, "--where", "time > '2026-01-02 03:00'").err
+    assert "time is compared as text" in note, note
+
+
+@promise("when nothing matches, a note says which topic there is not, and which field no event had")
+def notes_on_names(directory):
+    names = ["orders.eu.new", "doors", "_gap.x"]
+    daybook("pub", "-D", directory,
+            stdin=jsonl([{"topic": name, "payload": {"price": 1}} for name in names]))
+
+    def notes(*flags):
+        result = daybook("read", "-D", directory, *flags)
+        assert not result.out or not result.err, result.err
+        return result.err.replace("daybook read: note: ", "").splitlines()
+
+    assert notes("-t", "door") == ["no topic matches -t 'door'; do you mean 'doors'?"]
+    for pattern in ["orders", "orders.*", "or*"]:
+        wider = pattern.removesuffix(".*") + ".>"
+        assert notes("-t", pattern) == [
+            f"no topic matches -t '{pattern}'; '{wider}' would match 'orders.eu.new'"]
+    assert notes("-t", "a", "-t", "bells") == [
+        f"no topic matches -t '{name}'; 'daybook topics' lists what there is"
+        for name in ["a", "bells"]]
+    assert notes("-t", "doors", "-U", "2001-01-01") == []
+    assert notes("-t", "doors", "-t", "bells") == []
+    assert notes("--where", "prise = 1") == [
+        'no event that was looked at has the field "prise" of --where']
+    assert notes("--where", "price = 2 OR seq = 4 AND prise") == []
+    assert notes("--where", "price = 1 OR prise") == []
+    os.remove(os.path.join(directory, "events.db"))
+    assert notes("-t", "door") == [] and not os.path.exists(directory + "/events.db")
+
+
 @promise("-S and -U are inclusive, -g is a POSIX extended expression over the payload's JSON")
 def times_and_grep(directory):
     publish(directory)

@@ -17,71 +17,12 @@
 #include <unistd.h>
 
 #include "tests/support/scratch.h"
+#include "tests/tools/real_daemon.h"
 #include "tools/client/daybook.h"
 #include "tools/client/wire.h"
 
 static struct daybook_error error;
 
-/* ---- A real daemon ---- */
-
-static pid_t daemon_pid;
-
-static const char *log_path(void)
-{
-    return scratch_path("log");
-}
-
-static const char *socket_path(void)
-{
-    return scratch_path("log/daybook.sock");
-}
-
-static void run_daemon(int stderr_fd)
-{
-    char program[4096];
-    const char *build = getenv("BUILD");
-    snprintf(program, sizeof program, "%s/daybookd", build ? build : "build");
-    dup2(stderr_fd, STDERR_FILENO);
-    execl(program, program, "-D", log_path(), (char *)NULL);
-    _exit(127);
-}
-
-/* Returns when it is ready. */
-static void start_daemon(void)
-{
-    int ends[2];
-    cr_assert_eq(pipe(ends), 0);
-    scratch_directory();
-    daemon_pid = fork();
-    if (daemon_pid == 0)
-        run_daemon(ends[1]);
-    close(ends[1]);
-    FILE *said = fdopen(ends[0], "r");
-    char line[2048];
-    bool ready = false;
-    while (!ready && fgets(line, sizeof line, said))
-        ready = strstr(line, " ready\n") != NULL;
-    cr_assert(ready, "the daemon said last: %s", line);
-    /* Its end of the pipe stays: it drops lines that nobody reads. */
-}
-
-static void end_daemon(int signal_number)
-{
-    int status;
-    kill(daemon_pid, signal_number);
-    cr_assert_eq(waitpid(daemon_pid, &status, 0), daemon_pid);
-    if (signal_number == SIGTERM)
-        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    daemon_pid = 0;
-}
-
-static void clean_up(void)
-{
-    if (daemon_pid > 0) {
-        kill(daemon_pid, SIGKILL);
-        waitpid(daemon_pid, NULL, 0);
-    }
-}
 TestSuite(client, .fini = clean_up, .timeout = 120);
 
 static struct daybook *connect_as(const char *producer, struct daybook_options options)
@@ -541,6 +482,34 @@ Test(client, a_lost_ack_is_asked_for_again_with_the_same_number)
     cr_assert_gt(script.first.size, 0);
     cr_assert_eq(script.first.size, script.second.size);
     cr_assert_arr_eq(script.first.data, script.second.data, script.first.size);
+    end_script(&script);
+}
+
+/* Killed, started, and killed again before it has answered anything. */
+static void die_again_and_again(struct script *script)
+{
+    for (int i = 0; i < 3; i++) {
+        int fd = welcome_one(script);
+        read_frame(fd, &script->first);
+        close(fd);
+    }
+    int fd = welcome_one(script);
+    read_frame(fd, &script->second);
+    send_ack(fd, (struct wire_ack){.id = 1, .stored = 1, .sequence_first = 1, .sequence_last = 1},
+             NULL);
+    char rest;
+    cr_assert_eq(recv(fd, &rest, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, flush_goes_on_however_often_the_daemon_is_killed)
+{
+    struct script script = {0};
+    start_script(&script, die_again_and_again);
+    struct daybook *daybook = connect_to_script((struct daybook_options){.producer = "p"});
+    cr_assert_eq(send_number(daybook, 1), DAYBOOK_OK);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
+    daybook_close(daybook);
     end_script(&script);
 }
 

@@ -4,6 +4,7 @@
  * test_subscription_daemon.c has a real one.
  */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -24,7 +25,9 @@ static void give_some(struct played *unused)
     say_events(fd, 21, 21);
     say_caught_up(fd, 21);
     say_events(fd, 22, 400);
-    played_await_end(fd);
+    char said;
+    cr_assert_eq(recv(fd, &said, 1, 0), 0, "it has nothing to say");
+    close(fd);
 }
 
 static void expect_some(void)
@@ -294,6 +297,33 @@ Test(subscription, goes_on_behind_the_last_event_when_the_connection_is_lost)
     played_end(&played);
 }
 
+/* As a program would that has other things to do: it never waits in the library. */
+Test(subscription, an_event_loop_goes_through_lost_connections_without_waiting)
+{
+    struct daybook_event event;
+    uint64_t given = 0, last = 0;
+    played.durable = 30;
+    played_start(&played, die_twice);
+    struct daybook_subscription *subscription =
+        subscribe((struct daybook_subscription_options){.start = DAYBOOK_START_LATEST});
+    while (last < 32) {
+        enum daybook_code code = daybook_subscription_next(subscription, 0, &event, &error);
+        struct pollfd wanted = {.fd = daybook_subscription_fd(subscription), .events = POLLIN};
+        if (code == DAYBOOK_END)
+            poll(&wanted, 1, wanted.fd < 0 ? 5 : 20000);
+        else
+            cr_assert(code == DAYBOOK_OK || code == DAYBOOK_CAUGHT_UP, "%s", error.text);
+        if (code)
+            continue;
+        cr_assert_gt(event.sequence, last);
+        last = event.sequence;
+        given++;
+    }
+    cr_assert_eq(given, 5);
+    daybook_subscription_close(subscription);
+    played_end(&played);
+}
+
 static void start_elsewhere(struct played *unused)
 {
     (void)unused;
@@ -539,6 +569,165 @@ Test(subscription, a_window_of_one_is_one_event_in_work)
         wait_for(play_to_test[0]);
     }
     cr_assert_eq(daybook_subscription_next(subscription, 0, &event, &error), DAYBOOK_END);
+    daybook_subscription_close(subscription);
+    played_end(&played);
+}
+
+/* ---- What no daemon says ---- */
+
+static void say_last_backwards(int fd)
+{
+    say_events(fd, 1, 5);
+    say_passed(fd, 4);
+}
+
+static void say_an_event_again(int fd)
+{
+    say_events(fd, 1, 5);
+    say_events(fd, 5, 6);
+}
+
+static void say_an_event_beyond_the_frame(int fd)
+{
+    struct buffer frame = {0};
+    add_frame(&frame, 3, 1, 4, 0);
+    played_send_buffer(&played, fd, &frame);
+}
+
+static void say_more_than_the_count(int fd)
+{
+    struct buffer frame = {0};
+    add_frame(&frame, 1, 1, 1, 0);
+    frame.data[WIRE_LENGTH_BYTES - 1]++;
+    buffer_append(&frame, "\xc0", 1, NULL);
+    played_send_buffer(&played, fd, &frame);
+}
+
+static void say_half_an_event(int fd)
+{
+    struct buffer frame = {0};
+    add_frame(&frame, 1, 1, 1, 0);
+    frame.data[WIRE_LENGTH_BYTES - 1]--;
+    frame.size--;
+    played_send_buffer(&played, fd, &frame);
+}
+
+static void say_subscribed_again(int fd)
+{
+    say_subscribed(fd, 0);
+}
+
+static void say_committed_too_much(int fd)
+{
+    say_committed(fd, 1);
+}
+
+static void say_settled(int fd)
+{
+    struct buffer frame = {0};
+    wire_write_settled(&frame, 1, 1, NULL);
+    played_send_buffer(&played, fd, &frame);
+}
+
+static void say_a_frame_that_is_too_long(int fd)
+{
+    played_send(&played, fd, "\x01\x00\x00\x00", 4);
+}
+
+static void say_a_number(int fd)
+{
+    played_send(&played, fd, "\x00\x00\x00\x01\x07", 5);
+}
+
+static const struct {
+    void (*say)(int fd);
+    const char *text;
+} NONSENSE[] = {
+    {say_last_backwards, "backwards"},
+    {say_an_event_again, "event 5 came behind 5"},
+    {say_an_event_beyond_the_frame, "event 4"},
+    {say_more_than_the_count, "left over"},
+    {say_half_an_event, "payload"},
+    {say_subscribed_again, "nobody asked"},
+    {say_committed_too_much, "not given"},
+    {say_settled, "nothing was accepted"},
+    {say_a_frame_that_is_too_long, "16777216 bytes"},
+    {say_a_number, "the frame is"},
+};
+static size_t nonsense;
+
+static void talk_nonsense(struct played *unused)
+{
+    (void)unused;
+    int fd = subscribe_behind(0);
+    NONSENSE[nonsense].say(fd);
+    played_await_end(fd);
+}
+
+Test(subscription, a_daemon_that_makes_no_sense_is_left_for_good_and_the_reason_told)
+{
+    for (nonsense = 0; nonsense < sizeof NONSENSE / sizeof *NONSENSE; nonsense++) {
+        struct daybook_event event;
+        enum daybook_code code;
+        played_start(&played, talk_nonsense);
+        struct daybook_subscription *subscription = subscribe(DEFAULTS);
+        while ((code = daybook_subscription_next(subscription, 20000, &event, &error)) ==
+               DAYBOOK_OK)
+            continue;
+        cr_assert_eq(code, DAYBOOK_PROTOCOL, "%zu: %d %s", nonsense, (int)code, error.text);
+        cr_assert_not_null(strstr(error.text, NONSENSE[nonsense].text), "%zu: %s", nonsense,
+                           error.text);
+        expect_code(subscription, DAYBOOK_PROTOCOL);
+        daybook_subscription_close(subscription);
+        played_end(&played);
+        scratch_delete(scratch_path("played.sock"));
+    }
+}
+
+static void stream_before_subscribed(struct played *unused)
+{
+    (void)unused;
+    int fd = played_welcome(&played);
+    read_subscribe(fd);
+    say_events(fd, 1, 1);
+    played_await_end(fd);
+}
+
+static void welcome_without_a_log(struct played *unused)
+{
+    (void)unused;
+    played_send(&played, played_accept(&played), "\x00\x00\x00\x0a\x92\xa7welcome\x80", 14);
+}
+
+Test(subscription, who_does_not_speak_the_protocol_is_no_daemon)
+{
+    void (*const plays[])(struct played *) = {stream_before_subscribed, welcome_without_a_log};
+    for (size_t i = 0; i < 2; i++) {
+        struct daybook_subscription *subscription;
+        struct daybook_subscription_options options = {.socket = scratch_path("played.sock")};
+        played_start(&played, plays[i]);
+        cr_assert_eq(daybook_subscribe(&options, &subscription, &error), DAYBOOK_PROTOCOL, "%s",
+                     error.text);
+        played_end(&played);
+        scratch_delete(scratch_path("played.sock"));
+    }
+}
+
+static void speak_a_later_version(struct played *unused)
+{
+    (void)unused;
+    int fd = subscribe_behind(0);
+    say_events(fd, 1, 1);
+    played_send(&played, fd, "\x00\x00\x00\x0a\x92\xa7novelty\xc0", 14);
+    say_events(fd, 2, 2);
+    played_await_end(fd);
+}
+
+Test(subscription, frames_of_a_later_daemon_are_passed_over)
+{
+    played_start(&played, speak_a_later_version);
+    struct daybook_subscription *subscription = subscribe(DEFAULTS);
+    expect_events(subscription, 1, 2);
     daybook_subscription_close(subscription);
     played_end(&played);
 }

@@ -43,6 +43,8 @@ static enum daybook_code code_of(enum error_code code)
         return DAYBOOK_MEMORY;
     case ERROR_END:
         return DAYBOOK_END;
+    case ERROR_CONFLICT:
+        return DAYBOOK_CONFLICT;
     case ERROR_IO:
         break;
     }

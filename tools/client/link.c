@@ -91,10 +91,10 @@ enum error_code link_send(struct link *link, const void *data, size_t bytes, siz
 static enum error_code take_frame(struct link *link, struct msgpack_cursor *frame_out,
                                   struct error *error)
 {
-    const uint8_t *at = link->input.data + link->taken;
     size_t bytes = link->input.size - link->taken;
     if (bytes < WIRE_LENGTH_BYTES)
         return ERROR_END;
+    const uint8_t *at = link->input.data + link->taken;
     size_t length = wire_read_length(at);
     if (length > WIRE_FRAME_MAX)
         return error_set(error, ERROR_INVALID, "the daemon sent a frame of %zu bytes", length);

@@ -209,9 +209,9 @@ static enum daybook_code begin(struct daybook_subscription *sub, struct daybook_
     return DAYBOOK_OK;
 }
 
-enum daybook_code daybook_subscribe(const struct daybook_subscription_options *options,
-                                    struct daybook_subscription **subscription_out,
-                                    struct daybook_error *error)
+enum daybook_code subscription_create(const struct daybook_subscription_options *options,
+                                      struct daybook_subscription **subscription_out,
+                                      struct daybook_error *error)
 {
     struct daybook_subscription *sub = calloc(1, sizeof *sub);
     if (!sub)
@@ -221,8 +221,23 @@ enum daybook_code daybook_subscribe(const struct daybook_subscription_options *o
         sub->options = *options;
     fill_in_numbers(&sub->options);
     enum daybook_code code = take_options(sub, error);
-    if (!code)
-        code = begin(sub, error);
+    if (code) {
+        daybook_subscription_close(sub);
+        return code;
+    }
+    *subscription_out = sub;
+    return DAYBOOK_OK;
+}
+
+enum daybook_code daybook_subscribe(const struct daybook_subscription_options *options,
+                                    struct daybook_subscription **subscription_out,
+                                    struct daybook_error *error)
+{
+    struct daybook_subscription *sub;
+    enum daybook_code code = subscription_create(options, &sub, error);
+    if (code)
+        return code;
+    code = begin(sub, error);
     if (code) {
         daybook_subscription_close(sub);
         return code;

@@ -82,6 +82,13 @@ struct daybook_subscription {
     bool settle_lost; /* some that were accepted or released got no answer */
 };
 
+/* ---- subscription.c ---- */
+
+/* As daybook_subscribe, but not connected. */
+enum daybook_code subscription_create(const struct daybook_subscription_options *options,
+                                      struct daybook_subscription **subscription_out,
+                                      struct daybook_error *error);
+
 /* ---- subscription_link.c ---- */
 
 /*
@@ -92,6 +99,9 @@ struct daybook_subscription {
  */
 enum daybook_code subscription_pump(struct daybook_subscription *sub, int64_t deadline_ns,
                                     struct daybook_error *error);
+/* The link is open: begin with a hello. Failures as subscription_lose. */
+enum daybook_code subscription_greet(struct daybook_subscription *sub,
+                                     struct daybook_error *error);
 /* Send what is to be sent; a lost connection is left for subscription_receive to find. */
 void subscription_send(struct daybook_subscription *sub);
 /*

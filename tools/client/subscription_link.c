@@ -62,34 +62,35 @@ enum daybook_code subscription_lose(struct daybook_subscription *sub,
 
 /* ---- Connecting ---- */
 
-static enum error_code write_hello(struct daybook_subscription *sub, struct error *why)
+enum daybook_code subscription_greet(struct daybook_subscription *sub, struct daybook_error *error)
 {
+    struct daybook_error failure;
+    struct error why;
     struct wire_hello hello = {
         .version = WIRE_VERSION,
         .client = {sub->options.client, strlen(sub->options.client)},
         .ack = WIRE_ACK_DURABLE,
     };
-    return wire_write_hello(&sub->output, &hello, why);
+    sub->attempt_ns = clock_monotonic_ns() + sub->options.connect_timeout_ms * MS_NS;
+    sub->state = SUBSCRIPTION_WELCOMING;
+    if (!wire_write_hello(&sub->output, &hello, &why))
+        return DAYBOOK_OK;
+    failure_from(&failure, &why);
+    return subscription_lose(sub, &failure, error);
 }
 
 static enum daybook_code connect_now(struct daybook_subscription *sub, struct daybook_error *error)
 {
+    struct daybook_error failure;
     struct error why;
-    int64_t now = clock_monotonic_ns();
-    int64_t attempt_ns = now + sub->options.connect_timeout_ms * MS_NS;
+    int64_t until_ns = clock_monotonic_ns();
     /* Later on a full queue is a reason to come back, and nothing to sleep for in here. */
-    enum error_code code =
-        link_open(&sub->link, sub->options.socket, sub->begun ? now : attempt_ns, &why);
-    if (!code)
-        code = write_hello(sub, &why);
-    if (code) {
-        struct daybook_error failure;
-        failure_from(&failure, &why);
-        return subscription_lose(sub, &failure, error);
-    }
-    sub->attempt_ns = attempt_ns;
-    sub->state = SUBSCRIPTION_WELCOMING;
-    return DAYBOOK_OK;
+    if (!sub->begun)
+        until_ns += sub->options.connect_timeout_ms * MS_NS;
+    if (!link_open(&sub->link, sub->options.socket, until_ns, &why))
+        return subscription_greet(sub, error);
+    failure_from(&failure, &why);
+    return subscription_lose(sub, &failure, error);
 }
 
 static enum daybook_code check_log(struct daybook_subscription *sub,
@@ -161,11 +162,14 @@ static enum daybook_code find_position(struct daybook_subscription *sub, uint64_
                            "the daemon's answer makes no sense: asked for what is behind %llu, it "
                            "gives what is behind %llu",
                            (unsigned long long)sub->position, (unsigned long long)after);
-    if (!sub->begun || after < sub->counts.committed || after > sub->position)
-        sub->position = sub->commit_wanted = after;
+    bool moved = !sub->begun || after < sub->counts.committed || after > sub->position;
+    if (moved)
+        sub->position = after;
+    if (moved || !sub->request.cursor.text)
+        sub->commit_wanted = after;
     if (sub->request.cursor.text)
-        sub->counts.committed = sub->commit_sent = after;
-    sub->stream_last = sub->seen = after;
+        sub->counts.committed = after;
+    sub->stream_last = sub->seen = sub->commit_sent = after;
     return DAYBOOK_OK;
 }
 
@@ -227,7 +231,7 @@ static enum daybook_code check_patience(struct daybook_subscription *sub,
     int64_t now = clock_monotonic_ns();
     if (sub->patience_ns == 0)
         sub->patience_ns = now + sub->options.retry_timeout_ms * MS_NS;
-    if (now < sub->patience_ns || !sub->begun)
+    if (now < sub->patience_ns)
         return DAYBOOK_OK;
     sub->patience_ns = 0;
     return failure_set(error, DAYBOOK_UNREACHABLE, "no daemon for %u ms: %s",

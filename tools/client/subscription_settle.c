@@ -201,10 +201,11 @@ enum daybook_code daybook_subscription_flush(struct daybook_subscription *sub,
     int64_t deadline_ns = clock_monotonic_ns() + sub->options.retry_timeout_ms * MS_NS;
     enum daybook_code code = check_open(sub, error);
     while (!code && !all_is_settled(sub)) {
-        subscription_settle(sub, true);
         code = subscription_look_ahead(sub, error);
         if (code || all_is_settled(sub))
             break;
+        /* After what has come, which may be what a commit had to wait for. */
+        subscription_settle(sub, true);
         subscription_give_credit(sub);
         code = subscription_pump(sub, deadline_ns, error);
         if (code == DAYBOOK_END)

@@ -90,6 +90,13 @@ struct wire_refusal {
     struct wire_text reason;
 };
 
+/* What the log has to be like for events to be stored (tools/expectation.h). */
+struct wire_expectation {
+    bool given;
+    uint64_t last;          /* there is no event behind this one … */
+    struct wire_text topic; /* … of a topic that this pattern matches; NULL: of whichever topic */
+};
+
 struct wire_error {
     struct wire_text code;
     struct wire_text text;
@@ -124,6 +131,9 @@ enum error_code wire_write_refusal(struct buffer *refusals, uint32_t index, cons
 enum error_code wire_begin_pub(struct buffer *out, uint64_t id, struct error *error);
 /* Time and number go out as they are: EVENT_TIME_NONE as nil, number 0 not at all. */
 enum error_code wire_add_event(struct buffer *out, const struct event *event, struct error *error);
+/* Behind the last event, before the end: they are stored only if the log is as expected. */
+enum error_code wire_add_expectation(struct buffer *out, size_t start,
+                                     const struct wire_expectation *expected, struct error *error);
 void wire_end_pub(struct buffer *out, size_t start, uint16_t event_count);
 
 /* ---- Reading. ERROR_INVALID: it is not what docs/protocol.md says; the text says where. ---- */
@@ -152,6 +162,7 @@ struct wire_pub {
     uint64_t id;
     uint32_t event_count;
     size_t event_bytes; /* topics and payloads in all */
+    struct wire_expectation expected;
 };
 /*
  * Find the events of a pub: their shape is checked here (also that numbers are there, or not, and

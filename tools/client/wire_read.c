@@ -273,7 +273,7 @@ static enum error_code read_pub_head(struct msgpack_cursor *cursor, uint32_t lef
                                      uint32_t *count_out, struct error *error)
 {
     struct msgpack_value array = {0};
-    enum error_code code = wire_expect_elements(left, 2, "pub", error);
+    enum error_code code = left == 3 ? OK : wire_expect_elements(left, 2, "pub", error);
     if (!code)
         code = wire_read_unsigned(cursor, "the pub's id", id_out, error);
     if (!code)
@@ -285,6 +285,40 @@ static enum error_code read_pub_head(struct msgpack_cursor *cursor, uint32_t lef
                          array.count, WIRE_EVENTS_MAX);
     *count_out = array.count;
     return OK;
+}
+
+/* An expectation that was not understood, and so not looked at, would do harm: no other keys. */
+static enum error_code read_expectation(struct msgpack_cursor *cursor,
+                                        struct wire_expectation *expected_out, struct error *error)
+{
+    struct wire_expectation expected = {0};
+    struct msgpack_value map = {0};
+    enum error_code code = wire_read_kind(cursor, MSGPACK_KIND_MAP, "what the pub expects", &map,
+                                          error);
+    for (uint32_t i = 0; i < map.count && !code; i++) {
+        struct wire_text key;
+        code = wire_read_text(cursor, "a key of what the pub expects", &key, error);
+        if (code)
+            return code;
+        bool last = wire_text_is(&key, "expect_last");
+        if (!last && !wire_text_is(&key, "expect_topic"))
+            return error_set(error, ERROR_INVALID,
+                             "the pub expects '%.*s', which is none of expect_last, expect_topic",
+                             key.bytes < 64 ? (int)key.bytes : 64, key.text);
+        if (last ? expected.given : expected.topic.text != NULL)
+            return error_set(error, ERROR_INVALID, "the pub says %s twice",
+                             last ? "expect_last" : "expect_topic");
+        if (last)
+            code = wire_read_unsigned(cursor, "expect_last", &expected.last, error);
+        else
+            code = wire_read_text(cursor, "expect_topic", &expected.topic, error);
+        expected.given |= last;
+    }
+    if (!code && !expected.given)
+        code = error_set(error, ERROR_INVALID, "the pub expects something, but no expect_last");
+    if (!code)
+        *expected_out = expected;
+    return code;
 }
 
 enum error_code wire_read_pub_within(struct msgpack_cursor cursor, uint32_t left,
@@ -307,7 +341,12 @@ enum error_code wire_read_pub_within(struct msgpack_cursor cursor, uint32_t left
         number_before = event->number;
         pub.event_bytes += event->topic_bytes + event->payload_bytes;
     }
-    code = wire_expect_end(&cursor, "pub", error);
+    if (left == 3)
+        code = read_expectation(&cursor, &pub.expected, error);
+    if (!code && pub.expected.given && pub.event_count == 0)
+        code = error_set(error, ERROR_INVALID, "the pub expects something for no events");
+    if (!code)
+        code = wire_expect_end(&cursor, "pub", error);
     if (!code)
         *pub_out = pub;
     return code;

@@ -218,6 +218,23 @@ enum error_code wire_add_event(struct buffer *out, const struct event *event, st
     return OK;
 }
 
+enum error_code wire_add_expectation(struct buffer *out, size_t start,
+                                     const struct wire_expectation *expected, struct error *error)
+{
+    enum error_code code = buffer_reserve(out, 64 + expected->topic.bytes, error);
+    if (code)
+        return code;
+    msgpack_packer packer;
+    msgpack_packer_to_buffer(&packer, out);
+    msgpack_pack_map(&packer, expected->topic.text ? 2 : 1);
+    wire_pack_key_number(&packer, "expect_last", expected->last);
+    if (expected->topic.text)
+        wire_pack_key_text(&packer, "expect_topic", &expected->topic);
+    assert(out->data[start + WIRE_LENGTH_BYTES] == 0x93);
+    out->data[start + WIRE_LENGTH_BYTES] = 0x94; /* an array of four now */
+    return OK;
+}
+
 /* Where the array's head stands follows from how long msgpack writes the id. */
 static size_t unsigned_bytes(uint8_t first)
 {

@@ -131,6 +131,11 @@ enum error_code bench_daemon_start_on(const struct bench *bench, const char *dir
     return start(bench, directory, false, daemon_out, error);
 }
 
+void bench_daemon_socket(const struct bench_daemon *daemon, char path_out[BENCH_SOCKET_SIZE])
+{
+    snprintf(path_out, BENCH_SOCKET_SIZE, "%s/daybook.sock", daemon->directory);
+}
+
 enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const char *producer,
                                      struct daybook **client_out, struct error *error)
 {
@@ -142,9 +147,9 @@ enum error_code bench_daemon_connect_with(const struct bench_daemon *daemon,
                                           struct daybook_options options,
                                           struct daybook **client_out, struct error *error)
 {
-    char socket[PATH_MAX + 16];
+    char socket[BENCH_SOCKET_SIZE];
     struct daybook_error client_error;
-    snprintf(socket, sizeof socket, "%s/daybook.sock", daemon->directory);
+    bench_daemon_socket(daemon, socket);
     options.socket = socket;
     options.client = "daybook-bench";
     if (daybook_connect(&options, client_out, &client_error))

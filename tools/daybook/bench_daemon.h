@@ -7,6 +7,8 @@
 #ifndef DAYBOOK_TOOLS_DAYBOOK_BENCH_DAEMON_H
 #define DAYBOOK_TOOLS_DAYBOOK_BENCH_DAEMON_H
 
+#include <limits.h>
+
 #include "tools/client/daybook.h"
 #include "tools/daybook/bench.h"
 
@@ -25,6 +27,9 @@ enum error_code bench_daemon_connect(const struct bench_daemon *daemon, const ch
 enum error_code bench_daemon_connect_with(const struct bench_daemon *daemon,
                                           struct daybook_options options,
                                           struct daybook **client_out, struct error *error);
+enum { BENCH_SOCKET_SIZE = PATH_MAX + 16 };
+/* Where it listens. */
+void bench_daemon_socket(const struct bench_daemon *daemon, char path_out[BENCH_SOCKET_SIZE]);
 /* The pool's `index`th event, to be published. Borrowed. */
 struct daybook_event bench_daemon_event(const struct bench *bench, uint64_t index, int64_t time_ns);
 /*

@@ -3,11 +3,19 @@
 #include <signal.h>
 
 static volatile sig_atomic_t seen;
+static void (*also)(void);
 
 static void remember(int signal_number)
 {
     (void)signal_number;
     seen = 1;
+    if (also)
+        also();
+}
+
+void interrupt_also(void (*action)(void))
+{
+    also = action;
 }
 
 void interrupt_catch(void)

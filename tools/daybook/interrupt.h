@@ -11,5 +11,7 @@
 /* From now on SIGINT and SIGTERM interrupt system calls and are remembered. */
 void interrupt_catch(void);
 bool interrupt_seen(void);
+/* Set before interrupt_catch: what the handler calls, too, which must be async-signal-safe. */
+void interrupt_also(void (*action)(void));
 
 #endif

@@ -61,23 +61,39 @@ static enum error_code append_payload(struct buffer *out, const struct event *ev
     return json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, out, error);
 }
 
-static enum error_code append_json(struct output *output, const struct event *event,
-                                   struct error *error)
+enum error_code output_append_text(const struct event *event, struct buffer *out,
+                                   size_t *payload_at_out, struct error *error)
 {
     char time[UNITS_TIME_TEXT_SIZE];
+    size_t size_before = out->size;
     units_format_time_utc(event->time_ns, time);
-    struct buffer *out = &output->out;
-    enum error_code code = buffer_printf(out, error, "{\"seq\":%llu,\"time\":\"%s\",\"topic\":",
-                                         (unsigned long long)event->sequence, time);
+    enum error_code code = buffer_printf(out, error, "\"time\":\"%s\",\"topic\":", time);
     if (!code)
         code = json_append_string(out, event->topic, event->topic_bytes, error);
     if (!code)
         code = append_text(out, ",\"payload\":", error);
+    *payload_at_out = out->size - size_before;
     if (!code)
         code = append_payload(out, event, error);
     if (!code)
         code = append_text(out, "}\n", error);
+    if (code)
+        out->size = size_before;
     return code;
+}
+
+static enum error_code append_sequence(struct output *output, uint64_t sequence,
+                                       struct error *error)
+{
+    return buffer_printf(&output->out, error, "{\"seq\":%llu,", (unsigned long long)sequence);
+}
+
+static enum error_code append_json(struct output *output, const struct event *event,
+                                   struct error *error)
+{
+    size_t payload_at;
+    enum error_code code = append_sequence(output, event->sequence, error);
+    return code ? code : output_append_text(event, &output->out, &payload_at, error);
 }
 
 static enum error_code append_packed(msgpack_packer *packer, struct buffer *out,
@@ -210,6 +226,20 @@ enum error_code output_event(struct output *output, const struct event *event, s
     if (code) {
         output->out.size = size_before; /* no half event */
         return error_prefix(error, "event %llu", (unsigned long long)event->sequence);
+    }
+    return output->out.size >= FLUSH_BYTES ? output_flush(output, error) : OK;
+}
+
+enum error_code output_json_line(struct output *output, uint64_t sequence, const char *text,
+                                 size_t text_bytes, struct error *error)
+{
+    size_t size_before = output->out.size;
+    enum error_code code = append_sequence(output, sequence, error);
+    if (!code)
+        code = buffer_append(&output->out, text, text_bytes, error);
+    if (code) {
+        output->out.size = size_before; /* no half event */
+        return code;
     }
     return output->out.size >= FLUSH_BYTES ? output_flush(output, error) : OK;
 }

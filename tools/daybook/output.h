@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "core/bytes.h"
 #include "core/event.h"
 #include "core/units.h"
 
@@ -37,8 +38,21 @@ enum error_code output_create(int fd, const struct output_style *style, struct o
                               struct error *error);
 /* Add one event; may write. ERROR_CLOSED: nobody reads any more (EPIPE). */
 enum error_code output_event(struct output *output, const struct event *event, struct error *error);
+/*
+ * Add one line of OUTPUT_JSON whose text is there already: what output_append_text has made of an
+ * event with this sequence.
+ */
+enum error_code output_json_line(struct output *output, uint64_t sequence, const char *text,
+                                 size_t text_bytes, struct error *error);
 enum error_code output_flush(struct output *output, struct error *error);
 /* Free without writing. Accepts NULL. */
 void output_free(struct output *output);
+
+/*
+ * Append to `out` what comes behind the sequence in the event's line of OUTPUT_JSON, from "time" to
+ * the newline. The payload's JSON begins *payload_at_out behind the old end.
+ */
+enum error_code output_append_text(const struct event *event, struct buffer *out,
+                                   size_t *payload_at_out, struct error *error);
 
 #endif

@@ -2,18 +2,46 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-#include "core/clock.h"
-#include "tools/daybook/interrupt.h"
 
-/* A sleep ends up to so much too late, measured on an idle and on a busy machine. */
-#define SPIN_NS   INT64_C(200000)
-#define SECOND_NS INT64_C(1000000000)
+/* Beyond this a deadline is as good as never, and sums of two of them still fit. */
+#define FAR_NS (INT64_MAX / 4)
 
-void pace_init(struct pace *pace, double rate)
+void pace_init(struct pace *pace, double rate, int64_t gap_max_ns)
 {
-    *pace = (struct pace){.rate = rate};
+    *pace = (struct pace){.rate = rate, .gap_max_ns = gap_max_ns};
+}
+
+/* sched_setattr(2), for which Debian 12's C library has neither a call nor a struct. */
+struct thread_schedule {
+    uint32_t size;
+    uint32_t policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t slice_ns; /* the kernel's name: sched_runtime */
+    uint64_t deadline_ns;
+    uint64_t period_ns;
+};
+
+/*
+ * Everybody may ask for a shorter slice of the processor (Linux 6.12; elsewhere it is refused or
+ * has no effect): who asks for little at a time is let in sooner when it wakes up.
+ */
+static void ask_for_short_slices(void)
+{
+    struct thread_schedule schedule = {
+        .size = sizeof schedule,
+        .policy = SCHED_OTHER,
+        .slice_ns = 100000,
+    };
+    syscall(SYS_sched_setattr, 0, &schedule, 0U);
+}
+
+void pace_prepare_thread(void)
+{
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); /* 50 us otherwise */
     /*
      * Real-time priority, where it is allowed (root, or RLIMIT_RTPRIO): on a busy machine an
@@ -21,8 +49,8 @@ void pace_init(struct pace *pace, double rate)
      * do; we sleep nearly all the time. Without the right to it the report tells what came of that.
      */
     struct sched_param lowest = {.sched_priority = 1};
-    if (rate > 0)
-        sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest);
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest))
+        ask_for_short_slices();
 }
 
 void pace_restart(struct pace *pace)
@@ -30,55 +58,95 @@ void pace_restart(struct pace *pace)
     pace->started = false;
 }
 
-/* (later - earlier) / rate, kept within what a deadline can hold. */
-static int64_t scaled(int64_t earlier_ns, int64_t later_ns, double rate)
+void pace_begin(struct pace *pace, int64_t time_ns, int64_t now_ns)
+{
+    if (!pace->started)
+        pace_jump(pace, time_ns, now_ns);
+}
+
+void pace_jump(struct pace *pace, int64_t time_ns, int64_t now_ns)
+{
+    pace->started = true;
+    pace->start_ns = now_ns;
+    pace->position_ns = 0;
+    pace->time_last_ns = time_ns;
+}
+
+/* later - earlier, not below 0, kept within what a deadline can hold. */
+static int64_t time_between(int64_t earlier_ns, int64_t later_ns)
 {
     int64_t difference;
-    if (__builtin_sub_overflow(later_ns, earlier_ns, &difference))
-        difference = INT64_MAX;
-    double result = rate == 1 ? 0 : (double)difference / rate;
-    if (rate == 1)
-        return difference < INT64_MAX / 4 ? difference : INT64_MAX / 4;
-    return result < (double)(INT64_MAX / 4) ? (int64_t)result : INT64_MAX / 4;
+    if (later_ns <= earlier_ns)
+        return 0;
+    if (__builtin_sub_overflow(later_ns, earlier_ns, &difference) || difference > FAR_NS)
+        return FAR_NS;
+    return difference;
 }
 
-int64_t pace_due(struct pace *pace, int64_t time_ns)
+static int64_t shortened(const struct pace *pace, int64_t gap_ns)
 {
-    pace->events++;
-    if (!pace->started) {
-        pace->started = true;
-        pace->start_ns = clock_monotonic_ns();
-        pace->time_first_ns = pace->time_last_ns = time_ns;
-    }
+    return gap_ns < pace->gap_max_ns ? gap_ns : pace->gap_max_ns;
+}
+
+static int64_t sum_of(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < FAR_NS - b_ns ? a_ns + b_ns : FAR_NS;
+}
+
+/* Recorded time as time of ours. */
+static int64_t scaled(const struct pace *pace, int64_t recorded_ns)
+{
+    if (pace->rate == 1)
+        return recorded_ns;
+    double result = (double)recorded_ns / pace->rate;
+    return result < (double)FAR_NS ? (int64_t)result : FAR_NS;
+}
+
+int64_t pace_due(const struct pace *pace, int64_t time_ns)
+{
+    if (pace->rate <= 0 || time_ns < pace->time_last_ns)
+        return PACE_AT_ONCE;
+    int64_t step_ns = shortened(pace, time_between(pace->time_last_ns, time_ns));
+    return pace->start_ns + scaled(pace, sum_of(pace->position_ns, step_ns));
+}
+
+void pace_leave(struct pace *pace, int64_t time_ns)
+{
     if (time_ns < pace->time_last_ns) {
         pace->backward++;
-        return INT64_MIN;
+        return;
     }
-    if (__builtin_sub_overflow(time_ns, pace->time_last_ns, &pace->step_ns))
-        pace->step_ns = 0;
-    pace->span_ns += pace->step_ns;
+    int64_t gap_ns = time_between(pace->time_last_ns, time_ns);
+    int64_t step_ns = shortened(pace, gap_ns);
+    if (step_ns < gap_ns) {
+        pace->gaps_shortened++;
+        pace->shortened_ns = sum_of(pace->shortened_ns, gap_ns - step_ns);
+    }
+    pace->position_ns = sum_of(pace->position_ns, step_ns);
+    pace->span_ns = sum_of(pace->span_ns, step_ns);
     pace->time_last_ns = time_ns;
-    if (pace->rate <= 0)
-        return INT64_MIN;
-    return pace->start_ns + scaled(pace->time_first_ns, time_ns, pace->rate);
 }
 
-void pace_withdraw(struct pace *pace)
+void pace_hold(struct pace *pace, int64_t ns)
 {
-    pace->events--;
-    pace->span_ns -= pace->step_ns;
+    pace->start_ns += ns;
 }
 
-bool pace_wait(int64_t due_ns)
+void pace_align(struct pace *pace, int64_t now_ns)
 {
-    int64_t wake_ns = due_ns - SPIN_NS;
-    while (!interrupt_seen() && clock_monotonic_ns() < wake_ns) {
-        struct timespec wake = {wake_ns / SECOND_NS, wake_ns % SECOND_NS};
-        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL);
-    }
-    while (!interrupt_seen() && clock_monotonic_ns() < due_ns)
-        continue;
-    return !interrupt_seen();
+    pace->start_ns = now_ns - (pace->rate > 0 ? scaled(pace, pace->position_ns) : 0);
+}
+
+int64_t pace_clock(const struct pace *pace, int64_t now_ns, int64_t next_ns)
+{
+    if (pace->rate <= 0 || next_ns <= pace->time_last_ns)
+        return pace->time_last_ns;
+    int64_t passed_ns = now_ns - (pace->start_ns + scaled(pace, pace->position_ns));
+    double recorded = (double)passed_ns * pace->rate;
+    if (recorded <= 0)
+        return pace->time_last_ns;
+    int64_t left_ns = time_between(pace->time_last_ns, next_ns);
+    return recorded < (double)left_ns ? pace->time_last_ns + (int64_t)recorded : next_ns;
 }
 
 /* Buckets grow by a sixteenth of a power of two; the first ones are single nanoseconds. */
@@ -104,8 +172,9 @@ static int64_t bucket_end(unsigned bucket)
 
 void pace_record(struct pace *pace, int64_t due_ns, int64_t sent_ns)
 {
+    pace->events++;
     pace->sent_ns = sent_ns;
-    if (due_ns == INT64_MIN)
+    if (due_ns == PACE_AT_ONCE)
         return;
     int64_t error_ns = sent_ns > due_ns ? sent_ns - due_ns : due_ns - sent_ns;
     pace->measured++;

@@ -13,6 +13,7 @@
 #include "tools/daybook/output.h"
 #include "tools/daybook/read_cursor.h"
 #include "tools/daybook/selection.h"
+#include "tools/daybook/selection_notes.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
@@ -23,6 +24,7 @@ static const struct options_flag read_flags[] = {
     {'n', "lines", "N", "only the last N events, or 'all' (default all; with -f 10)"},
     SELECTION_TIME_FLAGS,
     SELECTION_TOPIC_FLAG,
+    SELECTION_WHERE_FLAG,
     SELECTION_GREP_FLAG,
     SELECTION_AFTER_FLAG,
     {FLAG_CURSOR, "cursor", "NAME", "go on behind this cursor, move it behind what was printed"},
@@ -41,6 +43,7 @@ static const struct options_verb read_verb = {
         "Times: '2026-01-02 03:04:05', '03:04', now, today, yesterday, -1h, RFC 3339.",
     .flags = read_flags,
     .example = "  daybook read -f -t 'orders.>'\n"
+               "  daybook read -t trade --where \"price > 100 AND side = 'buy'\" -o json\n"
                "  daybook read -S -1h -g '\"status\":\"failed\"' -o json\n",
 };
 
@@ -63,6 +66,7 @@ struct read_run {
     struct output *output;
     struct read_cursor *cursor; /* NULL: none */
     uint64_t sequence_last; /* of the history that is printed: what was durable at the start */
+    bool noted;             /* why nothing is printed, if so */
 };
 
 static void parse_lines(struct read_request *request, struct options *options, const char *value)
@@ -260,6 +264,14 @@ static enum error_code print_if_wanted(struct read_run *run, const struct event 
     return read_cursor_is_due(run->cursor) ? settle(run, error) : OK;
 }
 
+/* At the end of the history; with -f before the wait for more, and once. */
+static void tell_why_nothing(struct read_run *run)
+{
+    if (!run->noted)
+        selection_notes_tell(&run->request->selection, read_verb.name, run->directory);
+    run->noted = true;
+}
+
 /* Nothing more for now: show what there is before sleeping. ERROR_END: that was all. */
 static enum error_code wait_for_more(struct read_run *run, struct error *error)
 {
@@ -268,6 +280,7 @@ static enum error_code wait_for_more(struct read_run *run, struct error *error)
     enum error_code code = settle(run, error);
     if (!code && interrupt_seen())
         return ERROR_END;
+    tell_why_nothing(run);
     if (!code)
         history_wait(run->history, FOLLOW_WAIT_MS);
     return code;
@@ -307,11 +320,16 @@ static int print_events(struct read_run *run)
     enum error_code code = output_create(STDOUT_FILENO, &run->request->style, &run->output, &error);
     if (!code)
         code = run->request->reverse ? print_backward(run, &error) : print_forward(run, &error);
+    /* What came before a failure was asked for, too. */
     if (!code)
         code = settle(run, &error);
+    else if (code != ERROR_CLOSED)
+        settle(run, NULL);
     output_free(run->output);
     if (code && code != ERROR_CLOSED) /* who closed the pipe has seen enough */
         return verb_fail(read_verb.name, &error);
+    if (!code)
+        tell_why_nothing(run);
     return history_is_damaged(run->history) ? STATUS_DAMAGE : STATUS_OK;
 }
 

@@ -1,42 +1,52 @@
 /*
  * tools/daybook/replay.c - `daybook replay`: events again, with their timing.
  */
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "core/clock.h"
 #include "core/units.h"
-#include "tools/daybook/history.h"
-#include "tools/daybook/interrupt.h"
+#include "tools/daybook/certificate.h"
 #include "tools/daybook/options.h"
-#include "tools/daybook/output.h"
-#include "tools/daybook/pace.h"
-#include "tools/daybook/pace_report.h"
-#include "tools/daybook/publisher.h"
-#include "tools/daybook/remap.h"
-#include "tools/daybook/selection.h"
+#include "tools/daybook/selection_notes.h"
 #include "tools/daybook/terminal.h"
 #include "tools/daybook/verb.h"
 
-enum { FLAG_LOOP = OPTIONS_LONG + 10, FLAG_REMAP, FLAG_TO, FLAG_REPORT };
+enum {
+    FLAG_LOOP = OPTIONS_LONG + 10,
+    FLAG_REMAP,
+    FLAG_TO,
+    FLAG_REPORT,
+    FLAG_MAX_GAP,
+    FLAG_MERGE_WINDOW,
+    FLAG_PREFIX,
+    FLAG_SUBSCRIBERS,
+    FLAG_NO_KEYS,
+};
 
-/* Events that are due together leave together, but not more than so many or so much. */
-enum { BATCH_EVENTS = 512, BATCH_BYTES = 32 << 10 };
+#define MERGE_WINDOW_NS INT64_C(10000000000)
 
 static const struct options_flag replay_flags[] = {
     {'r', "rate", "X", "1 as recorded (default), 10 ten times as fast, 0.5, or max"},
     SELECTION_TIME_FLAGS,
     SELECTION_TOPIC_FLAG,
+    SELECTION_WHERE_FLAG,
     SELECTION_AFTER_FLAG,
+    {FLAG_MAX_GAP, "max-gap", "DURATION", "make longer gaps in the recording as short as this"},
+    {FLAG_MERGE_WINDOW, "merge-window", "DURATION",
+     "what is late by less has its place in time (default 10s; 0: as in the log)"},
     {FLAG_LOOP, "loop", "[N]", "start again at the end, N times in all or for ever"},
     {FLAG_REMAP, "remap", "A:=B", "publish topic A as B, may be repeated"},
-    {FLAG_TO, "to", "SOCKET", "publish to the daemon at this socket instead of printing"},
+    {FLAG_TO, "to", "TARGET",
+     "a daemon's SOCKET, zmq:ADDR, zmq-push:ADDR or udp://HOST:PORT, not stdout"},
+    {FLAG_PREFIX, "prefix", "TEXT", "put in front of the topic for ZeroMQ (default 'bitten.')"},
+    {FLAG_SUBSCRIBERS, "subscribers", "N",
+     "wait for so many ZeroMQ subscriptions before the first event (default 1)"},
     {'o', "output", "FORMAT", OUTPUT_FORMATS " (default json)"},
     {'u', "utc", NULL, "times in UTC, read and printed"},
     {FLAG_REPORT, "report", "FILE", "write the closing report as JSON, too"},
+    {FLAG_NO_KEYS, "no-keys", NULL, "leave the terminal alone: no keys, no status line"},
     OPTIONS_DIRECTORY_FLAG,
     {0},
 };
@@ -45,9 +55,9 @@ static const struct options_verb replay_verb = {
     .name = "replay",
     .usage = "[FLAGS]",
     .about =
-        "Give the events of the past again, with the gaps between them as they were recorded.\n"
-        "An event whose time goes back leaves at once. Ends with a report on stderr of how\n"
-        "faithful it was. Ctrl-C ends it early.",
+        "Give the events of the past again, all topics by one clock, with the gaps between them\n"
+        "as they were recorded. Ends with a report on stderr of how faithful it was, and a hash\n"
+        "of what was sent. Keys on a terminal: " REPLAY_KEYS_HELP ".",
     .flags = replay_flags,
     .example = "  daybook replay -S yesterday -U today -r 60 -t 'orders.*'\n"
                "  daybook replay -r max --to /run/test/daybook.sock --remap orders:=test/orders\n",
@@ -55,26 +65,19 @@ static const struct options_verb replay_verb = {
 
 struct replay {
     double rate; /* 0: max */
+    int64_t gap_max_ns;
     bool loop;
-    uint64_t rounds; /* 0: for ever */
-    struct remap remap;
-    const char *to_socket;
+    bool no_keys;
     bool format_given;
+    bool zmq_flag_given;
     const char *report_path;
-    struct output_style style;
+    struct remap remap;
     struct selection selection;
-
-    struct history *history;
-    struct output *output;       /* either this */
-    struct publisher *publisher; /* or this */
-    struct pace pace;
-    int64_t due_ns[BATCH_EVENTS]; /* of the events that wait for the next flush */
-    size_t batch_count;
-    size_t batch_bytes;
-    uint64_t sequence_last;
-    uint64_t refused;
-    uint64_t rounds_done;
-    int64_t began_ns, ended_ns;
+    struct replay_source_options from;
+    struct replay_target_options to;
+    struct replay_orders orders;
+    struct replay_progress progress;
+    struct replay_player player;
 };
 
 static void parse_rate(struct replay *replay, struct options *options, const char *value)
@@ -101,20 +104,28 @@ static void parse_remap(struct replay *replay, struct options *options, const ch
 static void parse_loop(struct replay *replay, struct options *options, const char *value)
 {
     replay->loop = true;
-    replay->rounds = 0;
+    replay->from.rounds = 0;
     if (!value)
         return;
-    options_count(options, "--loop", value, &replay->rounds);
-    if (!options->finished && replay->rounds == 0)
+    options_count(options, "--loop", value, &replay->from.rounds);
+    if (!options->finished && replay->from.rounds == 0)
         options_refuse(options, "--loop 0 would replay nothing: without a number it never ends");
 }
 
 static void parse_format(struct replay *replay, struct options *options, const char *value)
 {
-    int format = (int)replay->style.format;
+    int format = (int)replay->to.style.format;
     options_choice(options, "-o", value, output_format_names, &format);
-    replay->style.format = (enum output_format)format;
+    replay->to.style.format = (enum output_format)format;
     replay->format_given = true;
+}
+
+static void parse_to(struct replay *replay, struct options *options, const char *value)
+{
+    struct error error;
+    replay->to.to = value;
+    if (replay_target_check(value, &error))
+        options_refuse(options, "--to %s", error.text);
 }
 
 static void parse_flag(struct replay *replay, struct options *options, int id, const char *value)
@@ -127,7 +138,7 @@ static void parse_flag(struct replay *replay, struct options *options, int id, c
         parse_format(replay, options, value);
         break;
     case 'u':
-        replay->style.zone = UNITS_UTC;
+        replay->to.style.zone = UNITS_UTC;
         break;
     case FLAG_LOOP:
         parse_loop(replay, options, value);
@@ -135,8 +146,25 @@ static void parse_flag(struct replay *replay, struct options *options, int id, c
     case FLAG_REMAP:
         parse_remap(replay, options, value);
         break;
+    case FLAG_MAX_GAP:
+        options_duration(options, "--max-gap", value, &replay->gap_max_ns);
+        break;
+    case FLAG_MERGE_WINDOW:
+        options_duration(options, "--merge-window", value, &replay->from.merge_window_ns);
+        break;
     case FLAG_TO:
-        replay->to_socket = value;
+        parse_to(replay, options, value);
+        break;
+    case FLAG_PREFIX:
+        replay->to.prefix = value;
+        replay->zmq_flag_given = true;
+        break;
+    case FLAG_SUBSCRIBERS:
+        options_count(options, "--subscribers", value, &replay->to.subscribers);
+        replay->zmq_flag_given = true;
+        break;
+    case FLAG_NO_KEYS:
+        replay->no_keys = true;
         break;
     case FLAG_REPORT:
         replay->report_path = value;
@@ -144,6 +172,18 @@ static void parse_flag(struct replay *replay, struct options *options, int id, c
     default:
         selection_flag(&replay->selection, options, id, value);
     }
+}
+
+/* Flags that do not go together. */
+static void check_flags(const struct replay *replay, struct options *options)
+{
+    const char *to = replay->to.to;
+    if (to && replay->format_given)
+        options_refuse(options, "-o and --to exclude each other: with --to nothing is printed");
+    else if (replay->zmq_flag_given && (!to || strncmp(to, "zmq", 3) != 0))
+        options_refuse(options, "--prefix and --subscribers are for --to zmq:, which is not given");
+    else if (replay->gap_max_ns < 0 || replay->from.merge_window_ns < 0)
+        options_refuse(options, "--max-gap and --merge-window cannot be negative");
 }
 
 static void parse(struct replay *replay, struct options *options)
@@ -155,133 +195,18 @@ static void parse(struct replay *replay, struct options *options)
     if (options->finished)
         return;
     /* "--loop 3": getopt takes an optional value only behind a '='. */
-    if (replay->loop && replay->rounds == 0 && options_operand_count(options) == 1)
+    if (replay->loop && replay->from.rounds == 0 && options_operand_count(options) == 1)
         parse_loop(replay, options, options_operands(options)[0]);
     else
         options_refuse_operands(options);
-    if (replay->to_socket && replay->format_given)
-        options_refuse(options, "-o and --to exclude each other: with --to nothing is printed");
-    selection_finish(&replay->selection, options, replay->style.zone);
-    if (replay->style.format == OUTPUT_SHORT) {
-        replay->style.width = terminal_width(STDOUT_FILENO);
-        replay->style.colour = terminal_has_colour(STDOUT_FILENO);
+    if (!options->finished)
+        check_flags(replay, options);
+    struct output_style *style = &replay->to.style;
+    selection_finish(&replay->selection, options, style->zone);
+    if (style->format == OUTPUT_SHORT) {
+        style->width = terminal_width(STDOUT_FILENO);
+        style->colour = terminal_has_colour(STDOUT_FILENO);
     }
-}
-
-/* What is due goes out now. */
-static enum error_code flush_batch(struct replay *replay, struct error *error)
-{
-    if (replay->batch_count == 0)
-        return OK;
-    enum error_code code = replay->publisher ? publisher_push(replay->publisher, error)
-                                             : output_flush(replay->output, error);
-    if (code)
-        return code;
-    int64_t sent_ns = clock_monotonic_ns();
-    for (size_t i = 0; i < replay->batch_count; i++)
-        pace_record(&replay->pace, replay->due_ns[i], sent_ns);
-    replay->batch_count = replay->batch_bytes = 0;
-    return OK;
-}
-
-static enum error_code add_to_batch(struct replay *replay, const struct event *event,
-                                    int64_t due_ns, struct error *error)
-{
-    struct event renamed = *event;
-    remap_apply(&replay->remap, &renamed);
-    enum error_code code =
-        replay->publisher ? publisher_send(replay->publisher, &renamed, renamed.sequence, error)
-                          : output_event(replay->output, &renamed, error);
-    replay->due_ns[replay->batch_count++] = due_ns;
-    replay->batch_bytes += renamed.payload_bytes;
-    return code;
-}
-
-/*
- * The event is converted before the wait, so that only a write stands between the deadline and the
- * event's leaving; a daemon's frame would leave at once, so there the wait comes first.
- */
-static enum error_code wait_and_send(struct replay *replay, const struct event *event,
-                                     int64_t due_ns, struct error *error)
-{
-    enum error_code code = flush_batch(replay, error); /* they were due already */
-    if (!code && !replay->publisher)
-        code = add_to_batch(replay, event, due_ns, error);
-    if (!code && !pace_wait(due_ns)) {
-        replay->batch_count = 0; /* not due, not sent */
-        pace_withdraw(&replay->pace);
-        return ERROR_END;
-    }
-    if (!code && replay->publisher)
-        code = add_to_batch(replay, event, due_ns, error);
-    return code ? code : flush_batch(replay, error);
-}
-
-static enum error_code send_event(struct replay *replay, const struct event *event,
-                                  struct error *error)
-{
-    int64_t due_ns = pace_due(&replay->pace, event->time_ns);
-    if (due_ns > clock_monotonic_ns())
-        return wait_and_send(replay, event, due_ns, error);
-    enum error_code code = add_to_batch(replay, event, due_ns, error);
-    if (!code && (replay->batch_count == BATCH_EVENTS || replay->batch_bytes >= BATCH_BYTES))
-        code = flush_batch(replay, error);
-    return code;
-}
-
-static enum error_code replay_round(struct replay *replay, struct error *error)
-{
-    const struct selection *selection = &replay->selection;
-    enum error_code code = history_seek(replay->history, selection->after_sequence + 1,
-                                        selection->since_ns, selection->until_ns, error);
-    pace_restart(&replay->pace);
-    while (!code && !interrupt_seen()) {
-        struct event event;
-        bool wanted = false;
-        code = history_next(replay->history, &event, error);
-        if (!code && event.sequence > replay->sequence_last)
-            code = ERROR_END;
-        if (!code)
-            code = selection_match(&replay->selection, &event, &wanted, error);
-        if (!code && wanted)
-            code = send_event(replay, &event, error);
-    }
-    if (!code || code == ERROR_END)
-        code = flush_batch(replay, error);
-    return code;
-}
-
-static enum error_code replay_rounds(struct replay *replay, struct error *error)
-{
-    uint64_t rounds = replay->loop ? replay->rounds : 1;
-    enum error_code code = OK;
-    replay->began_ns = clock_monotonic_ns();
-    do {
-        uint64_t events_before = replay->pace.events;
-        code = replay_round(replay, error);
-        replay->rounds_done++;
-        if (replay->pace.events == events_before)
-            break; /* nothing to replay: for ever would be a busy loop */
-    } while (!code && !interrupt_seen() && (rounds == 0 || replay->rounds_done < rounds));
-    if (!code && replay->publisher)
-        code = publisher_flush(replay->publisher, error);
-    replay->ended_ns = clock_monotonic_ns();
-    return code;
-}
-
-/* The report on stderr, and into the file that was asked for. */
-static enum error_code report(const struct replay *replay, struct error *error)
-{
-    struct pace_report report = {
-        .pace = &replay->pace,
-        .rounds = replay->rounds_done,
-        .refused = replay->refused,
-        .took_ns = replay->ended_ns - replay->began_ns,
-        .sending_ns = replay->pace.sent_ns ? replay->pace.sent_ns - replay->began_ns : 0,
-        .interrupted = interrupt_seen(),
-    };
-    pace_report_print(&report);
-    return replay->report_path ? pace_report_write(&report, replay->report_path, error) : OK;
 }
 
 /* A rename that never happened is probably a typing error. */
@@ -293,73 +218,112 @@ static void tell_idle_remaps(const struct replay *replay)
                      replay->remap.pairs[i].from);
 }
 
-static void refused_by_daemon(void *context, uint64_t sequence, const char *reason)
+/* The report on stderr, and into the file that was asked for. Returns what is missing. */
+static enum error_code report(const struct replay *replay, uint64_t *missing_out,
+                              struct error *error)
 {
-    struct replay *replay = context;
-    replay->refused++;
-    verb_say(replay_verb.name, "event %" PRIu64 ": %s", sequence, reason);
-}
-
-static enum error_code open_destination(struct replay *replay, struct error *error)
-{
-    if (!replay->to_socket)
-        return output_create(STDOUT_FILENO, &replay->style, &replay->output, error);
-    struct publisher_options to = {
-        .verb = replay_verb.name,
-        .socket = replay->to_socket,
-        .daemon_only = true,
-        .refused = refused_by_daemon,
-        .context = replay,
+    struct certificate certificate = {
+        .player = &replay->player,
+        .counts = replay_target_counted(replay->player.target),
+        .to = replay->to.to,
+        .merge_window_ns = replay->from.merge_window_ns,
     };
-    return publisher_open(&to, &replay->publisher, error);
+    *missing_out = certificate_missing(&certificate);
+    certificate_print(&certificate);
+    return replay->report_path ? certificate_write(&certificate, replay->report_path, error) : OK;
 }
 
 static int status_of(const struct replay *replay, enum error_code code, const struct error *error)
 {
-    if (code == ERROR_CLOSED && replay->to_socket) {
+    if (code == ERROR_CLOSED && replay->to.to) {
         verb_say(replay_verb.name, "%s", error->text);
         return STATUS_UNREACHABLE;
     }
     if (code && code != ERROR_CLOSED) /* who closed the pipe has seen enough */
         return verb_fail(replay_verb.name, error);
-    if (history_is_damaged(replay->history))
-        return STATUS_DAMAGE;
-    return replay->refused ? STATUS_INCOMPLETE : STATUS_OK;
+    return history_is_damaged(replay->from.history) ? STATUS_DAMAGE : STATUS_OK;
 }
 
-static int replay_history(struct replay *replay)
+/* With a target and a console there: play, and say how it went. */
+static int play(struct replay *replay, struct replay_console *console)
 {
     struct error error;
-    enum error_code code = open_destination(replay, &error);
+    struct replay_player *player = &replay->player;
+    pace_init(&player->pace, replay->rate, replay->gap_max_ns);
+    digest_init(&player->digest);
+    enum error_code code = replay_source_open(&replay->from, &player->source, &error);
     if (code)
-        return status_of(replay, code, &error);
-    interrupt_catch();
-    pace_init(&replay->pace, replay->rate);
-    code = replay_rounds(replay, &error);
-    struct error close_error;
-    if (publisher_close(replay->publisher, NULL, &close_error) && !code) {
-        code = close_error.code;
-        error = close_error;
-    }
-    output_free(replay->output);
+        return verb_fail(replay_verb.name, &error);
+    if (replay->rate > 0)
+        pace_prepare_thread();
+    code = replay_player_run(player, &error);
+    replay_source_close(player->source);
+    replay_console_close(console); /* before anything is said */
     int status = status_of(replay, code, &error);
     tell_idle_remaps(replay);
-    if (report(replay, &error)) {
+    uint64_t missing = 0;
+    if (report(replay, &missing, &error)) {
         verb_say(replay_verb.name, "%s", error.text);
         return status == STATUS_OK ? STATUS_FAILURE : status;
     }
+    return status == STATUS_OK && missing > 0 ? STATUS_INCOMPLETE : status;
+}
+
+static int open_and_play(struct replay *replay)
+{
+    struct error error;
+    struct replay_console *console;
+    struct replay_console_options terminal = {
+        .orders = &replay->orders,
+        .progress = &replay->progress,
+        .rate = replay->rate,
+        .zone = replay->to.style.zone,
+        .keys = !replay->no_keys,
+        .prints = !replay->to.to && isatty(STDOUT_FILENO),
+    };
+    if (replay_console_open(&terminal, &console, &error))
+        return verb_fail(replay_verb.name, &error);
+    enum error_code code = replay_target_open(&replay->to, &replay->player.target, &error);
+    if (code) {
+        replay_console_close(console);
+        return code == ERROR_END ? STATUS_OK : status_of(replay, code, &error);
+    }
+    int status = play(replay, console);
+    replay_target_close(replay->player.target);
     return status;
 }
 
 static int run(struct replay *replay, const char *directory)
 {
     struct error error;
-    if (history_open(replay_verb.name, directory, &replay->history, &error))
+    if (history_open(replay_verb.name, directory, &replay->from.history, &error))
         return verb_fail_open(replay_verb.name, directory, &error);
-    replay->sequence_last = history_watermark(replay->history);
-    int status = replay_history(replay);
-    history_close(replay->history);
+    int status = open_and_play(replay);
+    selection_notes_tell(&replay->selection, replay_verb.name, directory);
+    history_close(replay->from.history);
     return status;
+}
+
+static void set_defaults(struct replay *replay)
+{
+    replay->rate = 1;
+    replay->gap_max_ns = INT64_MAX;
+    replay->progress.next_ns = INT64_MIN;
+    replay->from = (struct replay_source_options){
+        .selection = &replay->selection,
+        .remap = &replay->remap,
+        .merge_window_ns = MERGE_WINDOW_NS,
+        .rounds = 1,
+        .bell = &replay->orders.bell,
+    };
+    replay->to = (struct replay_target_options){
+        .verb = replay_verb.name,
+        .style = {.format = OUTPUT_JSON, .zone = UNITS_LOCAL},
+        .prefix = "bitten.",
+        .subscribers = 1,
+    };
+    replay->player.orders = &replay->orders;
+    replay->player.progress = &replay->progress;
 }
 
 int verb_replay(int argc, char **argv)
@@ -370,8 +334,7 @@ int verb_replay(int argc, char **argv)
         return STATUS_FAILURE;
     }
     struct options options;
-    replay->rate = 1;
-    replay->style = (struct output_style){.format = OUTPUT_JSON, .zone = UNITS_LOCAL};
+    set_defaults(replay);
     options_init(&options, &replay_verb, argc, argv);
     parse(replay, &options);
     int status = options.finished ? options.status : run(replay, options_directory(&options));

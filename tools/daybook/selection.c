@@ -4,6 +4,8 @@
 
 #include "core/clock.h"
 #include "core/json.h"
+#include "tools/daybook/sql_hints.h"
+#include "tools/daybook/verb.h"
 
 static void add_topic(struct selection *selection, struct options *options, const char *pattern)
 {
@@ -25,6 +27,18 @@ static void set_grep(struct selection *selection, struct options *options, const
     }
 }
 
+/* Twice would need a rule that nobody knows. */
+static void set_where(struct selection *selection, struct options *options, const char *text)
+{
+    struct error error;
+    if (selection->where)
+        options_refuse(options, "--where is given twice; join the conditions with AND");
+    else if (indexer_where_compile(text, strlen(text), &selection->where, &error))
+        options_refuse(options, "--where '%s': %s", text, error.text);
+    else if (sql_hints_for_statement(text))
+        verb_say(options->verb->name, "%s", sql_hints_for_statement(text));
+}
+
 bool selection_flag(struct selection *selection, struct options *options, int id, const char *value)
 {
     switch (id) {
@@ -39,6 +53,9 @@ bool selection_flag(struct selection *selection, struct options *options, int id
         return true;
     case 'g':
         set_grep(selection, options, value);
+        return true;
+    case SELECTION_WHERE:
+        set_where(selection, options, value);
         return true;
     case SELECTION_AFTER_SEQ:
         options_count(options, "--after-seq", value, &selection->after_sequence);
@@ -83,14 +100,28 @@ static enum error_code grep_payload(struct selection *selection, const struct ev
     return OK;
 }
 
+static bool is_in_range(const struct selection *selection, const struct event *event)
+{
+    return event->sequence > selection->after_sequence && event->time_ns >= selection->since_ns &&
+           event->time_ns <= selection->until_ns &&
+           topic_patterns_match(&selection->topics, event->topic, event->topic_bytes);
+}
+
 enum error_code selection_match(struct selection *selection, const struct event *event,
                                 bool *matches_out, struct error *error)
 {
-    bool matches = event->sequence > selection->after_sequence &&
-                   event->time_ns >= selection->since_ns && event->time_ns <= selection->until_ns &&
-                   topic_patterns_match(&selection->topics, event->topic, event->topic_bytes);
+    enum error_code code = OK;
+    bool matches = is_in_range(selection, event);
+    if (matches && selection->where) {
+        code = indexer_where_match(selection->where, event, &matches, error);
+        if (code)
+            return error_prefix(error, "--where");
+    }
     if (matches && selection->has_grep)
-        return grep_payload(selection, event, matches_out, error);
+        code = grep_payload(selection, event, &matches, error);
+    if (code)
+        return code;
+    selection->passed += matches;
     *matches_out = matches;
     return OK;
 }
@@ -100,6 +131,7 @@ void selection_release(struct selection *selection)
     if (selection->has_grep)
         regfree(&selection->grep);
     topic_patterns_release(&selection->topics);
+    indexer_where_free(selection->where);
     buffer_release(&selection->text);
     *selection = (struct selection){0};
 }

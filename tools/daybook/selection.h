@@ -1,5 +1,5 @@
 /*
- * tools/daybook/selection.h - which events the user wants: -S -U -t -g --after-seq.
+ * tools/daybook/selection.h - which events the user wants: -S -U -t -g --after-seq --where.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOK_SELECTION_H
 #define DAYBOOK_TOOLS_DAYBOOK_SELECTION_H
@@ -12,9 +12,10 @@
 #include "core/event.h"
 #include "core/topic_pattern.h"
 #include "core/units.h"
+#include "indexer/where.h"
 #include "tools/daybook/options.h"
 
-enum { SELECTION_AFTER_SEQ = OPTIONS_LONG };
+enum { SELECTION_AFTER_SEQ = OPTIONS_LONG, SELECTION_WHERE = OPTIONS_LONG + 1 };
 
 #define SELECTION_TIME_FLAGS                                                                       \
     {'S', "since", "TIME", "events at or after this time"},                                        \
@@ -34,6 +35,11 @@ enum { SELECTION_AFTER_SEQ = OPTIONS_LONG };
         SELECTION_AFTER_SEQ, "after-seq", "N", "only events with a higher sequence"                \
     }
 
+#define SELECTION_WHERE_FLAG                                                                       \
+    {                                                                                              \
+        SELECTION_WHERE, "where", "SQL", "only events of which it is true, as 'price > 100'"       \
+    }
+
 /* Zero-initialise, then set by selection_flag, then selection_finish. */
 struct selection {
     int64_t since_ns; /* INT64_MIN: no limit */
@@ -45,6 +51,8 @@ struct selection {
     bool has_grep;
     regex_t grep;
     struct buffer text; /* scratch: a payload as JSON */
+    struct indexer_where *where; /* owned; NULL: none */
+    uint64_t passed;             /* events that are wanted, so far */
 };
 
 /* Take one of the flags above; false when `id` is another's. Mistakes go to `options`. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "tools/daybook/nearness.h"
 #include "tools/daybook/sql_script.h"
 #include "tools/daybook/sql_statement.h"
 #include "tools/daybook/sql_tables.h"
@@ -275,32 +276,12 @@ static enum error_code run_help(struct sql_session *session, const char *argumen
     return OK;
 }
 
-/* Levenshtein's distance of two short names. */
-static size_t distance(const char *left, const char *right)
-{
-    size_t row[NAME_MAX_BYTES + 1];
-    size_t right_bytes = strlen(right);
-    for (size_t j = 0; j <= right_bytes; j++)
-        row[j] = j;
-    for (size_t i = 0; left[i]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < right_bytes; j++) {
-            size_t change = diagonal + (left[i] != right[j]);
-            diagonal = row[j + 1];
-            size_t least = row[j] < row[j + 1] ? row[j] + 1 : row[j + 1] + 1;
-            row[j + 1] = change < least ? change : least;
-        }
-    }
-    return row[right_bytes];
-}
-
 static enum error_code fail_unknown(const char *name, struct error *error)
 {
     const char *nearest = NULL;
-    size_t nearest_distance = 3; /* farther is another word */
+    size_t nearest_distance = NEARNESS_FAR;
     for (const struct sql_command *command = sql_commands; command->name; command++) {
-        size_t this_distance = distance(name, command->name);
+        size_t this_distance = nearness_distance(name, command->name);
         if (this_distance < nearest_distance) {
             nearest = command->name;
             nearest_distance = this_distance;

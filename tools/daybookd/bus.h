@@ -42,7 +42,8 @@ enum {
     BUS_SUBSCRIBER_BYTES = 12288, /* with its answers */
     BUS_CONDITIONS = 256,         /* different ones at a time */
     BUS_CONDITION_BYTES = 65536,
-    BUS_LISTINGS = 4, /* of all cursors, made or on their way */
+    BUS_EVICTIONS = 8, /* asked for, and not done yet */
+    BUS_LISTINGS = 4,  /* of all cursors, made or on their way */
     BUS_LISTING_BYTES = 2 << 20,
     BUS_GROUPS = 64, /* at a time */
     BUS_GROUP_STATE_BYTES = 256 << 10, /* one: what is pending, also as it is stored; its cursor */
@@ -94,9 +95,9 @@ bool bus_append_letters(struct bus *bus);
 void bus_end(struct bus *bus, const char *code, const char *text);
 /*
  * A place is needed, and of this user (pid 0) or process nobody but subscribers are there: end the
- * one that has been given nothing for longest.
+ * one that came first. False: too many are asked for already.
  */
-void bus_evict(struct bus *bus, pid_t pid, uid_t uid);
+bool bus_evict(struct bus *bus, pid_t pid, uid_t uid);
 
 struct bus_counters {
     uint64_t subscribers, feeds, delivered /* events, ever */, closed /* by us, ever */;

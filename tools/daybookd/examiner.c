@@ -26,6 +26,7 @@ struct examiner {
     struct gate_finding *findings; /* empty but for those of the result */
     struct error reasons[WIRE_REASONS_MAX];
     size_t reason_count;
+    struct expectations_past past; /* … nothing, but for that of the result */
     struct json_reader *json;
     struct buffer converted;
 };
@@ -59,15 +60,20 @@ static void examine_line(struct examiner *examiner)
     const struct examiner_job *job = &examiner->job;
     struct examiner_result *result = &examiner->result;
     examiner->converted.size = 0;
+    struct line_said said = {0};
     result->code = line_read(examiner->json, (const char *)job->data, job->size,
-                             &examiner->converted, &result->events[0], &result->error);
-    result->pub.event_count = 1;
+                             &examiner->converted, &said, &result->error);
+    result->events[0] = said.event;
+    result->expected = said.expected;
+    result->pub = (struct wire_pub){.event_count = 1};
 }
 
 static void examine(struct examiner *examiner)
 {
     struct examiner_result *result = &examiner->result;
     examiner->reason_count = 0;
+    if (examiner->job.past_through > 0)
+        expectations_load(examiner->job.directory, examiner->job.past_through, &examiner->past);
     if (examiner->job.is_line)
         examine_line(examiner);
     else
@@ -113,11 +119,13 @@ static void forget_findings(struct examiner *examiner)
     const struct examiner_result *result = &examiner->result;
     for (uint32_t i = 0; !result->code && i < result->pub.event_count; i++)
         gate_forget(examiner->job.gate, &examiner->findings[i]);
+    expectations_forget(&examiner->past);
 }
 
 static enum error_code make(struct examiner *examiner, struct error *error)
 {
     struct examiner_result *result = &examiner->result;
+    result->past = &examiner->past;
     result->events = calloc(WIRE_EVENTS_MAX, sizeof *result->events);
     result->known = calloc(WIRE_EVENTS_MAX, sizeof *result->known);
     examiner->findings = calloc(WIRE_EVENTS_MAX, sizeof *examiner->findings);

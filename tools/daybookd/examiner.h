@@ -27,6 +27,8 @@ struct examiner_job {
     uint32_t left;             /* elements of the pub, for wire_read_pub */
     struct wire_text producer; /* of the pub */
     struct gate *gate;         /* to hold the events against; may be NULL */
+    uint64_t past_through;     /* read the log's topics up to there; 0: no */
+    const char *directory;     /* of the log; may be NULL then */
 };
 
 /* All of it is the examiner's, and stays until examiner_finish. */
@@ -36,6 +38,8 @@ struct examiner_result {
     struct wire_pub pub;           /* of a line only the count: 1 */
     struct event *events;          /* pub.event_count of them */
     struct intake_known *known; /* of each; never without a verdict */
+    struct wire_expectation expected;  /* of a line */
+    struct expectations_past *past;    /* what was read; to be taken over */
 };
 
 struct examiner;

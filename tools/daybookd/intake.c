@@ -15,6 +15,8 @@ enum error_code intake_init(struct intake *intake, struct segment_log *log, stru
     made.events = calloc(WIRE_EVENTS_MAX, sizeof *made.events);
     code = made.events ? refusals_create(&made.refused_numbers, error)
                        : error_set(error, ERROR_MEMORY, "no memory for the events of a frame");
+    if (!code)
+        code = expectations_create(&made.expectations, error);
     if (code) {
         intake_release(&made);
         return code;
@@ -28,6 +30,7 @@ void intake_release(struct intake *intake)
     json_reader_free(intake->json);
     free(intake->events);
     refusals_free(intake->refused_numbers);
+    expectations_free(intake->expectations);
     buffer_release(&intake->refusals);
     buffer_release(&intake->converted);
     *intake = (struct intake){0};
@@ -59,7 +62,7 @@ static enum error_code check(const struct event *event, const struct error *verd
 static enum intake_fate judge(const struct intake *intake, enum error_code code)
 {
     struct error why;
-    if (code == ERROR_INVALID || code == ERROR_FULL)
+    if (code == ERROR_INVALID || code == ERROR_FULL || code == ERROR_CONFLICT)
         return INTAKE_REFUSED;
     return segment_log_failure(intake->log, &why) ? INTAKE_FAILED : INTAKE_UNABLE;
 }
@@ -94,6 +97,71 @@ enum intake_fate intake_take(struct intake *intake, const struct event *event,
     if (outcome == LOG_DUPLICATE)
         return INTAKE_DUPLICATE;
     intake->appended = true;
+    expectations_note(intake->expectations, event->topic, event->topic_bytes, sequence);
+    return INTAKE_STORED;
+}
+
+/* ---- With an expectation ---- */
+
+uint64_t intake_wants_past(struct intake *intake, const struct wire_expectation *expected)
+{
+    return expectations_wants(intake->expectations, intake->log, expected);
+}
+
+void intake_withdraw(struct intake *intake, uint64_t durable)
+{
+    expectations_withdraw(intake->expectations, durable);
+}
+
+static enum error_code check_all(const struct event *events, size_t count,
+                                 const struct intake_known *known, size_t *culprit_out,
+                                 struct error *error)
+{
+    enum error_code code = OK;
+
+    for (size_t i = 0; i < count && !code; i++) {
+        *culprit_out = i;
+        code = check(&events[i], known ? known[i].verdict : NULL, true, error);
+    }
+    return code;
+}
+
+/* The gate takes an array of findings of its own: only where somebody has some. */
+static enum error_code append_all(struct intake *intake, const struct event *events, size_t count,
+                                  const struct intake_known *known, uint64_t *sequence_out,
+                                  size_t *culprit_out, struct error *error)
+{
+    const struct gate_finding *findings = known ? known[0].finding : NULL;
+
+    return gate_append_together(intake->gate, intake->log, events, count, findings, sequence_out,
+                                culprit_out, error);
+}
+
+enum intake_fate intake_take_together(struct intake *intake, const struct event *events,
+                                      size_t count, const struct intake_known *known,
+                                      const struct wire_expectation *expected,
+                                      uint64_t *sequence_out, size_t *culprit_out,
+                                      struct error *error)
+{
+    uint64_t sequence;
+    enum error_code code = check_all(events, count, known, culprit_out, error);
+    if (!code) {
+        *culprit_out = SIZE_MAX;
+        code = expectation_check(expected, error);
+    }
+    if (!code)
+        code = expectations_meet(intake->expectations, intake->log, expected, error);
+    if (!code)
+        code = append_all(intake, events, count, known, &sequence, culprit_out, error);
+    if (code) {
+        intake->refused += count;
+        return judge(intake, code);
+    }
+    for (size_t i = 0; i < count; i++)
+        expectations_note(intake->expectations, events[i].topic, events[i].topic_bytes,
+                          sequence + i);
+    intake->appended = true;
+    *sequence_out = sequence;
     return INTAKE_STORED;
 }
 

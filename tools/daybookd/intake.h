@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "segment/log.h"
 #include "tools/daybookd/refusals.h"
+#include "tools/expectation.h"
 #include "tools/gate.h"
 
 struct intake {
@@ -22,6 +23,7 @@ struct intake {
     struct buffer converted; /* scratch for one line */
     uint64_t refused;        /* since the start */
     struct refusals *refused_numbers; /* not told to the log yet */
+    struct expectations *expectations;
     bool appended;           /* something since the last kick */
 };
 
@@ -52,6 +54,24 @@ struct intake_known {
 enum intake_fate intake_take(struct intake *intake, const struct event *event,
                              const struct intake_known *known, bool in_words,
                              uint64_t *sequence_out, struct error *error);
+/*
+ * Take all of these events, which are not in the log yet, or none; only if the log is as expected.
+ * *sequence_out is that of the first; what an answer waits for is that of the last. *culprit_out:
+ * the event for which the others are refused as well; SIZE_MAX: it is none of them. Their numbers
+ * are not used up by a refusal, so nobody is told of it.
+ */
+enum intake_fate intake_take_together(struct intake *intake, const struct event *events,
+                                      size_t count, const struct intake_known *known,
+                                      const struct wire_expectation *expected,
+                                      uint64_t *sequence_out, size_t *culprit_out,
+                                      struct error *error);
+/*
+ * What the log was like must be read first, by the examiner: up to this sequence, when it is
+ * durable. 0: nothing.
+ */
+uint64_t intake_wants_past(struct intake *intake, const struct wire_expectation *expected);
+/* What is not durable was withdrawn. */
+void intake_withdraw(struct intake *intake, uint64_t durable);
 /*
  * The event was refused, for this reason; intake_take has done so for those that it refuses. Whose
  * events are numbered will be told of the gap by the index.

@@ -30,12 +30,15 @@ static void answer_duplicate(struct connection *connection, uint64_t sequence)
     connection_answer(connection, code, sequence);
 }
 
-static void answer_refused(struct connection *connection, const char *reason)
+/* A program has to tell a conflict, behind which it reads on, from what is wrong for good. */
+static void answer_refused(struct connection *connection, const struct error *why)
 {
     struct buffer *out = &connection->answers.bytes;
     enum error_code code = buffer_printf(out, NULL, "{\"ok\":false,\"error\":");
     if (!code)
-        code = json_append_string(out, reason, strlen(reason), NULL);
+        code = json_append_string(out, why->text, strlen(why->text), NULL);
+    if (!code && why->code == ERROR_CONFLICT)
+        code = buffer_printf(out, NULL, ",\"code\":\"%s\"", error_name(why->code));
     if (!code)
         code = buffer_printf(out, NULL, ",\"line\":%llu}\n",
                              (unsigned long long)connection->lines.count);
@@ -51,11 +54,19 @@ enum line_key {
     KEY_PRODUCER,
     KEY_NUMBER,
     KEY_SEQ,
+    KEY_EXPECT_LAST,
+    KEY_EXPECT_TOPIC,
     KEY_COUNT,
 };
 static const char *const KEYS[KEY_COUNT] = {
-    [KEY_TOPIC] = "topic",       [KEY_PAYLOAD] = "payload", [KEY_TIME] = "time",
-    [KEY_PRODUCER] = "producer", [KEY_NUMBER] = "number",   [KEY_SEQ] = "seq",
+    [KEY_TOPIC] = "topic",
+    [KEY_PAYLOAD] = "payload",
+    [KEY_TIME] = "time",
+    [KEY_PRODUCER] = "producer",
+    [KEY_NUMBER] = "number",
+    [KEY_SEQ] = "seq",
+    [KEY_EXPECT_LAST] = "expect_last",
+    [KEY_EXPECT_TOPIC] = "expect_topic",
 };
 
 /* Each key's value: a cursor over exactly its bytes; at is NULL where it is absent. */
@@ -72,7 +83,8 @@ static enum error_code find_key(const struct msgpack_value *name, enum line_key 
             return OK;
         }
     return error_set(error, ERROR_INVALID,
-                     "the key \"%.*s\" is none of topic, payload, time, producer, number",
+                     "the key \"%.*s\" is none of topic, payload, time, producer, number, "
+                     "expect_last, expect_topic",
                      name->count < 64 ? (int)name->count : 64, (const char *)name->bytes);
 }
 
@@ -157,10 +169,35 @@ static enum error_code read_origin(const struct line_values *values, struct even
     return event_check_producer(event->producer, event->producer_bytes, error);
 }
 
-static enum error_code read_event(const struct buffer *object, struct event *event_out,
+static enum error_code read_expectation(const struct line_values *values,
+                                        struct wire_expectation *expected_out, struct error *error)
+{
+    struct wire_expectation expected = {0};
+    struct msgpack_cursor last = values->of[KEY_EXPECT_LAST];
+    struct msgpack_value value = {0};
+    enum error_code code = OK;
+    if (values->of[KEY_EXPECT_TOPIC].at)
+        code = read_string(values->of[KEY_EXPECT_TOPIC], "expect_topic", &expected.topic.text,
+                           &expected.topic.bytes, error);
+    if (!code && last.at) {
+        expected.given = true;
+        code = msgpack_read(&last, &value, error);
+        if (!code && value.kind != MSGPACK_KIND_UINT)
+            code = error_set(error, ERROR_INVALID, "\"expect_last\" is not an integer from 0");
+        expected.last = value.unsigned_;
+    }
+    if (!code)
+        code = expectation_check(&expected, error);
+    if (!code)
+        *expected_out = expected;
+    return code;
+}
+
+static enum error_code read_event(const struct buffer *object, struct line_said *said_out,
                                   struct error *error)
 {
     struct line_values values = {0};
+    struct wire_expectation expected = {0};
     struct event event = {.time_ns = EVENT_TIME_NONE};
     enum error_code code = read_values(object, &values, error);
     if (!code)
@@ -174,11 +211,13 @@ static enum error_code read_event(const struct buffer *object, struct event *eve
     }
     if (!code)
         code = read_origin(&values, &event, error);
+    if (!code)
+        code = read_expectation(&values, &expected, error);
     if (code)
         return code;
     event.payload = values.of[KEY_PAYLOAD].at;
     event.payload_bytes = (size_t)(values.of[KEY_PAYLOAD].end - values.of[KEY_PAYLOAD].at);
-    *event_out = event;
+    *said_out = (struct line_said){event, expected};
     return OK;
 }
 
@@ -201,13 +240,34 @@ static enum error_code check_owner(const struct connection *connection, const st
         (int)event->producer_bytes, event->producer, (int)owner->peer.pid);
 }
 
-static enum take store(struct connection *connection, const struct event *event,
+/* Of one that is in the log already there is nothing to expect: it is behind us. */
+static bool is_repeated(struct connection *connection, const struct event *event)
+{
+    uint64_t last = 0;
+    return event->producer_bytes > 0 &&
+           server_log_find_producer(connection->server, event->producer, event->producer_bytes,
+                                    &last, NULL) == OK &&
+           event->number <= last;
+}
+
+static enum intake_fate take_in(struct connection *connection, const struct line_said *said,
+                                const struct intake_known *known, uint64_t *sequence_out,
+                                struct error *error)
+{
+    struct intake *intake = server_intake(connection->server);
+    size_t culprit;
+    if (!said->expected.given || is_repeated(connection, &said->event))
+        return intake_take(intake, &said->event, known, true, sequence_out, error);
+    return intake_take_together(intake, &said->event, 1, known, &said->expected, sequence_out,
+                                &culprit, error);
+}
+
+static enum take store(struct connection *connection, const struct line_said *said,
                        const struct intake_known *known)
 {
     struct error error;
     uint64_t sequence;
-    struct intake *intake = server_intake(connection->server);
-    switch (intake_take(intake, event, known, true, &sequence, &error)) {
+    switch (take_in(connection, said, known, &sequence, &error)) {
     case INTAKE_STORED:
         answer_stored(connection, sequence);
         return TAKE_DONE;
@@ -215,14 +275,14 @@ static enum take store(struct connection *connection, const struct event *event,
         answer_duplicate(connection, sequence);
         return TAKE_DONE;
     case INTAKE_REFUSED:
-        answer_refused(connection, error.text);
+        answer_refused(connection, &error);
         return TAKE_DONE;
     case INTAKE_UNABLE:
     case INTAKE_FAILED:
         break;
     }
-    answer_refused(connection, error.text);
-    if (event->producer_bytes == 0)
+    answer_refused(connection, &error);
+    if (said->event.producer_bytes == 0)
         return TAKE_DONE;
     /* As in session.c: nothing with a higher number may be stored behind a refusal for now. */
     connection->closing = true;
@@ -230,18 +290,20 @@ static enum take store(struct connection *connection, const struct event *event,
 }
 
 enum error_code line_read(struct json_reader *json, const char *text, size_t bytes,
-                          struct buffer *converted, struct event *event_out, struct error *error)
+                          struct buffer *converted, struct line_said *said_out,
+                          struct error *error)
 {
     enum error_code code =
         json_to_msgpack(json, text, bytes, EVENT_PAYLOAD_DEPTH_MAX + 1, converted, error);
-    return code ? code : read_event(converted, event_out, error);
+    return code ? code : read_event(converted, said_out, error);
 }
 
 /* What the line says, or why it says nothing; also counts it, unless the log has no room. */
-static enum take take_event(struct connection *connection, const struct event *event,
+static enum take take_event(struct connection *connection, const struct line_said *said,
                             const struct intake_known *known, const struct error *fault)
 {
     struct intake *intake = server_intake(connection->server);
+    const struct event *event = &said->event;
     struct error error = *fault;
     if (!error.code)
         check_owner(connection, event, &error);
@@ -252,16 +314,27 @@ static enum take take_event(struct connection *connection, const struct event *e
     connection->lines.count++;
     if (error.code) {
         intake->refused++;
-        answer_refused(connection, error.text);
+        answer_refused(connection, &error);
         return TAKE_DONE;
     }
     connection->events++;
-    return store(connection, event, known);
+    return store(connection, said, known);
 }
 
 static enum take take_examined(struct connection *connection, const struct examiner_result *result)
 {
-    enum take take = take_event(connection, &result->events[0], &result->known[0],
+    struct intake *intake = server_intake(connection->server);
+    const struct line_said said = {result->events[0], result->expected};
+    expectations_take(intake->expectations, result->past);
+    uint64_t through = result->code ? 0 : intake_wants_past(intake, &said.expected);
+    if (through > server_log_sequence(connection->server, false))
+        return TAKE_STALL;
+    if (through > 0) {
+        connection->examination.past_through = through;
+        server_forget_result(connection->server, connection);
+        return TAKE_AWAY;
+    }
+    enum take take = take_event(connection, &said, &result->known[0],
                                 result->code ? &result->error : &(struct error){0});
     if (take != TAKE_STALL)
         server_forget_result(connection->server, connection);
@@ -279,6 +352,21 @@ static bool is_subscription(const struct buffer *object)
            !msgpack_find(&cursor, "subscribe", &value, NULL);
 }
 
+/* It takes long, or something has to be read first: beside everything else. */
+static enum take take_away(struct connection *connection, const char *text, size_t bytes,
+                           uint64_t past_through)
+{
+    connection->examination = (struct examiner_job){
+        .is_line = true,
+        .data = (const uint8_t *)text,
+        .size = bytes,
+        .gate = server_intake(connection->server)->gate,
+        .directory = server_directory(connection->server),
+        .past_through = past_through,
+    };
+    return TAKE_AWAY;
+}
+
 /* One line, without its newline. */
 static enum take take_text(struct connection *connection, const char *text, size_t bytes)
 {
@@ -289,22 +377,21 @@ static enum take take_text(struct connection *connection, const char *text, size
         connection->lines.count++;
         return TAKE_DONE;
     }
-    if (bytes > EXAMINER_LINE_BYTES) {
-        connection->examination =
-            (struct examiner_job){.is_line = true,
-                                  .data = (const uint8_t *)text,
-                                  .size = bytes,
-                                  .gate = server_intake(connection->server)->gate};
-        return TAKE_AWAY;
-    }
+    if (bytes > EXAMINER_LINE_BYTES)
+        return take_away(connection, text, bytes, 0);
     struct intake *intake = server_intake(connection->server);
-    struct event event;
+    struct line_said said = {0};
     struct error error = {0};
     intake->converted.size = 0;
-    if (line_read(intake->json, text, bytes, &intake->converted, &event, &error) &&
+    if (line_read(intake->json, text, bytes, &intake->converted, &said, &error) &&
         is_subscription(&intake->converted))
         return TAKE_LEAVE;
-    return take_event(connection, &event, NULL, &error);
+    uint64_t through = error.code ? 0 : intake_wants_past(intake, &said.expected);
+    if (through > server_log_sequence(connection->server, false))
+        return TAKE_STALL; /* it is about to become durable */
+    if (through > 0)
+        return take_away(connection, text, bytes, through);
+    return take_event(connection, &said, NULL, &error);
 }
 
 static void refuse_long_line(struct connection *connection)
@@ -313,7 +400,7 @@ static void refuse_long_line(struct connection *connection)
     error_set(&error, ERROR_INVALID, "the line is longer than %d bytes", LINE_BYTES_MAX);
     server_intake(connection->server)->refused++;
     connection->lines.count++;
-    answer_refused(connection, error.text);
+    answer_refused(connection, &error);
 }
 
 /* No newline yet: wait for it, or, when the line is too long already, give it up. */

@@ -6,12 +6,19 @@
 
 #include "core/event.h"
 #include "core/json.h"
+#include "tools/client/wire.h"
+
+struct line_said {
+    struct event event;
+    struct wire_expectation expected;
+};
 
 /*
- * Append the line's object to `converted`, which the event borrows. Its shape is checked here, its
+ * Append the line's object to `converted`, which what it says borrows. Its shape is checked here, its
  * contents are not (event_check). ERROR_INVALID says what is wrong.
  */
 enum error_code line_read(struct json_reader *json, const char *text, size_t bytes,
-                          struct buffer *converted, struct event *event_out, struct error *error);
+                          struct buffer *converted, struct line_said *said_out,
+                          struct error *error);
 
 #endif

@@ -57,6 +57,7 @@ static void take_withdrawal(struct server *server)
     if (!segment_log_take_withdrawal(server->options.log, &why))
         return;
     gate_withdraw(server->options.gate, server_log_sequence(server, false));
+    intake_withdraw(&server->intake, server_log_sequence(server, false));
     for (struct list_link *link = server->all.next; link != &server->all; link = link->next) {
         struct connection *connection = LIST_MEMBER(link, struct connection, in_all);
         answers_release(&connection->answers, server_log_sequence(server, false));

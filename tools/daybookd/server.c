@@ -67,6 +67,11 @@ enum error_code server_log_find_producer(struct server *server, const char *name
     return segment_log_find_producer(server->options.log, name, name_bytes, number_out, error);
 }
 
+const char *server_directory(const struct server *server)
+{
+    return server->options.directory;
+}
+
 const char *server_log_id_text(const struct server *server)
 {
     return server->log_id;

@@ -64,6 +64,8 @@ uint64_t server_log_sequence(const struct server *server, bool written);
 enum error_code server_log_find_producer(struct server *server, const char *name,
                                          size_t name_bytes, uint64_t *number_out,
                                          struct error *error);
+/* Of the log; may be NULL, in tests. */
+const char *server_directory(const struct server *server);
 /* 32 digits and a NUL. */
 const char *server_log_id_text(const struct server *server);
 

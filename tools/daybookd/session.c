@@ -8,6 +8,7 @@
 #include "tools/daybookd/connection.h"
 #include "tools/daybookd/intake.h"
 #include "tools/daybookd/server.h"
+#include "tools/daybookd/session_pub.h"
 
 enum { HELLO_BYTES_MAX = 4096 }; /* who has not said hello gets no large buffer */
 
@@ -106,155 +107,6 @@ static enum take take_hello(struct connection *connection, struct msgpack_cursor
     return greet(connection, &hello);
 }
 
-/* ---- pub ---- */
-
-/* What came of the events of one frame so far. */
-struct tally {
-    struct wire_ack ack;
-    uint64_t sequence_wait; /* the ack waits for this */
-    bool unable;            /* the log took no more; so it is asked for no more */
-    enum error_code unable_code;
-    struct error failure; /* of the log: nobody knows what became of the events so far */
-};
-
-static enum error_code refuse(struct intake *intake, struct tally *tally, uint32_t index,
-                              enum error_code code, const char *reason)
-{
-    const char *name = code == ERROR_FULL ? error_name(ERROR_INVALID) : error_name(code);
-    if (tally->ack.refused++ >= WIRE_REASONS_MAX)
-        reason = "";
-    return wire_write_refusal(&intake->refusals, index, name, reason, NULL);
-}
-
-static enum error_code take_event(struct intake *intake, const struct event *event,
-                                  const struct intake_known *known, uint32_t index,
-                                  struct tally *tally)
-{
-    if (tally->unable) {
-        static const char WHY[] = "an event before it in this frame could not be stored";
-        intake_note_refusal(intake, event, WHY);
-        return refuse(intake, tally, index, tally->unable_code, WHY);
-    }
-    struct error error;
-    uint64_t sequence;
-    bool in_words = tally->ack.refused < WIRE_REASONS_MAX;
-    enum intake_fate fate = intake_take(intake, event, known, in_words, &sequence, &error);
-    if (sequence > tally->sequence_wait)
-        tally->sequence_wait = sequence;
-    switch (fate) {
-    case INTAKE_STORED:
-        if (tally->ack.stored++ == 0)
-            tally->ack.sequence_first = sequence;
-        tally->ack.sequence_last = sequence;
-        return OK;
-    case INTAKE_DUPLICATE:
-        tally->ack.duplicates++;
-        return OK;
-    case INTAKE_UNABLE:
-        tally->unable = true;
-        tally->unable_code = error.code;
-        break;
-    case INTAKE_FAILED:
-        tally->failure = error;
-        return OK;
-    case INTAKE_REFUSED:
-        break;
-    }
-    return refuse(intake, tally, index, error.code, error.text);
-}
-
-static void answer_pub(struct connection *connection, const struct tally *tally)
-{
-    struct intake *intake = server_intake(connection->server);
-    bool silent = connection->session.ack == WIRE_ACK_NONE;
-    if (silent && tally->ack.refused == 0)
-        return;
-    enum error_code code =
-        wire_write_ack(&connection->answers.bytes, &tally->ack, &intake->refusals, NULL);
-    connection_answer(connection, code, silent ? 0 : tally->sequence_wait);
-}
-
-/* `known` is what the examiner has found out about the events; NULL: nobody has looked yet. */
-static enum take store(struct connection *connection, const struct wire_pub *pub,
-                       const struct event *events, const struct intake_known *known)
-{
-    struct intake *intake = server_intake(connection->server);
-    struct tally tally = {.ack.id = pub->id};
-    intake->refusals.size = 0;
-    for (uint32_t i = 0; i < pub->event_count && !tally.failure.code; i++)
-        if (take_event(intake, &events[i], known ? &known[i] : NULL, i, &tally))
-            return stop(connection, "busy", "no memory for an ack");
-    if (tally.failure.code) { /* as server.c tells everybody, but this frame came first */
-        error_prefix(&tally.failure, "outcome unknown");
-        return stop(connection, "io", tally.failure.text);
-    }
-    connection->events += pub->event_count;
-    answer_pub(connection, &tally);
-    /*
-     * Were later frames stored while this ack got lost, then the events refused here, sent again
-     * with numbers below theirs, would pass for duplicates (docs/protocol.md, "Exactly once").
-     */
-    if (tally.unable && connection->session.producer_bytes > 0)
-        return stop(connection, error_name(tally.unable_code),
-                    "the log cannot take events at the moment; connect again later, and send what "
-                    "follows the acknowledged frames again");
-    return TAKE_DONE;
-}
-
-static enum take refuse_pub(struct connection *connection, const struct error *why)
-{
-    struct error error = *why;
-    error_prefix(&error, "pub");
-    return stop(connection, "malformed", error.text);
-}
-
-static bool has_room(const struct connection *connection, const struct wire_pub *pub)
-{
-    return intake_has_room(server_intake(connection->server), pub->event_count,
-                           pub->event_bytes +
-                               pub->event_count * connection->session.producer_bytes);
-}
-
-/* The examiner has looked through it. */
-static enum take take_examined(struct connection *connection, const struct examiner_result *result)
-{
-    if (!result->code && !has_room(connection, &result->pub))
-        return TAKE_STALL;
-    enum take take = result->code
-                         ? refuse_pub(connection, &result->error)
-                         : store(connection, &result->pub, result->events, result->known);
-    server_forget_result(connection->server, connection);
-    return take;
-}
-
-static enum take take_pub(struct connection *connection, struct msgpack_cursor cursor,
-                          uint32_t left)
-{
-    struct session *session = &connection->session;
-    const struct examiner_result *result = server_result(connection->server, connection);
-    if (result)
-        return take_examined(connection, result);
-    struct event *events = server_intake(connection->server)->events;
-    struct wire_text producer = {session->producer, session->producer_bytes};
-    struct wire_pub pub;
-    struct error error;
-    enum error_code code =
-        wire_read_pub_within(cursor, left, &producer, EXAMINER_VALUES, events, &pub, &error);
-    if (code == ERROR_FULL) {
-        connection->examination = (struct examiner_job){
-            .data = cursor.at,
-            .size = (size_t)(cursor.end - cursor.at),
-            .left = left,
-            .producer = producer,
-            .gate = server_intake(connection->server)->gate,
-        };
-        return TAKE_AWAY;
-    }
-    if (code)
-        return refuse_pub(connection, &error);
-    return has_room(connection, &pub) ? store(connection, &pub, events, NULL) : TAKE_STALL;
-}
-
 /* ---- ping, status ---- */
 
 static enum take take_ping(struct connection *connection, struct msgpack_cursor cursor,
@@ -288,7 +140,7 @@ static enum take take_welcomed(struct connection *connection, enum wire_type typ
 {
     switch (type) {
     case WIRE_PUB:
-        return take_pub(connection, cursor, left);
+        return session_take_pub(connection, cursor, left);
     case WIRE_PING:
         return take_ping(connection, cursor, left);
     case WIRE_STATUS:

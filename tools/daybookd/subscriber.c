@@ -252,6 +252,8 @@ bool subscriber_take_input(struct subscriber *subscriber)
         read_once(subscriber);
         take_units(subscriber);
     }
+    if (subscriber->hung_up && (!subscriber->readable || !may_take(subscriber)))
+        subscriber_drop(subscriber);
     if (!subscriber->gone)
         park_input(subscriber);
     return subscriber->readable && may_take(subscriber);

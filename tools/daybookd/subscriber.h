@@ -65,6 +65,7 @@ struct subscriber {
     struct buffer input; /* half a frame or line, and what came behind it */
     bool readable;       /* the socket may have more */
     bool ended;          /* the client sends no more */
+    bool hung_up;        /* … nor reads: what it has sent is taken, then it is gone */
     int64_t unit_since_ns;
 
     bool subscribed; /* … has been asked for */
@@ -88,7 +89,6 @@ struct subscriber {
     uint64_t told; /* the client knows that everything up to here was looked at */
     uint64_t delivered; /* events */
     uint64_t bytes;     /* that its socket has taken */
-    struct log_stream_place place; /* near position, when it was read from the log last */
     struct history *history;       /* which reads the log for it */
 
     struct subscriber_frame frame;
