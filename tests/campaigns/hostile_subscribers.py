@@ -50,7 +50,8 @@ def _(attacker):
     frames = [(["pub", 1, [["attack.bad", None, 1]]], "unsupported"), (["status"], "unsupported"),
               (["subscribe", {}], "malformed"), (["hello", {"version": 1}], "malformed"),
               (["commit", 1], "invalid"), (["credit"], "malformed"), (["dance"], "unsupported"),
-              (["accept", 1, [[2, 1]]], "malformed", "invalid"), (["ping", "x" * 70000], "too_large")]
+              (["accept", 1, [[2, 1]]], "malformed", "invalid"),
+              (["ping", "x" * 70000], "too_large")]
     while attacker.going():
         for words, *codes in frames:
             plain = subscribed(attacker, {"topics": ["attack.none"]})
