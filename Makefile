@@ -49,11 +49,13 @@ client_src  := $(wildcard tools/client/*.c)
 daemon_src  := $(wildcard tools/daybookd/*.c)
 command_src := $(wildcard tools/daybook/*.c)
 torture_src := $(wildcard tools/torture/*.c)
+gateway_src := $(wildcard tools/zmq/*.c)
 shared_src  := $(wildcard tools/*.c)
 support_src := $(wildcard tests/support/*.c)
 
 daemon_main  := $(call with_main,$(daemon_src))
 command_main := $(call with_main,$(command_src))
+gateway_main := $(call with_main,$(gateway_src))
 shared_main  := $(call with_main,$(shared_src))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -66,11 +68,12 @@ SHARED   := $(BUILD)/libtools.a
 DAEMON   := $(BUILD)/libdaybookd.a
 COMMANDS := $(BUILD)/libcommands.a
 TORTURE  := $(BUILD)/libtorture.a
+GATEWAY  := $(BUILD)/libgateway.a
 SUPPORT  := $(BUILD)/libsupport.a
 LOWER    := $(INDEXER) $(SEGMENT) $(CORE)
 
 programs := $(if $(daemon_main),$(BUILD)/daybookd) $(if $(command_main),$(BUILD)/daybook) \
-            $(patsubst tools/%.c,$(BUILD)/daybook-%,$(shared_main))
+            $(if $(gateway_main),$(BUILD)/daybook-zmq) $(patsubst tools/%.c,$(BUILD)/daybook-%,$(shared_main))
 libraries := $(if $(client_src),$(BUILD)/libdaybook.a $(BUILD)/libdaybook.so) $(BUILD)/daybook.so
 
 # One short line a file, none with `make -s`; V=1 shows the commands themselves.
@@ -111,9 +114,10 @@ $(SHARED):   $(call obj,$(filter-out $(shared_main),$(shared_src)))
 $(DAEMON):   $(call obj,$(filter-out $(daemon_main),$(daemon_src)))
 $(COMMANDS): $(call obj,$(filter-out $(command_main),$(command_src)))
 $(TORTURE):  $(call obj,$(torture_src))
+$(GATEWAY):  $(call obj,$(filter-out $(gateway_main),$(gateway_src)))
 $(SUPPORT):  $(call obj,$(support_src))
 # The q flag: two folders may have files of one name, which r would let replace each other.
-$(CORE) $(SEGMENT) $(INDEXER) $(CLIENT) $(SHARED) $(DAEMON) $(COMMANDS) $(TORTURE) $(SUPPORT):
+$(CORE) $(SEGMENT) $(INDEXER) $(CLIENT) $(SHARED) $(DAEMON) $(COMMANDS) $(TORTURE) $(GATEWAY) $(SUPPORT):
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(call quiet,AR )ar qcs $@ $^
@@ -125,6 +129,10 @@ $(BUILD)/daybookd: $(call obj,$(daemon_main)) $(DAEMON) $(SHARED) $(CLIENT) $(LO
 # The shell `daybook sql` is the only thing that edits lines, the replay the only one that hashes.
 $(BUILD)/daybook: $(call obj,$(command_main)) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 	$(link) $(EDIT_LIBS) $(NETTLE_LIBS) -ldl
+# Only the gateway speaks ZeroMQ; of the daemon it has the words for people, and it knows no log.
+$(BUILD)/daybook-zmq: private LDFLAGS += -Wl,--as-needed
+$(BUILD)/daybook-zmq: $(call obj,$(gateway_main)) $(GATEWAY) $(DAEMON) $(SHARED) $(CLIENT) $(LOWER)
+	$(link) $(ZMQ_LIBS)
 $(BUILD)/daybook-%: $(BUILD)/obj/tools/%.o $(SHARED) $(CLIENT) $(LOWER)
 	$(link)
 
@@ -166,7 +174,7 @@ $(BUILD)/tests/core:    $(call obj,$(call test_src,core))    $(SUPPORT) $(CORE)
 $(BUILD)/tests/segment: $(call obj,$(call test_src,segment)) $(SUPPORT) $(SEGMENT) $(CORE)
 $(BUILD)/tests/indexer: $(call obj,$(call test_src,indexer)) $(SUPPORT) $(LOWER)
 $(BUILD)/tests/tools:   $(call obj,$(filter-out $(tools_test_main),$(call test_src,tools))) \
-                        $(SUPPORT) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
+                        $(SUPPORT) $(GATEWAY) $(DAEMON) $(COMMANDS) $(TORTURE) $(SHARED) $(CLIENT) $(LOWER)
 # Criterion's sandbox and TSan claim the same addresses: there a plain runner calls the tests.
 # So does it with valgrind, which wants one process tree: PLAIN_RUNNER=1.
 $(layers_with_tests:%=$(BUILD)/tests/%): $(if $(findstring sanitize=thread,$(CFLAGS))$(PLAIN_RUNNER),$(BUILD)/obj/tests/plain_runner.o)
@@ -307,8 +315,9 @@ demo: ## build, then publish, follow, replay and query a few thousand events
 	@BUILD=$(BUILD) tools/demo.sh
 install: all ## install programs, library, SQL extension, man pages and units below DESTDIR and PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include \
-	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(UNITDIR)
-	install -m 755 $(BUILD)/daybookd $(BUILD)/daybook $(DESTDIR)$(PREFIX)/bin
+	    $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/daybook \
+	    $(DESTDIR)$(UNITDIR)
+	install -m 755 $(BUILD)/daybookd $(BUILD)/daybook $(BUILD)/daybook-zmq $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/libdaybook.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(BUILD)/libdaybook.so $(DESTDIR)$(PREFIX)/lib/libdaybook.so.$(VERSION)
 	ln -sf libdaybook.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/libdaybook.so.$(SOVERSION)
@@ -319,14 +328,15 @@ install: all ## install programs, library, SQL extension, man pages and units be
 	    tools/client/libdaybook.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc
 	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 docs/man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8
+	sed -e 's|@PREFIX@|$(PREFIX)|' tools/service/ecosystem.config.js >$(DESTDIR)$(PREFIX)/share/daybook/ecosystem.config.js
 	for unit in $(units); do \
 	    sed -e 's|@PREFIX@|$(PREFIX)|' "$$unit" >$(DESTDIR)$(UNITDIR)/$${unit##*/}; done
 uninstall: ## remove what install put there
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,daybookd daybook) $(DESTDIR)$(PREFIX)/lib/libdaybook.* \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,daybookd daybook daybook-zmq) $(DESTDIR)$(PREFIX)/lib/libdaybook.* \
 	    $(DESTDIR)$(PREFIX)/lib/daybook.so $(DESTDIR)$(PREFIX)/lib/pkgconfig/libdaybook.pc $(DESTDIR)$(PREFIX)/include/daybook.h \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(notdir $(wildcard docs/man/*.1))) \
 	    $(addprefix $(DESTDIR)$(PREFIX)/share/man/man8/,$(notdir $(wildcard docs/man/*.8))) \
-	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units)))
+	    $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units))) $(DESTDIR)$(PREFIX)/share/daybook/ecosystem.config.js
 clean: ## remove $(BUILD)
 	rm -rf $(BUILD)
 setup: ## install every package that building, testing and checking need
@@ -334,7 +344,7 @@ setup: ## install every package that building, testing and checking need
 ci: ## everything that must pass before a change is taken
 	@.ci/run
 help: ## list the targets
-	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"] [V=1] [V=1]'
+	@echo 'usage: make [target] [BUILD=build] [CC=gcc] [CFLAGS="-O2 -g"] [V=1]'
 	@awk -F':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## /{gsub(/[$$()]/, "", $$2); printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 -include $(shell find $(BUILD)/obj $(BUILD)/headers -name '*.d' 2>/dev/null)

@@ -485,6 +485,34 @@ Test(client, a_lost_ack_is_asked_for_again_with_the_same_number)
     end_script(&script);
 }
 
+/* Killed, started, and killed again before it has answered anything. */
+static void die_again_and_again(struct script *script)
+{
+    for (int i = 0; i < 3; i++) {
+        int fd = welcome_one(script);
+        read_frame(fd, &script->first);
+        close(fd);
+    }
+    int fd = welcome_one(script);
+    read_frame(fd, &script->second);
+    send_ack(fd, (struct wire_ack){.id = 1, .stored = 1, .sequence_first = 1, .sequence_last = 1},
+             NULL);
+    char rest;
+    cr_assert_eq(recv(fd, &rest, 1, 0), 0);
+    close(fd);
+}
+
+Test(client, flush_goes_on_however_often_the_daemon_is_killed)
+{
+    struct script script = {0};
+    start_script(&script, die_again_and_again);
+    struct daybook *daybook = connect_to_script((struct daybook_options){.producer = "p"});
+    cr_assert_eq(send_number(daybook, 1), DAYBOOK_OK);
+    cr_assert_eq(daybook_flush(daybook, &error), DAYBOOK_OK, "%s", error.text);
+    daybook_close(daybook);
+    end_script(&script);
+}
+
 static void take_one_and_die(struct script *script)
 {
     int fd = welcome_one(script);

@@ -198,8 +198,9 @@ def test_every_frame_printed_in_the_page_is_what_it_says(daemon):
             assert frame(message) == data[:size], message
             frames.append(message)
             data = data[size:]
-    assert [f[0] for f in frames] == ["hello", "welcome", "pub", "ack", "ping", "pong", "status"]
-    for message in frames[:4]:
+    assert [f[0] for f in frames] == ["hello", "welcome", "pub", "ack", "ping", "pong", "status",
+                                      "subscribe", "events"]
+    for message in frames[:4] + frames[7:]:
         said = json.dumps(message, ensure_ascii=False)
         assert "`" + said + "`" in text, "not beside its bytes: " + said
 

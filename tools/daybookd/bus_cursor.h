@@ -42,7 +42,7 @@ struct bus_cursor {
 
 /*
  * Give `subscriber` the cursor of this name; it begins (subscriber_begin) when that is open.
- * ERROR_INVALID: the name. ERROR_BUSY: another user's subscriber has it. ERROR_MEMORY.
+ * ERROR_INVALID: the name. ERROR_EXISTS: another user's subscriber has it. ERROR_MEMORY.
  */
 enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
                                 const struct wire_text *name, struct error *error);
@@ -52,6 +52,8 @@ void bus_cursor_make(struct bus_cursor *cursor, uint64_t position);
 void bus_cursor_leave(struct bus_cursor *cursor);
 /* Its owner wants this committed; it is told when it is. */
 void bus_cursor_commit(struct bus_cursor *cursor, uint64_t position);
+/* Is a cursor of this name here, with an owner? */
+bool bus_cursor_is_open(const struct bus *bus, const char *name, size_t name_bytes);
 /* Wait until nothing is open any more; there are no subscribers. */
 void bus_cursors_end(struct bus *bus);
 

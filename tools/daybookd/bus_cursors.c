@@ -87,11 +87,25 @@ static void done_list(struct keeper_task *task)
     free(listing);
 }
 
+/* Lists that their clients have not read. */
+static size_t count_unread(const struct bus *bus)
+{
+    size_t count = 0;
+    for (const struct list_link *link = bus->all.next; link != &bus->all; link = link->next)
+        count += LIST_MEMBER((struct list_link *)link, struct subscriber, in_all)->answers.size >
+                 2 * SUBSCRIBER_ANSWERS_MAX;
+    return count;
+}
+
 enum error_code bus_cursors_list(struct bus *bus, struct subscriber *subscriber,
                                  struct error *error)
 {
     if (subscriber->listing)
         return error_set(error, ERROR_BUSY, "cursors: the answer to the request before is due");
+    if (bus->listings + count_unread(bus) >= BUS_LISTINGS)
+        return error_set(error, ERROR_BUSY,
+                         "cursors: %d clients are being told already; try again later",
+                         BUS_LISTINGS);
     struct bus_listing *listing = calloc(1, sizeof *listing);
     if (!listing)
         return error_set(error, ERROR_MEMORY, "no memory for the list of cursors");
