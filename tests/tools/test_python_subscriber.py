@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -198,6 +199,29 @@ def moved(directory):
             cli_support.daybook("cursors", "c", "--reset-to", "30", "-D", daemon.directory)
             daemon.start()
             assert numbers_of(subscriber, 70) == list(range(30, 100))
+
+
+@promise("another log behind the socket, or one that has become shorter, is told")
+def other_log(directory):
+    for kind in (daybook.Foreign, daybook.Damaged):
+        folder = os.path.join(directory, kind.__name__)
+        os.mkdir(folder)
+        with running(folder) as daemon:
+            publish(daemon, range(10))
+            daemon.stop()
+            copy = daemon.directory + ".copy"
+            shutil.copytree(daemon.directory, copy)
+            daemon.start()
+            publish(daemon, range(10, 20))
+            with daybook.Subscriber(after=0, directory=daemon.directory) as subscriber:
+                assert numbers_of(subscriber, 20) == list(range(20))
+                daemon.kill()
+                shutil.rmtree(daemon.directory)
+                if kind is daybook.Damaged:
+                    os.rename(copy, daemon.directory)
+                daemon.start()
+                raises(kind, subscriber.next)
+                raises(kind, subscriber.next)
 
 
 @promise("the newest subscriber of a cursor has it; the older one is told, and does not come back")
