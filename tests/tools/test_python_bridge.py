@@ -91,6 +91,19 @@ def ten_thousand(directory):
         assert gaps_of(daemon) == []
 
 
+@promise("flush returns when everything is durable, and not before")
+def flushing(directory):
+    with running(directory) as daemon:
+        for attempt in range(100):
+            event_bridge.enable(daemon.directory, source=str(attempt))
+            event_bridge.publish("t", {"n": attempt})
+            assert event_bridge.flush(FOREVER)
+            stats = event_bridge.stats()
+            assert (stats["stored"], stats["waiting"]) == (1, 0), (attempt, stats)
+        event_bridge.disable()
+        assert numbers_of(daemon) == list(range(100))
+
+
 @promise("calls return while the daemon is absent, stopped, killed; afterwards everything is "
          "there, once and in order")
 def all_states(directory):
