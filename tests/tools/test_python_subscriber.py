@@ -171,7 +171,9 @@ def cursor_killed(directory):
     with running(directory) as daemon, publishing(daemon):
         where = {"directory": daemon.directory, "cursor": "c"}
         seen = []
-        with daybook.Subscriber(**where) as subscriber:
+        # Little credit: what is sent again comes a few events at a time, and cannot be committed
+        # before.
+        with daybook.Subscriber(credit=10, **where) as subscriber:
             for round_number in range(6):
                 for event in itertools.islice(subscriber, 500):
                     seen.append(event.payload["n"])
