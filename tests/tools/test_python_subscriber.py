@@ -238,8 +238,10 @@ def replaced(directory):
             raises(daybook.Replaced, lambda: list(itertools.islice(old, 20)))
             raises(daybook.Replaced, old.next, 0)
         old.close()
-        follower = start("read", "-f", "-n", "all", "--cursor", "c", "-D", daemon.directory)
-        assert follower.stdout.readline()
+        line = b""
+        while not line:  # until the daemon has seen that the subscriber is gone
+            follower = start("read", "-f", "-n", "all", "--cursor", "c", "-D", daemon.directory)
+            line = follower.stdout.readline()
         raises(daybook.Taken, daybook.Subscriber, **where)
 
 
