@@ -24,11 +24,12 @@ enum {
     /* Beyond it libzmq ends the connection: an event has at most 1 MiB as msgpack. */
     MESSAGE_BYTES_MAX = 16 << 20,
     MESSAGES_PER_ROUND = 256,
+    CONNECT_MS = 400,
     CALL_MS = 200,  /* one call of the library waits no longer, so that a stop is soon seen */
     ROUND_MS = 500, /* between two looks at clocks, when nothing comes */
     OPEN_MS = 10,   /* between two looks whether the way out is open */
     NO_ROOM_MS = 500,
-    LAST_MS = 800,  /* for everything that is left when we stop */
+    LAST_MS = 600,  /* for everything that is left when we stop */
     QUIET_MS = 100, /* no message for so long: the producers have stopped */
     QUOTE_BYTES = 80,
 };
@@ -144,7 +145,7 @@ static void connect_when_due(struct inlet *inlet)
         .socket = inlet->options.socket,
         .producer = inlet->options.producer,
         .client = "daybook-zmq/" DAYBOOK_VERSION,
-        .connect_timeout_ms = CALL_MS,
+        .connect_timeout_ms = CONNECT_MS,
         .retry_timeout_ms = CALL_MS,
         .window_bytes = 4 * TRAY_BYTES_MAX, /* the tray is what bounds it */
         .gather = true,

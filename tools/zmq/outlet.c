@@ -116,7 +116,7 @@ static enum error_code begin_stream(struct outlet *outlet, struct history *histo
         .since_ns = request->since_ns,
         .head = head,
         .topic = topic,
-        .numbered = true,
+        .history = true,
         .notices = &outlet->notices,
     };
     stream_release(&history->stream);
@@ -258,10 +258,7 @@ static void pump_live(struct outlet *outlet, int64_t now_ns, struct error *error
     atomic_fetch_add(&outlet->options.counts->sent, outlet->live.events - before);
 }
 
-/*
- * What had left when we looked last, so that it is no longer in our memory; a position that the
- * cursor has never had is committed at once, or a gateway that ends early would begin elsewhere.
- */
+/* What had left when we looked last, so that it is no longer in our memory. */
 static enum error_code commit(struct outlet *outlet, int64_t now_ns, struct error *error)
 {
     struct daybook_error why;
