@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -506,6 +507,23 @@ def _(directory):
             assert first.process.wait() == 1, first.said()
             assert "zmq" in first.said(), first.said()
             second.stop()
+
+
+@promise("the service manager is told when it is ready, and when it stops")
+def _(directory):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(f"{directory}/manager")
+    manager.settimeout(60)
+    os.environ["NOTIFY_SOCKET"] = f"{directory}/manager"
+    try:
+        with gateway(directory) as running:
+            assert manager.recv(4096) == b"READY=1"
+            running.stop()
+            messages = [manager.recv(4096)]
+            while messages[-1] != b"STOPPING=1":
+                messages.append(manager.recv(4096))
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
 
 
 @promise("an address that is in use, and flags that make no sense, are refused in words")
