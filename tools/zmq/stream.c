@@ -11,8 +11,15 @@
 #include "tools/zmq/message.h"
 #include "tools/zmq/socket.h"
 
-/* A call of the library waits no longer, so that a stop is soon seen; a slow disk takes some. */
-enum { CALL_MS = 700 };
+#define MS_NS INT64_C(1000000)
+
+enum {
+    /* A call of the library waits no longer, so that a stop is soon seen; a slow disk takes some. */
+    CALL_MS = 700,
+    FULL_MS = 5,    /* until a socket that was full is tried again */
+    AWAY_MS = 200,  /* until a daemon that is away is */
+    ROUND_MS = 500, /* between two looks at clocks, when nothing comes */
+};
 
 enum error_code stream_init(struct stream *stream, const struct stream_options *options,
                             struct error *error)
@@ -205,6 +212,20 @@ enum stream_state stream_pump(struct stream *stream, void *socket, unsigned even
             state = STREAM_FULL;
     }
     return state;
+}
+
+int64_t stream_timeout_ns(enum stream_state state)
+{
+    switch (state) {
+    case STREAM_MORE:
+        return 0;
+    case STREAM_FULL:
+        return FULL_MS * MS_NS;
+    case STREAM_AWAY:
+        return AWAY_MS * MS_NS;
+    default:
+        return ROUND_MS * MS_NS;
+    }
 }
 
 int stream_fd(const struct stream *stream)

@@ -59,6 +59,8 @@ enum stream_state stream_pump(struct stream *stream, void *socket, unsigned even
  * found it.
  */
 void stream_force(struct stream *stream, void *socket);
+/* How long to wait, at most, before the next call of a stream in this state. */
+int64_t stream_timeout_ns(enum stream_state state);
 /* To wait for input at; -1: not connected. */
 int stream_fd(const struct stream *stream);
 void stream_release(struct stream *stream);
