@@ -37,7 +37,7 @@ struct inlet_options {
 enum error_code inlet_create(const struct inlet_options *options, struct inlet **inlet_out,
                              struct error *error);
 /*
- * Until it is time to stop: then take what has come, and have it stored, for at most 0.6 s.
+ * Until it is time to stop: then take what has come, and have it stored, for at most 0.8 s.
  * ERROR_END: events that had been taken could not be stored in this time; the text says how many.
  * Other errors: the gateway cannot go on.
  */
