@@ -29,10 +29,10 @@ enum error_code {
     ERROR_DAMAGED,   /* bytes on disk are not what was written */
     ERROR_FOREIGN,   /* a healthy file that is not ours, or belongs to another log */
     ERROR_VERSION,   /* written by a newer Daybook */
+    ERROR_CONFLICT,  /* the log is not as the caller expects it; nothing was written */
     ERROR_MEMORY,
     ERROR_CLOSED, /* the other side, or this handle, is closed */
     ERROR_END,    /* nothing more, for now */
-    ERROR_CONFLICT, /* the log is not as the caller expects it; nothing was written */
 };
 
 struct error {

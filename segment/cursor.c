@@ -76,6 +76,9 @@ static enum error_code load(struct segment_cursor *cursor, struct error *error)
         code = make_room(cursor, kind, error);
     if (!code)
         code = file_sync_data(cursor->fd, cursor->name, error);
+    /* After a sync that has failed, here or in another process, only the cache may have it. */
+    if (!code)
+        file_drop_cache(cursor->fd, 0, CURSOR_SLOTS * segment_cursor_slot_bytes(kind));
     if (!code)
         code = segment_cursor_read_slots(cursor->fd, cursor->name, kind, cursor->slot,
                                          cursor->pending, &found, error);

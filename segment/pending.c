@@ -205,7 +205,8 @@ static enum error_code append(struct segment_pending *pending, const struct even
      * Before it is refused on a full disk: what is stored must not be called "not stored", or its
      * producer would publish it again. A failed log knows no longer what is stored.
      */
-    if ((code == OK || !pending->failure.code) && origin.known && event->number <= origin.number) {
+    bool repeated = origin.known && event->number <= origin.number;
+    if ((code == OK || !pending->failure.code) && repeated) {
         pending->duplicates++;
         *outcome_out = LOG_DUPLICATE;
         *sequence_out = origin.sequence;

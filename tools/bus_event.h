@@ -1,7 +1,8 @@
 /*
  * tools/bus_event.h - events in the shape that the ZeroMQ bus has on the wire.
  *
- *     {"event_type":…,"timestamp":…,"source":…,"data":…,"correlation_id":…,"user_id":…,"session_id":…}
+ *     {"event_type":…,"timestamp":…,"source":…,"data":…,
+ *      "correlation_id":…,"user_id":…,"session_id":…}
  *
  * What came over the bus was stored whole, as the payload, and leaves as it came. Another event is
  * put into that shape: its topic is the event_type, its time the timestamp (seconds since the

@@ -12,6 +12,7 @@
 #include "tools/gate_rules.h"
 
 static const char rejected_prefix[] = SCHEMAS_REJECTED_PREFIX;
+static const char dead_prefix[] = "_dead.";
 
 struct gate {
     struct gate_rules rules;
@@ -198,6 +199,27 @@ static bool is_rejected(const struct event *event)
            memcmp(event->topic, rejected_prefix, sizeof rejected_prefix - 1) == 0;
 }
 
+/*
+ * Dead letters come from the daemon's groups of subscribers and from nobody else, and so do the
+ * numbers of those who write them: a stranger's would keep a letter out as a duplicate.
+ */
+static bool is_dead_letter(const struct event *event)
+{
+    const size_t bytes = sizeof dead_prefix - 1;
+    return (event->topic_bytes >= bytes && memcmp(event->topic, dead_prefix, bytes) == 0) ||
+           (event->producer_bytes >= bytes && memcmp(event->producer, dead_prefix, bytes) == 0);
+}
+
+static enum error_code refuse_dead_letter(bool in_words, struct error *error)
+{
+    if (!in_words)
+        return refuse_silently(error);
+    return error_set(error, ERROR_INVALID,
+                     "topics and producers that begin with '%s' are the daemon's own, for what no "
+                     "member of a group could settle: use another name, or leave the event out",
+                     dead_prefix);
+}
+
 static enum error_code refuse_rejected(bool in_words, struct error *error)
 {
     if (!in_words)
@@ -236,6 +258,8 @@ enum error_code gate_append(struct gate *gate, struct segment_log *log, const st
         return append_change(gate, log, event, outcome_out, sequence_out, error);
     if (is_rejected(event) && !is_repeated(log, event))
         return refuse_rejected(in_words, error);
+    if (is_dead_letter(event))
+        return refuse_dead_letter(in_words, error);
     struct event stored = *event;
     uint64_t *count;
     enum error_code code = admit(gate, log, &stored, finding, in_words, &count, error);

@@ -12,7 +12,8 @@
  *   - stored as _rejected.TOPIC instead, with the same time, producer and number, and the payload
  *     {topic, version, pointer, rule, reason, payload}; what does not fit there is refused,
  *   - stored, and counted.
- * Nobody else may publish on topics `_rejected.*`.
+ * Nobody else may publish on topics `_rejected.*`; nor on `_dead.*`, where the daemon keeps what no
+ * group of subscribers could settle.
  * A repeated event, whose number the log has already, is a duplicate whatever it looks like now.
  *
  * A log without schemas pays a comparison an event. One thread at a time, the one that appends; but

@@ -41,6 +41,7 @@ static void expect_same_when_written_again(const struct wire_pub *pub,
     assert(wire_begin_pub(&frame, pub->id, NULL) == OK);
     for (uint32_t i = 0; i < pub->event_count; i++)
         assert(wire_add_event(&frame, &events[i], NULL) == OK);
+    assert(!pub->expected.given || wire_add_expectation(&frame, 0, &pub->expected, NULL) == OK);
     /* The same events can need more bytes here, and then no longer fit into one frame. */
     if (frame.size <= WIRE_FRAME_MAX) {
         struct wire_pub read;
@@ -51,6 +52,9 @@ static void expect_same_when_written_again(const struct wire_pub *pub,
         assert(wire_read_type(&cursor, &type, &left, NULL) == OK && type == WIRE_PUB);
         assert(wire_read_pub(cursor, left, producer, again, &read, NULL) == OK);
         assert(read.id == pub->id && read.event_count == pub->event_count);
+        assert(read.expected.given == pub->expected.given);
+        assert(read.expected.last == pub->expected.last);
+        assert(read.expected.topic.bytes == pub->expected.topic.bytes);
         for (uint32_t i = 0; i < read.event_count; i++)
             expect_same_events(&events[i], &again[i]);
     }
@@ -64,6 +68,10 @@ static void read_pub(const struct msgpack_cursor *frame, struct msgpack_cursor c
     if (wire_read_pub(cursor, left, producer, events, &pub, NULL))
         return;
     assert(pub.event_count <= WIRE_EVENTS_MAX);
+    assert(!pub.expected.given || pub.event_count > 0);
+    assert(pub.expected.given || !pub.expected.topic.text);
+    if (pub.expected.topic.text)
+        expect_inside(frame, pub.expected.topic.text, pub.expected.topic.bytes);
     for (uint32_t i = 0; i < pub.event_count; i++) {
         expect_inside(frame, events[i].topic, events[i].topic_bytes);
         expect_inside(frame, events[i].payload, events[i].payload_bytes);

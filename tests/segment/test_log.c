@@ -269,6 +269,70 @@ Test(log, answers_a_retry_with_the_sequence_to_wait_for)
     close_log();
 }
 
+static size_t block_of(uint64_t sequence)
+{
+    struct segment_reader *reader;
+    struct segment_reader_block block;
+    cr_assert_eq(segment_reader_open(scratch_path("log"), &reader, &error), OK);
+    cr_assert_eq(segment_reader_seek(reader, sequence, &error), OK);
+    cr_assert_eq(segment_reader_next_block(reader, &block, &error), OK, "%s", error.text);
+    uint64_t first = block.header.sequence_first;
+    cr_assert(first <= sequence);
+    segment_reader_close(reader);
+    return (size_t)first;
+}
+
+Test(log, events_that_belong_together_are_in_one_block)
+{
+    enum { COUNT = 300, BYTES = 3000 }; /* more than a block that events of others share */
+    static uint8_t payload[BYTES] = {0xc5, (BYTES - 3) >> 8, (BYTES - 3) & 0xff};
+    struct event events[COUNT], alone = an_event("\x01", 1);
+    uint64_t sequence;
+
+    for (int i = 0; i < COUNT; i++)
+        events[i] = an_event(payload, sizeof payload);
+    open_log();
+    for (int i = 0; i < 5; i++) {
+        uint64_t first, last = segment_log_appended(log);
+        cr_assert_eq(append(&alone, &sequence), OK);
+        cr_assert_eq(segment_log_append_together(log, events, COUNT, &first, &error), OK, "%s",
+                     error.text);
+        cr_assert_eq(first, last + 2);
+        cr_assert_eq(append(&alone, &sequence), OK);
+        cr_assert_eq(sequence, first + COUNT);
+        cr_assert_eq(segment_log_wait(log, sequence, &error), OK, "%s", error.text);
+        cr_assert_eq(block_of(first), block_of(first + COUNT - 1));
+    }
+    close_log();
+}
+
+Test(log, more_than_a_block_is_not_stored_together_nor_what_is_there_already)
+{
+    static uint8_t payload[EVENT_PAYLOAD_BYTES_MAX / 2] = {0xc6, 0, 7, 0xff, 0xfb};
+    struct event events[3];
+    uint64_t sequence;
+
+    for (int i = 0; i < 3; i++)
+        events[i] = an_event(payload, sizeof payload);
+    open_log();
+    cr_assert_eq(segment_log_append_together(log, events, 3, &sequence, &error), ERROR_INVALID);
+    cr_assert(strstr(error.text, "more than can be stored together"), "%s", error.text);
+    cr_assert_eq(segment_log_append_together(log, events, 2, &sequence, &error), OK, "%s",
+                 error.text);
+    for (int i = 0; i < 2; i++) {
+        events[i] = an_event("\x01", 1);
+        events[i].producer = "p";
+        events[i].producer_bytes = 1;
+        events[i].number = (uint64_t)i + 5;
+    }
+    cr_assert_eq(segment_log_append_together(log, events, 2, &sequence, &error), OK);
+    cr_assert_eq(segment_log_append_together(log, events, 2, &sequence, &error), ERROR_INVALID);
+    cr_assert_eq(segment_log_producer_number(log, "p", 1), 6);
+    cr_assert_eq(segment_log_appended(log), 4);
+    cr_assert_eq(segment_log_event_last(log), 4);
+    close_log();
+}
+
 enum { THREADS = 8, PER_THREAD = 3000 };
 
 static void *append_many(void *context)

@@ -26,6 +26,14 @@ static uint64_t connections;
 static char directory[4096];
 static int opened;
 
+/* Of all clients of a stage: tests leave theirs to it. */
+enum { SLOTS = 512 };
+static struct {
+    int fd;
+    struct buffer received;
+} slots[SLOTS];
+static int slot_count;
+
 /* ---- Time ---- */
 
 static int64_t machine_ns(clockid_t clock)
@@ -84,14 +92,30 @@ void stage_open(uint64_t segment_bytes)
     cr_assert_eq(json_reader_create(&json, &error), OK);
 }
 
+static void close_clients(void)
+{
+    for (int i = 0; i < slot_count; i++) {
+        if (slots[i].fd >= 0)
+            close(slots[i].fd);
+        buffer_release(&slots[i].received);
+    }
+    slot_count = 0;
+}
+
 void stage_close(void)
 {
+    close_clients();
     bus_free(stage_bus);
     stage_bus = NULL;
     cr_assert_eq(segment_log_close(stage_log, &error), OK, "%s", error.text);
     progress_release(&progress);
     json_reader_free(json);
     clock_use(NULL);
+}
+
+struct progress *stage_progress(void)
+{
+    return &progress;
 }
 
 static const char *topic_of(uint64_t number)
@@ -159,6 +183,7 @@ static bool is_idle(void)
     struct pollfd epoll = {.fd = stage_bus->epoll_fd, .events = POLLIN};
     return poll(&epoll, 1, 0) == 0 && list_is_empty(&stage_bus->readable) &&
            list_is_empty(&stage_bus->behind) && !stage_bus->more &&
+           bus_groups_timeout(stage_bus, 1) > 0 &&
            keeper_is_idle(stage_bus->keeper) &&
            clock_monotonic_ns() + BUS_REST_NS >= stage_bus->rest_until_ns &&
            stage_bus->durable == segment_log_durable(stage_log);
@@ -180,7 +205,10 @@ void stage_connect(struct stage_client *client, bool lines, int socket_bytes)
     cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     if (socket_bytes > 0)
         setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &socket_bytes, sizeof socket_bytes);
-    *client = (struct stage_client){.fd = ends[0], .lines = lines};
+    *client = (struct stage_client){.fd = ends[0], .lines = lines, .slot = slot_count};
+    cr_assert_lt(slot_count, SLOTS);
+    slots[slot_count].fd = ends[0];
+    client->received = &slots[slot_count++].received;
     struct bus_arrival arrival = {
         .fd = ends[1],
         .number = ++connections,
@@ -193,7 +221,8 @@ void stage_connect(struct stage_client *client, bool lines, int socket_bytes)
 void stage_hang_up(struct stage_client *client)
 {
     close(client->fd);
-    buffer_release(&client->received);
+    slots[client->slot].fd = -1;
+    buffer_release(client->received);
     client->fd = -1;
 }
 
@@ -365,7 +394,7 @@ static void take_frame(struct stage_client *client, const uint8_t *data, size_t 
 
 static void take_all(struct stage_client *client)
 {
-    struct buffer *received = &client->received;
+    struct buffer *received = client->received;
     size_t at = 0;
     while (received->size - at >= WIRE_LENGTH_BYTES) {
         size_t length = wire_read_length(received->data + at);
@@ -380,7 +409,7 @@ static void take_all(struct stage_client *client)
 
 void stage_read(struct stage_client *client, size_t bytes_max)
 {
-    struct buffer *received = &client->received;
+    struct buffer *received = client->received;
     while (bytes_max > 0) {
         size_t room = bytes_max < 65536 ? bytes_max : 65536;
         cr_assert_eq(buffer_reserve(received, room, &error), OK);

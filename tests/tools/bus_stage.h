@@ -18,7 +18,9 @@ extern struct bus *stage_bus;
 
 /* A new log, in stage_bus->options.directory; segments of at most so many bytes (0: as usual). */
 void stage_open(uint64_t segment_bytes);
+/* Closes all clients, too. */
 void stage_close(void);
+struct progress *stage_progress(void);
 /* Append so many events, each with so many bytes of payload; durable with the next commit. */
 void stage_append(unsigned count, size_t bytes);
 /* What was appended becomes durable, as one block (or more, when it is too large for one). */
@@ -34,9 +36,9 @@ void stage_settle(void);
 enum { STAGE_GAPS_MAX = 64 };
 
 struct stage_client {
-    int fd;
+    int fd, slot;
     bool lines;
-    struct buffer received;
+    struct buffer *received; /* the stage's */
     bool subscribed, caught_up, closed;
     uint64_t after;             /* as told */
     uint64_t last;              /* sequence of the last event, or of what was looked at */

@@ -14,6 +14,7 @@
 #include "segment/packer.h"
 #include "tests/support/scratch.h"
 #include "tests/tools/bus_stage.h"
+#include "tools/daybookd/progress.h"
 
 enum { ALL = 1 << 30, SMALL = 65536 };
 
@@ -51,7 +52,7 @@ static void expect_all(struct stage_client *subscriber)
                  "%" PRIu64 " of %" PRIu64 ", error '%s' %s", subscriber->last,
                  segment_log_durable(stage_log), subscriber->error_code, subscriber->error_text);
     cr_assert(subscriber->caught_up);
-    cr_assert_eq(subscriber->received.size, 0);
+    cr_assert_eq(subscriber->received->size, 0);
 }
 
 static void expect_error(struct stage_client *subscriber, const char *code, const char *text)
@@ -195,8 +196,7 @@ static void come_again(struct stage_client *subscriber)
 {
     struct stage_client before = *subscriber;
     struct wire_subscribe subscribe = after(before.last);
-    close(before.fd);
-    buffer_release(&before.received);
+    stage_hang_up(&before);
     if (before.only_even) {
         subscribe.topics[0] = (struct wire_text){"even", 4};
         subscribe.topic_count = 1;
@@ -443,6 +443,63 @@ Test(bus, subscribers_with_one_filter_share_one_feed)
     cr_assert_eq(counters.subscribers, 0);
 }
 
+static struct feed *only_feed(void)
+{
+    return LIST_MEMBER(stage_bus->feeds.next, struct feed, in_feeds);
+}
+
+Test(bus, a_filter_that_takes_too_long_is_served_from_the_log_until_it_has_paid)
+{
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert(only_feed()->live);
+    only_feed()->debt_ns = INT64_C(1000000000);
+    for (int i = 0; i < 30; i++) {
+        stage_append(3, 100);
+        stage_commit();
+        stage_settle();
+        cr_assert_not(only_feed()->live);
+        stage_read(&client, ALL);
+        cr_assert_eq(client.last, segment_log_durable(stage_log));
+    }
+    cr_assert_eq(client.times_caught_up, 1);
+    stage_pass(INT64_C(10000000000));
+    for (int i = 0; i < 3; i++) {
+        stage_append(1, 100);
+        stage_commit();
+        expect_all(&client);
+    }
+    cr_assert(only_feed()->live);
+}
+
+Test(bus, more_filters_than_can_be_live_get_everything_all_the_same)
+{
+    enum { FILTERS = BUS_LIVE_MAX + 20 };
+    static struct stage_client many[FILTERS];
+    stage_open(0);
+    for (int i = 0; i < FILTERS; i++) {
+        char other[16];
+        struct wire_subscribe subscribe = {.topic_count = 2};
+        snprintf(other, sizeof other, "x%d", i);
+        subscribe.topics[0] = (struct wire_text){"*", 1};
+        subscribe.topics[1] = (struct wire_text){other, strlen(other)};
+        stage_connect(&many[i], false, 0);
+        stage_subscribe(&many[i], &subscribe);
+    }
+    stage_settle();
+    cr_assert_eq(stage_bus->live_count, BUS_LIVE_MAX);
+    for (int i = 0; i < 5; i++) {
+        stage_append(7, 10);
+        stage_commit();
+        stage_settle();
+    }
+    for (int i = 0; i < FILTERS; i++) {
+        expect_all(&many[i]);
+        cr_assert_eq(many[i].events, 35);
+    }
+}
+
 /* ---- Credit, and who does not read ---- */
 
 Test(bus, sends_never_more_than_credit_was_given_for)
@@ -607,6 +664,23 @@ Test(bus, a_cursor_goes_on_behind_what_was_committed)
     expect_error(&client, "invalid", "999 is above");
 }
 
+/* The keeper has done its work and nobody has taken what came of it: nothing may be told yet. */
+Test(bus, a_commit_is_told_when_it_is_durable_and_not_before)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 7);
+    while (keeper_is_idle(stage_bus->keeper))
+        bus_round(stage_bus, 0);
+    stage_read(&client, ALL);
+    cr_assert_eq(client.committed, 0);
+    settle_and_read(&client);
+    cr_assert_eq(client.committed, 7);
+}
+
 Test(bus, the_newest_subscriber_has_the_cursor_and_begins_behind_the_last_commit)
 {
     struct stage_client older;
@@ -661,6 +735,22 @@ Test(bus, what_was_asked_to_be_committed_is_when_the_bus_ends)
     cr_assert_eq(look.state.position, 12);
     cr_assert_not(look.in_use);
     file_close(&fd);
+}
+
+Test(bus, takes_the_last_commit_of_who_hangs_up_at_once)
+{
+    struct wire_subscribe subscribe = with_cursor("c");
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    stage_commit_cursor(&client, 11);
+    stage_hang_up(&client);
+    stage_settle();
+    cr_assert(list_is_empty(&stage_bus->all));
+    subscribe_with(&subscribe);
+    expect_all(&client);
+    cr_assert_eq(client.after, 11);
 }
 
 /* ---- Coming and going ---- */
@@ -735,10 +825,10 @@ static void expect_lines(struct stage_client *subscriber, const char *text)
 {
     stage_settle();
     stage_read(subscriber, ALL);
-    cr_assert_eq(buffer_append(&subscriber->received, "", 1, &error), OK);
-    cr_assert_not_null(strstr((char *)subscriber->received.data, text), "%s is not in: %s", text,
-                       (char *)subscriber->received.data);
-    subscriber->received.size = 0;
+    cr_assert_eq(buffer_append(subscriber->received, "", 1, &error), OK);
+    cr_assert_not_null(strstr((char *)subscriber->received->data, text), "%s is not in: %s", text,
+                       (char *)subscriber->received->data);
+    subscriber->received->size = 0;
 }
 
 Test(bus, speaks_in_lines)
@@ -770,4 +860,30 @@ Test(bus, commits_in_lines_and_takes_a_last_line_without_its_end)
     stage_settle();
     stage_say(&client, "{\"commit\":3}\n");
     expect_lines(&client, "{\"committed\":3}\n");
+}
+
+/* ---- Sleeping ---- */
+
+Test(bus, sleeps_only_while_nothing_more_is_durable)
+{
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert(progress_await(progress, segment_log_durable(stage_log)));
+    stage_append(1, 10);
+    stage_commit(); /* it waits: this wakes it */
+    cr_assert_not(atomic_load(&progress->bus_waits));
+    cr_assert_not(progress_await(progress, segment_log_durable(stage_log) - 1));
+    expect_all(&client);
+    cr_assert_eq(client.events, 1);
+}
+
+Test(bus, where_nobody_waits_a_commit_writes_to_no_descriptor)
+{
+    uint64_t count;
+    struct progress *progress = stage_progress();
+    stage_open(0);
+    make_blocks(20, 3, 10);
+    cr_assert_lt(read(progress->bus_fd, &count, sizeof count), 0);
 }

@@ -350,7 +350,7 @@ def _(directory):
                 time.sleep(0.01)
             connections = [daemon.connect() for _ in range(5)]
             publish(connections[0], 3)
-            assert status_of(daemon)["connections"] <= 13
+            assert status_of(daemon)["connections"] <= 12 + 8
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)

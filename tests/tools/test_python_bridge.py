@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""event_bus.event_bridge: one line in a program, which never blocks and never raises, whatever the log
-is doing; what it took arrives once and in order, and what it dropped is in `daybook gaps`.
+"""event_bus.event_bridge: one line in a program, which never blocks and never raises, whatever the
+log is doing; what it took arrives once and in order, and what it dropped is in `daybook gaps`.
 """
 import asyncio
 import contextlib
@@ -91,7 +91,8 @@ def ten_thousand(directory):
         assert gaps_of(daemon) == []
 
 
-@promise("calls return while the daemon is absent, stopped, killed; afterwards everything is there, once and in order")
+@promise("calls return while the daemon is absent, stopped, killed; afterwards everything is "
+         "there, once and in order")
 def all_states(directory):
     sent = 0
 
@@ -124,7 +125,8 @@ def all_states(directory):
             assert event_bridge.stats()["dropped"] == 0
 
 
-@promise("calls return while the disk is full; when there is space everything is there, once and in order")
+@promise("calls return while the disk is full; when there is space everything is there, once "
+         "and in order")
 def full_disk(directory):
     with running_on_a_small_disk(directory) as daemon, bridge(daemon.directory):
         pad = random.Random(1).randbytes(9000).hex()
@@ -140,7 +142,8 @@ def full_disk(directory):
         assert gaps_of(daemon) == [], gaps_of(daemon)
 
 
-@promise("what the queue has no room for is dropped, counted, and told to the log as a gap when that comes back")
+@promise("what the queue has no room for is dropped, counted, and told to the log as a gap when "
+         "that comes back")
 def drops(directory):
     with running(directory) as daemon, bridge(daemon.directory, max_events=100):
         event_bridge.user_action({"n": 0})
@@ -323,7 +326,8 @@ def callers(directory):
             assert own == sorted(own)
 
 
-@promise("a forked child has a queue, a thread and a name of its own; children of multiprocessing lose nothing at their end")
+@promise("a forked child has a queue, a thread and a name of its own; children of "
+         "multiprocessing lose nothing at their end")
 def forks(directory):
     with running(directory) as daemon:
         program = script(directory, """
@@ -367,7 +371,8 @@ ONE_LINE = """
     """
 
 
-@promise("a program of one line has its event in the log when it ends; without a log it ends all the same")
+@promise("a program of one line has its event in the log when it ends; without a log it ends "
+         "all the same")
 def one_line(directory):
     with running(directory) as daemon:
         env = {"DAYBOOK_DIR": daemon.directory}
@@ -403,7 +408,8 @@ def very_end(directory):
         assert text == b"", text
 
 
-@promise("disable sends what is queued and stops; enable begins again, at another log if it is told so")
+@promise("disable sends what is queued and stops; enable begins again, at another log if it is "
+         "told so")
 def on_and_off(directory):
     first, second = os.path.join(directory, "a"), os.path.join(directory, "b")
     os.mkdir(first)
@@ -454,8 +460,9 @@ SPILLER = """
     if then == "flush":
         sys.exit(0 if event_bridge.flush(120) else 1)
     if then == "stay":
-        courier = event_bridge._courier
-        while courier.queue or courier.spilled + courier.held_events < n - int(first):
+        inbox = event_bridge._courier.inbox
+        while (inbox.queue
+               or event_bridge.stats()["spilled"] + inbox.held_events < n - int(first)):
             time.sleep(0.001)
         print("spilled", flush=True)
         time.sleep(600)
@@ -472,7 +479,8 @@ def end_of(program):
     return program.returncode
 
 
-@promise("what memory does not hold goes into the spill file, and from there into the log, in order")
+@promise("what memory does not hold goes into the spill file, and from there into the log, in "
+         "order")
 def spilled(directory):
     folder = os.path.join(directory, "spill")
     with running(directory) as daemon, bridge(daemon.directory, spill=folder, max_events=200):
@@ -522,7 +530,8 @@ def spill_bound(directory):
         assert missing == n + 1 - len(numbers) == event_bridge.stats()["dropped"], missing
 
 
-@promise("a program that ends while the log is away leaves its events in the spill file, for its next run")
+@promise("a program that ends while the log is away leaves its events in the spill file, for "
+         "its next run")
 def spill_over_runs(directory):
     log = os.path.join(directory, "log")
     for first in (0, 500):
@@ -533,7 +542,8 @@ def spill_over_runs(directory):
         assert os.listdir(os.path.join(directory, "spill")) == []
 
 
-@promise("kill -9 of the program and of the daemon, while the spill file is being sent: each spilled event once, in order")
+@promise("kill -9 of the program and of the daemon, while the spill file is being sent: each "
+         "spilled event once, in order")
 def spill_killed(directory):
     log = os.path.join(directory, "log")
     program = spiller(directory, log, 0, 4000, "stay")

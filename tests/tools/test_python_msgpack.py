@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The msgpack codec of the Python packages: every form of the format, at its limits, and against what
-the log itself writes and reads.
+"""The msgpack codec of the Python packages: every form of the format, at its limits, and against
+what the log itself writes and reads.
 """
 import json
 import math
@@ -44,7 +44,8 @@ FORMS = [
     ({1: 2, None: 3, b"k": 4}, "830102c003c4016b04"),
     (packages.Ext(-1, b"abcd"), "d6ff61626364"), (packages.Ext(5, b"x"), "d40578"),
     (packages.Ext(5, b"xy"), "d5057879"), (packages.Ext(5, b"x" * 8), "d705" + "78" * 8),
-    (packages.Ext(5, b"x" * 16), "d805" + "78" * 16), (packages.Ext(5, b"xyz"), "c70305" + "78797a"),
+    (packages.Ext(5, b"x" * 16), "d805" + "78" * 16),
+    (packages.Ext(5, b"xyz"), "c70305" + "78797a"),
     (packages.Ext(0, b"x" * 256), "c8010000" + "78" * 256),
     (packages.Ext(0, b"x" * 65536), "c90001000000" + "78" * 65536),
 ]
@@ -123,8 +124,8 @@ def subclasses(_directory):
     assert msgpack.unpack(msgpack.pack(given)) == {"c": 3, "t": "x", "l": [1, 2]}
 
 
-PAYLOADS = [None, True, -2**63, 2**64 - 1, 0.1, 1e300, "ünï\0\u20ac\U0001f600", [], {}, [1, [2, {"a": []}]],
-            {"": 0, "k": {"n": None}}, -0.5, 123456789.123456789]
+PAYLOADS = [None, True, -2**63, 2**64 - 1, 0.1, 1e300, "ünï\0\u20ac\U0001f600", [], {},
+            [1, [2, {"a": []}]], {"": 0, "k": {"n": None}}, -0.5, 123456789.123456789]
 
 
 @promise("what was packed here comes out of the log as JSON would have it, and back as it was")

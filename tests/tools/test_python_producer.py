@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""daybook.Producer and daybook.AsyncProducer, against a real daemon: what was acknowledged is stored
-once, in order, whatever happens to the connection.
+"""daybook.Producer and daybook.AsyncProducer, against a real daemon: what was acknowledged is
+stored once, in order, whatever happens to the connection.
 """
 import asyncio
 import contextlib
@@ -26,7 +26,8 @@ def raises(kind, function, *arguments, **keywords):
     raise AssertionError(f"{function} raised no {kind.__name__}")
 
 
-@promise("publish gives the sequence of an event that is durable then; send and flush are the same for many")
+@promise("publish gives the sequence of an event that is durable then; send and flush are the "
+         "same for many")
 def publish_and_send(directory):
     with running(directory) as daemon:
         with daybook.Producer(daemon.directory, producer="p") as producer:
@@ -57,11 +58,13 @@ def times(directory):
             assert "no time" in raises(daybook.Invalid, producer.send, "t", 1, 1e12)
         told = [event["time"] for event in events_of(daemon)]
         assert told[:4] == ["2025-09-09T03:03:01.642318001Z", "2025-09-09T03:03:01.642318000Z",
-                            "2025-09-09T03:03:01.642318000Z", "1969-12-31T23:59:59.999999999Z"], told
+                            "2025-09-09T03:03:01.642318000Z",
+                            "1969-12-31T23:59:59.999999999Z"], told
         assert told[4] > "2026"
 
 
-@promise("what cannot be stored raises: before it is sent where that can be known, else as the daemon says it")
+@promise("what cannot be stored raises: before it is sent where that can be known, else as the "
+         "daemon says it")
 def errors(directory):
     assert "no daemon answers" in raises(daybook.Unreachable, daybook.Producer, directory)
     with running(directory) as daemon:
@@ -89,7 +92,8 @@ def errors(directory):
         assert payloads_of(daemon) == [1, 2]
 
 
-@promise("an idle connection that was lost is made again, and events arrive once, over ten kill -9 of the daemon")
+@promise("an idle connection that was lost is made again, and events arrive once, over ten kill "
+         "-9 of the daemon")
 def killed(directory):
     with running(directory) as daemon:
         with daybook.Producer(daemon.directory, producer="p", window_bytes=100000) as producer:
@@ -188,7 +192,8 @@ def replaced(directory):
         assert payloads_of(daemon) == [1, 2, 5]
 
 
-@promise("a log that knows higher numbers of the name than were sent belongs to another program by now")
+@promise("a log that knows higher numbers of the name than were sent belongs to another program "
+         "by now")
 def overtaken(directory):
     with running(directory) as daemon:
         first = daybook.Producer(daemon.directory, producer="p")
@@ -202,7 +207,8 @@ def overtaken(directory):
         first.close()
 
 
-@promise("who drops events says so, and 'daybook gaps' shows it; numbers of one's own may leave gaps, too")
+@promise("who drops events says so, and 'daybook gaps' shows it; numbers of one's own may leave "
+         "gaps, too")
 def gaps(directory):
     with running(directory) as daemon:
         with daybook.Producer(daemon.directory, producer="p") as producer:
@@ -322,7 +328,8 @@ def with_asyncio(directory):
         assert [r["missing"] for r in gaps_of(daemon) if r["cause"] == "dropped"] == [3]
 
 
-@promise("asyncio: two programs with one name: the older one is told; without a daemon connect raises")
+@promise("asyncio: two programs with one name: the older one is told; without a daemon connect "
+         "raises")
 def asyncio_replaced(directory):
     async def work(daemon):
         first = daybook.AsyncProducer(daemon.directory, producer="p", retry_timeout=60)

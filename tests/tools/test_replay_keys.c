@@ -1,4 +1,4 @@
-/* tools/daybook/replay_keys.h, replay_orders.h: from the bytes of a terminal to what is to be done. */
+/* tools/daybook/replay_keys.h, replay_orders.h: from a terminal's bytes to what is to be done. */
 #include <criterion/criterion.h>
 #include <string.h>
 

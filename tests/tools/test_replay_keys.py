@@ -159,7 +159,7 @@ def pause_and_step(directory):
     assert report["sha256"] == digest(directory, sequences)
 
 
-@promise("after a pause everything is due that much later: what was not due before does not come at once")
+@promise("after a pause everything is due that much later: nothing that was not due comes at once")
 def clock_stands_still(directory):
     record(directory, 100000, 20)
     job = Job(directory)

@@ -97,15 +97,14 @@ PULL, SUB, SUBSCRIBE, LAST_ENDPOINT, RCVMORE, RCVHWM = 7, 2, 6, 32, 13, 24
 class Socket:
     zmq = None
 
-    def __init__(self, kind, address, bind, subscribe=()):
+    def __init__(self, kind, address, bind, subscribe=(), room=0):
         if Socket.zmq is None:
             Socket.zmq = ctypes.CDLL("libzmq.so.5")
             for name in ("zmq_ctx_new", "zmq_socket"):
                 getattr(Socket.zmq, name).restype = ctypes.c_void_p
         self.context = ctypes.c_void_p(self.zmq.zmq_ctx_new())
         self.socket = ctypes.c_void_p(self.zmq.zmq_socket(self.context, kind))
-        unlimited = ctypes.c_int(0)
-        self.zmq.zmq_setsockopt(self.socket, RCVHWM, ctypes.byref(unlimited), 4)
+        self.zmq.zmq_setsockopt(self.socket, RCVHWM, ctypes.byref(ctypes.c_int(room)), 4)
         for prefix in subscribe:
             self.zmq.zmq_setsockopt(self.socket, SUBSCRIBE, prefix, len(prefix))
         call = self.zmq.zmq_bind if bind else self.zmq.zmq_connect
@@ -129,7 +128,8 @@ class Socket:
 def bus_event(i):
     seconds, ns = divmod(BASE + i * 10**6, 10**9)
     return {"event_type": "abc"[i % 3], "timestamp": float(f"{seconds}.{ns:09}"),
-            "source": "daybook", "data": {"i": i}, "correlation_id": None, "user_id": None, "session_id": None}
+            "source": "daybook", "data": {"i": i},
+            "correlation_id": None, "user_id": None, "session_id": None}
 
 
 @promise("zmq: waits for a subscriber, then gives it every event, as topic and JSON of the bus's shape")
@@ -177,6 +177,21 @@ def pushed(directory):
     report, _ = finish(process, path)
     pull.close()
     assert (report["events"], report["dropped"]) == (1000, 0), report
+
+
+@promise("zmq: a subscriber that takes nothing is waited for once; what it has no room for is counted")
+def no_room(directory):
+    count, times = 1000, 200
+    publish(directory, range(count))
+    address = f"ipc://{directory}/pub"
+    process, path = replay(directory, "--to", f"zmq:{address}", "--loop", str(times))
+    sub = Socket(SUB, address, False, [b""], room=1)
+    report, err = finish(process, path, INCOMPLETE)
+    assert report["events"] >= 100000, report
+    assert report["events"] + report["no_room"] == count * times and report["no_room"] > 5, report
+    assert report["dropped"] == report["no_room"] and not report["delivered"], report
+    assert err.count("is dropped: somebody at") == 5, err
+    sub.close()
 
 
 @promise("zmq: Ctrl-C ends the wait for a subscriber; an address in use is said")

@@ -4,6 +4,7 @@
  * test_subscription_daemon.c has a real one.
  */
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -292,6 +293,33 @@ Test(subscription, goes_on_behind_the_last_event_when_the_connection_is_lost)
     expect_code(subscription, DAYBOOK_CAUGHT_UP);
     expect_events(subscription, 31, 32);
     cr_assert_eq(counts_of(subscription).reconnects, 2);
+    daybook_subscription_close(subscription);
+    played_end(&played);
+}
+
+/* As a program would that has other things to do: it never waits in the library. */
+Test(subscription, an_event_loop_goes_through_lost_connections_without_waiting)
+{
+    struct daybook_event event;
+    uint64_t given = 0, last = 0;
+    played.durable = 30;
+    played_start(&played, die_twice);
+    struct daybook_subscription *subscription =
+        subscribe((struct daybook_subscription_options){.start = DAYBOOK_START_LATEST});
+    while (last < 32) {
+        enum daybook_code code = daybook_subscription_next(subscription, 0, &event, &error);
+        struct pollfd wanted = {.fd = daybook_subscription_fd(subscription), .events = POLLIN};
+        if (code == DAYBOOK_END)
+            poll(&wanted, 1, wanted.fd < 0 ? 5 : 20000);
+        else
+            cr_assert(code == DAYBOOK_OK || code == DAYBOOK_CAUGHT_UP, "%s", error.text);
+        if (code)
+            continue;
+        cr_assert_gt(event.sequence, last);
+        last = event.sequence;
+        given++;
+    }
+    cr_assert_eq(given, 5);
     daybook_subscription_close(subscription);
     played_end(&played);
 }

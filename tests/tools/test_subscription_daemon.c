@@ -88,16 +88,22 @@ static struct daybook_event take(struct daybook_subscription *subscription)
     return event;
 }
 
-/* In this log an event's number is its sequence, too. */
+/* An event's sequence is its number, too, unless a kill in the middle of a write has cost some. */
+static uint64_t expect_number(struct daybook_subscription *subscription, uint64_t n)
+{
+    struct daybook_event event = take(subscription);
+    uint64_t number = number_of(&event);
+    cr_assert_eq(number, n, "%llu, of sequence %llu, instead of %llu", (unsigned long long)number,
+                 (unsigned long long)event.sequence, (unsigned long long)n);
+    cr_assert_eq(event.time_ns, (int64_t)n);
+    cr_assert_geq(event.sequence, n);
+    return event.sequence;
+}
+
 static void expect_numbers(struct daybook_subscription *subscription, uint64_t first, uint64_t last)
 {
-    for (uint64_t n = first; n <= last; n++) {
-        struct daybook_event event = take(subscription);
-        cr_assert_eq(event.sequence, n, "%llu instead of %llu", (unsigned long long)event.sequence,
-                     (unsigned long long)n);
-        cr_assert_eq(number_of(&event), n);
-        cr_assert_eq(event.time_ns, (int64_t)n);
-    }
+    for (uint64_t n = first; n <= last; n++)
+        expect_number(subscription, n);
 }
 
 static void expect_code(struct daybook_subscription *subscription, enum daybook_code expected)
@@ -251,9 +257,10 @@ Test(subscription_daemon, a_new_subscriber_goes_on_where_the_last_one_had_commit
         struct daybook_subscription *subscription =
             subscribe_to((struct daybook_subscription_options){.cursor = "reader"});
         uint64_t end = next + KILL_EVERY < MANY ? next + KILL_EVERY : MANY;
+        uint64_t sequence = 0;
         for (; next <= end; next++) {
-            expect_numbers(subscription, next, next);
-            cr_assert_eq(daybook_subscription_commit(subscription, next, &error), DAYBOOK_OK);
+            sequence = expect_number(subscription, next);
+            cr_assert_eq(daybook_subscription_commit(subscription, sequence, &error), DAYBOOK_OK);
             if (next == end - KILL_EVERY / 2)
                 restart_after_a_kill();
         }
@@ -261,7 +268,7 @@ Test(subscription_daemon, a_new_subscriber_goes_on_where_the_last_one_had_commit
                      error.text);
         struct daybook_subscription_counts counts;
         daybook_subscription_count(subscription, &counts);
-        cr_assert_eq(counts.committed, end);
+        cr_assert_eq(counts.committed, sequence);
         if (end < MANY)
             expect_numbers(subscription, end + 1, end + 1); /* Not committed: it comes again. */
         daybook_subscription_close(subscription);
@@ -318,4 +325,143 @@ Test(subscription_daemon, the_newest_subscriber_has_the_cursor)
     expect_numbers(new, 1, 10);
     daybook_subscription_close(old);
     daybook_subscription_close(new);
+}
+
+/* ---- Groups ---- */
+
+static struct daybook_subscription_options member(unsigned window)
+{
+    return (struct daybook_subscription_options){.cursor = "g",
+                                                 .start = DAYBOOK_START_EARLIEST,
+                                                 .shared = true,
+                                                 .window_events = window,
+                                                 .tries = 3};
+}
+
+static void flush(struct daybook_subscription *subscription)
+{
+    cr_assert_eq(daybook_subscription_flush(subscription, &error), DAYBOOK_OK, "%s", error.text);
+}
+
+/* How often was each event of 1 to `last` given, up to now? */
+enum { SHARED = 2000 };
+static unsigned times_given[SHARED + 1];
+
+static void take_and_accept(struct daybook_subscription *subscription, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        struct daybook_event event = take(subscription);
+        cr_assert(event.sequence >= 1 && event.sequence <= SHARED);
+        times_given[event.sequence]++;
+        cr_assert_eq(daybook_subscription_accept(subscription, event.sequence, &error), DAYBOOK_OK);
+    }
+}
+
+static void expect_each_once(uint64_t first, uint64_t last)
+{
+    for (uint64_t n = first; n <= last; n++)
+        cr_assert_eq(times_given[n], 1, "event %llu was given %u times", (unsigned long long)n,
+                     times_given[n]);
+}
+
+Test(subscription_daemon, the_members_of_a_group_share_its_events)
+{
+    enum { MEMBERS = 4 };
+    struct daybook_subscription *members[MEMBERS];
+    struct daybook_event event;
+    unsigned busy = 0;
+    uint64_t given = 0, of_member[MEMBERS] = {0};
+    start_daemon();
+    publish_range(1, SHARED);
+    for (int i = 0; i < MEMBERS; i++)
+        members[i] = subscribe_to(member(8));
+    while (given < SHARED) {
+        int i = (int)(busy++ % MEMBERS);
+        while (daybook_subscription_next(members[i], 1, &event, &error) == DAYBOOK_OK) {
+            cr_assert_eq(event.tries, 1);
+            times_given[event.sequence]++;
+            of_member[i]++;
+            given++;
+            cr_assert_eq(daybook_subscription_accept(members[i], event.sequence, &error),
+                         DAYBOOK_OK);
+        }
+    }
+    uint64_t settled = 0;
+    for (int i = 0; i < MEMBERS; i++) {
+        struct daybook_subscription_counts counts;
+        flush(members[i]);
+        daybook_subscription_count(members[i], &counts);
+        settled += counts.settled;
+        cr_assert_gt(of_member[i], 0, "each has its share");
+        daybook_subscription_close(members[i]);
+    }
+    cr_assert_eq(settled, SHARED);
+    expect_each_once(1, SHARED);
+}
+
+static void expect_try(struct daybook_subscription *subscription, unsigned tries)
+{
+    struct daybook_event event = take(subscription);
+    cr_assert_eq(event.sequence, 1);
+    cr_assert_eq(event.tries, tries);
+}
+
+Test(subscription_daemon, what_a_member_leaves_behind_is_tried_again_and_at_last_put_aside)
+{
+    static const char *const TOPICS[] = {"count.*"};
+    struct daybook_subscription_options options = member(1);
+    options.topics = TOPICS;
+    options.topic_count = 1;
+    start_daemon();
+    publish_range(1, 1);
+    struct daybook_subscription *subscription = subscribe_to(options);
+    expect_try(subscription, 1);
+    daybook_subscription_close(subscription); /* Without a word. */
+    subscription = subscribe_to(options);
+    expect_try(subscription, 2);
+    cr_assert_eq(daybook_subscription_release(subscription, 1, &error), DAYBOOK_OK);
+    flush(subscription);
+    expect_try(subscription, 3);
+    cr_assert_eq(daybook_subscription_release(subscription, 1, &error), DAYBOOK_OK);
+    flush(subscription);
+
+    static const char *const DEAD[] = {"_dead.g"};
+    struct daybook_subscription *dead = subscribe_to((struct daybook_subscription_options){
+        .start = DAYBOOK_START_EARLIEST, .topics = DEAD, .topic_count = 1});
+    struct daybook_event event = take(dead);
+    char *json;
+    cr_assert_eq(daybook_payload_json(event.payload, event.payload_bytes, &json, &error),
+                 DAYBOOK_OK);
+    cr_assert_not_null(strstr(json, "\"seq\":1,"), "%s", json);
+    free(json);
+    daybook_subscription_close(dead);
+    publish_range(2, 2);
+    event = take(subscription);
+    cr_assert_eq(number_of(&event), 2, "and the group goes on");
+    daybook_subscription_close(subscription);
+}
+
+static uint64_t given_so_far(uint64_t first, uint64_t last)
+{
+    uint64_t count = 0;
+    for (uint64_t n = first; n <= last; n++)
+        count += times_given[n] > 0;
+    return count;
+}
+
+/* What was on its way to the member may come twice; what flush has seen settled must not. */
+Test(subscription_daemon, what_a_group_has_settled_never_comes_again_after_a_kill)
+{
+    enum { HALF = SHARED / 2 };
+    start_daemon();
+    publish_range(1, SHARED);
+    struct daybook_subscription *subscription = subscribe_to(member(64));
+    take_and_accept(subscription, HALF);
+    flush(subscription);
+    expect_each_once(1, HALF);
+    restart_after_a_kill();
+    while (given_so_far(HALF + 1, SHARED) < SHARED - HALF)
+        take_and_accept(subscription, 1);
+    expect_each_once(1, HALF);
+    daybook_subscription_close(subscription);
 }

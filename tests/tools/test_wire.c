@@ -263,8 +263,46 @@ static const struct malformed PUBS[] = {
     {"number 0", BYTES("\x93\xa3pub\x01\x91\x94\xa1t\xc0\x01\x00"), true, "above 0"},
     {"numbers that do not increase",
      BYTES("\x93\xa3pub\x01\x92\x94\xa1t\xc0\x01\x05\x94\xa1t\xc0\x01\x05"), true, "above 5"},
+    {"an expectation that is no map", BYTES("\x94\xa3pub\x01\x91\x93\xa1t\xc0\x01\x90"), false,
+     "what the pub expects"},
+    {"an expectation without anything", BYTES("\x94\xa3pub\x01\x91\x93\xa1t\xc0\x01\x80"), false,
+     "no expect_last"},
+    {"an expectation of something else",
+     BYTES("\x94\xa3pub\x01\x91\x93\xa1t\xc0\x01\x81\xa1x\x01"), false, "'x', which is none of"},
+    {"an expectation for no events", BYTES("\x94\xa3pub\x01\x90\x81\xab" "expect_last\x01"), false,
+     "for no events"},
+    {"an expectation that ends early",
+     BYTES("\x94\xa3pub\x01\x91\x93\xa1t\xc0\x01\x81\xab" "expect"), false, "a key of"},
+    {"an expectation twice",
+     BYTES("\x94\xa3pub\x01\x91\x93\xa1t\xc0\x01\x82\xab" "expect_last\x01\xab" "expect_last\x02"),
+     false, "twice"},
     {"bytes left over", BYTES("\x93\xa3pub\x01\x91\x93\xa1t\xc0\x01\x00"), false, "left over"},
 };
+
+Test(wire, a_pub_can_expect_something_of_the_log)
+{
+    const struct wire_expectation expected[] = {
+        {.given = true, .last = 0},
+        {.given = true, .last = UINT64_MAX, .topic = {"trade.>", 7}},
+    };
+    struct event event = {.time_ns = EVENT_TIME_NONE, .topic = "t", .topic_bytes = 1,
+                          .payload = "\xc0", .payload_bytes = 1};
+    for (size_t i = 0; i < 2; i++) {
+        uint32_t left;
+        struct wire_pub pub;
+        frame.size = 0;
+        cr_assert_eq(wire_begin_pub(&frame, 300, NULL), OK);
+        cr_assert_eq(wire_add_event(&frame, &event, NULL), OK);
+        cr_assert_eq(wire_add_expectation(&frame, 0, &expected[i], NULL), OK);
+        wire_end_pub(&frame, 0, 1);
+        struct msgpack_cursor cursor = open_frame(WIRE_PUB, &left);
+        cr_assert_eq(wire_read_pub(cursor, left, &ANONYMOUS, events, &pub, NULL), OK);
+        cr_assert_eq(pub.event_count, 1);
+        cr_assert(pub.expected.given && pub.expected.last == expected[i].last);
+        cr_assert_eq(pub.expected.topic.bytes, expected[i].topic.bytes);
+        cr_assert(!pub.expected.topic.text || wire_text_is(&pub.expected.topic, "trade.>"));
+    }
+}
 
 Test(wire, a_malformed_pub_is_refused_with_its_place_and_reason)
 {

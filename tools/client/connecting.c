@@ -163,10 +163,12 @@ static enum daybook_code connect_again(struct daybook *daybook, int64_t deadline
 
 static bool give_up_unknown(struct daybook *daybook)
 {
-    if (daybook->producer_bytes > 0 || daybook->options.resend_anonymous)
+    if (daybook->producer_bytes > 0)
         return false;
     bool some = false;
-    while (outbox_first_may_be_stored(&daybook->outbox)) {
+    /* What expects something, sent again, would find itself in the way. */
+    while (outbox_first_may_be_stored(&daybook->outbox) &&
+           (!daybook->options.resend_anonymous || outbox_first_expects(&daybook->outbox))) {
         handle_give_up_first(daybook);
         some = true;
     }

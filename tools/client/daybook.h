@@ -98,8 +98,9 @@ struct daybook_result {
     uint64_t tag;
     uint64_t number;
     /*
-     * DAYBOOK_OK, DAYBOOK_REFUSED, DAYBOOK_NO_SPACE or DAYBOOK_UNKNOWN. A refused event's number is
-     * spent: to try again, send the event as a new one.
+     * DAYBOOK_OK, DAYBOOK_REFUSED, DAYBOOK_NO_SPACE or DAYBOOK_UNKNOWN; DAYBOOK_CONFLICT of what
+     * daybook_publish_expecting gave up waiting for. A refused event's number is spent: to try
+     * again, send the event as a new one.
      */
     enum daybook_code code;
     uint64_t sequence;  /* when stored now; 0 for a duplicate, and with DAYBOOK_ACK_NONE */
@@ -166,6 +167,29 @@ DAYBOOK_API enum daybook_code daybook_publish_json(struct daybook *daybook, cons
                                                    int64_t time_ns, const char *json,
                                                    uint64_t *sequence_out,
                                                    struct daybook_error *error);
+
+/* What the log has to be like. */
+struct daybook_expectation {
+    uint64_t last;     /* there is no event with a higher sequence … */
+    const char *topic; /* … of a topic that this pattern matches ("trade.>"); NULL: whichever */
+};
+/*
+ * Publish events that nobody else may have come before: all of them are stored, next to each other,
+ * if the log is as expected, and none otherwise. Waits for everything sent before, and then for
+ * them. *sequence_out (may be NULL) is that of the first one, 0 when they were found stored already
+ * after a lost connection: with a producer's name that is safe. Without one they are never sent
+ * again: DAYBOOK_UNKNOWN.
+ * DAYBOOK_CONFLICT: somebody was faster; read on, decide anew, expect the sequence up to which you
+ * have read. DAYBOOK_REFUSED: one of them breaks a rule, and none is stored. In both cases their
+ * numbers are given to the next ones. DAYBOOK_INVALID: also when they do not fit into one frame: at
+ * most 4096, of somewhat less than 1 MiB in all.
+ */
+DAYBOOK_API enum daybook_code daybook_publish_expecting(struct daybook *daybook,
+                                                        const struct daybook_event *events,
+                                                        size_t count,
+                                                        const struct daybook_expectation *expected,
+                                                        uint64_t *sequence_out,
+                                                        struct daybook_error *error);
 
 /*
  * Take one event for sending; its result comes later. DAYBOOK_OK: it was taken; everything else: it
@@ -330,7 +354,8 @@ daybook_subscribe(const struct daybook_subscription_options *options,
  * goes on behind them. DAYBOOK_UNREACHABLE: no daemon for retry_timeout_ms; the next call tries
  * again. DAYBOOK_REPLACED: another subscriber has taken the cursor. DAYBOOK_FOREIGN,
  * DAYBOOK_DAMAGED: after a lost connection there is another log, or one that ends before what was
- * given already. DAYBOOK_INVALID, DAYBOOK_PROTOCOL. The last five are final.
+ * given already. DAYBOOK_INVALID, DAYBOOK_PROTOCOL. The last five are final; after DAYBOOK_MEMORY
+ * and DAYBOOK_IO the next call goes on. Signals do not end the wait.
  *
  * For event loops: poll daybook_subscription_fd for input, then call with timeout 0 until
  * DAYBOOK_END; and call now and then while there is no connection.

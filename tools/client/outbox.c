@@ -33,6 +33,7 @@ static enum error_code new_frame(struct outbox *outbox, struct outbox_frame **fr
     frame->next = NULL;
     frame->id = outbox->id_last + 1;
     frame->sent = 0;
+    frame->expects = false;
     frame->event_count = 0;
     frame->bytes.size = 0;
     enum error_code code = wire_begin_pub(&frame->bytes, frame->id, error);
@@ -112,6 +113,26 @@ size_t outbox_open_bytes(const struct outbox *outbox)
     return outbox->open ? outbox->last->bytes.size : 0;
 }
 
+enum error_code outbox_expect(struct outbox *outbox, const struct wire_expectation *expected,
+                              struct error *error)
+{
+    struct outbox_frame *frame = outbox->last;
+    size_t before = frame->bytes.size;
+    assert(outbox->open && !frame->expects);
+    enum error_code code = wire_add_expectation(&frame->bytes, 0, expected, error);
+    if (code)
+        return code;
+    frame->expects = true;
+    outbox->bytes += frame->bytes.size - before;
+    return OK;
+}
+
+void outbox_drop_open(struct outbox *outbox)
+{
+    assert(outbox->open && outbox->first == outbox->last);
+    outbox_drop_first(outbox);
+}
+
 enum error_code outbox_complete(struct outbox *outbox, struct error *error)
 {
     if (!outbox->open)
@@ -180,6 +201,11 @@ bool outbox_first_may_be_stored(const struct outbox *outbox)
 {
     const struct outbox_frame *first = outbox->first;
     return first && !is_open(outbox, first) && first->sent >= first->pub_bytes;
+}
+
+bool outbox_first_expects(const struct outbox *outbox)
+{
+    return outbox->first && outbox->first->expects;
 }
 
 void outbox_stop_awaiting(struct outbox *outbox)

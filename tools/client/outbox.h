@@ -17,7 +17,7 @@
 struct outbox_event {
     uint64_t tag;
     uint64_t number;
-    bool awaited; /* by daybook_publish, which takes the result itself */
+    bool awaited; /* by daybook_publish and its like, which take the result themselves */
 };
 
 struct outbox_frame {
@@ -26,6 +26,7 @@ struct outbox_frame {
     struct buffer bytes;
     size_t pub_bytes; /* of them: the pub itself, without the ping behind it */
     size_t sent;
+    bool expects; /* … something of the log */
     struct outbox_event *events;
     uint32_t event_count;
     uint32_t event_capacity;
@@ -51,6 +52,15 @@ enum error_code outbox_add(struct outbox *outbox, const struct event *event,
 /* Events and bytes in the open frame; 0 when there is none. */
 uint32_t outbox_open_events(const struct outbox *outbox);
 size_t outbox_open_bytes(const struct outbox *outbox);
+/*
+ * The events in the open frame are to be stored only if the log is as expected: it has to be
+ * completed then. ERROR_MEMORY: nothing has changed.
+ */
+struct wire_expectation;
+enum error_code outbox_expect(struct outbox *outbox, const struct wire_expectation *expected,
+                              struct error *error);
+/* The open frame, of which nothing was sent, was a mistake. */
+void outbox_drop_open(struct outbox *outbox);
 /* The open frame is complete. ERROR_MEMORY: it stays open. */
 enum error_code outbox_complete(struct outbox *outbox, struct error *error);
 
@@ -61,6 +71,7 @@ void outbox_note_sent(struct outbox *outbox, size_t bytes);
 void outbox_rewind(struct outbox *outbox);
 /* The first frame left whole on the last connection; who gets only a part of it stores nothing. */
 bool outbox_first_may_be_stored(const struct outbox *outbox);
+bool outbox_first_expects(const struct outbox *outbox);
 /* Nobody waits for a single event's result any more: all results are told in the same way. */
 void outbox_stop_awaiting(struct outbox *outbox);
 

@@ -174,21 +174,13 @@ static enum daybook_code prepare_event(const struct daybook *daybook,
     return DAYBOOK_OK;
 }
 
-/* Put it into a frame. Nothing has changed unless DAYBOOK_OK. */
-static enum daybook_code take_event(struct daybook *daybook, const struct event *event,
-                                    uint64_t tag, bool awaited, struct daybook_error *error)
+/* Put it into the open frame. Nothing has changed unless DAYBOOK_OK. */
+static enum daybook_code add_event(struct daybook *daybook, const struct event *event, uint64_t tag,
+                                   bool awaited, struct daybook_error *error)
 {
-    struct outbox *outbox = &daybook->outbox;
-    size_t bytes = WIRE_EVENT_BYTES + event->topic_bytes + event->payload_bytes;
     struct outbox_event about = {.tag = tag, .number = event->number, .awaited = awaited};
-    enum daybook_code code = DAYBOOK_OK;
-    if (outbox_open_events(outbox) > 0 &&
-        outbox_open_bytes(outbox) + bytes > daybook->options.batch_bytes)
-        code = complete_frame(daybook, error);
-    if (code)
-        return code;
     struct error why;
-    if (outbox_add(outbox, event, &about, &why))
+    if (outbox_add(&daybook->outbox, event, &about, &why))
         return failure_from(error, &why);
     if (event->number > 0) {
         daybook->number_given = event->number;
@@ -196,6 +188,19 @@ static enum daybook_code take_event(struct daybook *daybook, const struct event 
             daybook->counts.last_number = event->number;
     }
     return DAYBOOK_OK;
+}
+
+/* The same, into one that has room for it. */
+static enum daybook_code take_event(struct daybook *daybook, const struct event *event,
+                                    uint64_t tag, bool awaited, struct daybook_error *error)
+{
+    struct outbox *outbox = &daybook->outbox;
+    size_t bytes = WIRE_EVENT_BYTES + event->topic_bytes + event->payload_bytes;
+    enum daybook_code code = DAYBOOK_OK;
+    if (outbox_open_events(outbox) > 0 &&
+        outbox_open_bytes(outbox) + bytes > daybook->options.batch_bytes)
+        code = complete_frame(daybook, error);
+    return code ? code : add_event(daybook, event, tag, awaited, error);
 }
 
 static enum daybook_code accept_event(struct daybook *daybook, const struct daybook_event *given,
@@ -250,14 +255,11 @@ enum daybook_code daybook_send(struct daybook *daybook, const struct daybook_eve
     return code;
 }
 
-enum daybook_code daybook_publish(struct daybook *daybook, const struct daybook_event *event,
-                                  uint64_t *sequence_out, struct daybook_error *error)
+/* What was taken is awaited. */
+static enum daybook_code await(struct daybook *daybook, uint64_t *sequence_out,
+                               struct daybook_error *error)
 {
-    daybook->published_came = false;
-    enum daybook_code code = accept_event(daybook, event, true, error);
-    if (code)
-        return code;
-    code = drain(daybook, 0, error);
+    enum daybook_code code = drain(daybook, 0, error);
     if (!daybook->published_came) {
         /* It stays in the outbox, and its result, when it comes, must not pass for a later one's.
          * No daemon now is no different from no answer in time. */
@@ -271,6 +273,88 @@ enum daybook_code daybook_publish(struct daybook *daybook, const struct daybook_
     if (sequence_out)
         *sequence_out = daybook->published.sequence;
     return DAYBOOK_OK;
+}
+
+enum daybook_code daybook_publish(struct daybook *daybook, const struct daybook_event *event,
+                                  uint64_t *sequence_out, struct daybook_error *error)
+{
+    daybook->published_came = false;
+    enum daybook_code code = accept_event(daybook, event, true, error);
+    return code ? code : await(daybook, sequence_out, error);
+}
+
+/* ---- With an expectation ---- */
+
+/* They go into a frame of their own, so they have to fit into one. */
+static enum daybook_code check_together(const struct daybook_event *events, size_t count,
+                                        const struct wire_expectation *expected,
+                                        struct daybook_error *error)
+{
+    size_t bytes = WIRE_PUB_BYTES + 64 + expected->topic.bytes;
+    for (size_t i = 0; i < count; i++)
+        bytes += WIRE_EVENT_BYTES + events[i].topic_bytes + events[i].payload_bytes;
+    if (count > 0 && count <= WIRE_EVENTS_MAX && bytes <= WIRE_FRAME_MAX)
+        return DAYBOOK_OK;
+    return failure_set(error, DAYBOOK_INVALID,
+                       "%zu events of %zu bytes cannot be published together: it takes 1 to %d, of "
+                       "%d bytes at most",
+                       count, bytes, WIRE_EVENTS_MAX, WIRE_FRAME_MAX);
+}
+
+/* All of them into the open frame, which is there for them alone, or none. */
+static enum daybook_code take_together(struct daybook *daybook, const struct daybook_event *events,
+                                       size_t count, const struct wire_expectation *expected,
+                                       struct daybook_error *error)
+{
+    enum daybook_code code = DAYBOOK_OK;
+    size_t taken = 0;
+    struct error why;
+    for (; taken < count && !code; taken += !code) {
+        struct event event;
+        code = prepare_event(daybook, &events[taken], &event, error);
+        if (!code)
+            code = add_event(daybook, &event, events[taken].tag, true, error);
+    }
+    if (!code && outbox_expect(&daybook->outbox, expected, &why))
+        code = failure_from(error, &why);
+    if (!code)
+        code = complete_frame(daybook, error);
+    if (code && taken > 0)
+        outbox_drop_open(&daybook->outbox);
+    return code;
+}
+
+enum daybook_code daybook_publish_expecting(struct daybook *daybook,
+                                            const struct daybook_event *events, size_t count,
+                                            const struct daybook_expectation *expectation,
+                                            uint64_t *sequence_out, struct daybook_error *error)
+{
+    struct wire_expectation expected = {.given = true, .last = expectation->last};
+    if (expectation->topic)
+        expected.topic = (struct wire_text){expectation->topic, strlen(expectation->topic)};
+    enum daybook_code code = check_together(events, count, &expected, error);
+    /*
+     * Alone on its way: were something behind it stored while its refusal got lost, it would pass
+     * for a duplicate when it is sent again.
+     */
+    if (!code)
+        code = drain(daybook, 0, error);
+    if (!code)
+        code = handle_ensure(daybook, error);
+    if (code)
+        return code;
+    uint64_t number_given = daybook->number_given, last_number = daybook->counts.last_number;
+    daybook->published_came = false;
+    code = take_together(daybook, events, count, &expected, error);
+    if (!code)
+        code = await(daybook, sequence_out, error);
+    else
+        daybook->published_came = true; /* nothing is on its way */
+    if (code && code != DAYBOOK_UNKNOWN && daybook->published_came) {
+        daybook->number_given = number_given;
+        daybook->counts.last_number = last_number;
+    }
+    return code;
 }
 
 enum daybook_code daybook_poll(struct daybook *daybook, int timeout_ms, struct daybook_error *error)

@@ -24,23 +24,38 @@ static void count(struct daybook_counts *counts, const struct daybook_result *re
     }
 }
 
-static void deliver(struct daybook *daybook, const struct outbox_event *event,
-                    struct daybook_result *result)
+/* Of several that belong together the first one's result counts, and the one reason there is. */
+static void note_published(struct daybook *daybook, const struct daybook_result *result,
+                           bool has_reason)
+{
+    if (daybook->published_came && !has_reason)
+        return;
+    daybook->published = *result;
+    failure_set(&daybook->published_error, result->code, "%s", result->reason);
+    daybook->published.reason = daybook->published_error.text;
+    daybook->published_came = true;
+}
+
+static void deliver_with(struct daybook *daybook, const struct outbox_event *event,
+                         struct daybook_result *result, bool has_reason)
 {
     result->tag = event->tag;
     result->number = event->number;
     count(&daybook->counts, result);
     if (event->awaited) {
-        daybook->published = *result;
-        failure_set(&daybook->published_error, result->code, "%s", result->reason);
-        daybook->published.reason = daybook->published_error.text;
-        daybook->published_came = true;
+        note_published(daybook, result, has_reason);
         return;
     }
     if (result->code && !daybook->bad.code)
         failure_set(&daybook->bad, result->code, "%s", result->reason);
     if (daybook->options.on_result)
         daybook->options.on_result(daybook->options.context, result);
+}
+
+static void deliver(struct daybook *daybook, const struct outbox_event *event,
+                    struct daybook_result *result)
+{
+    deliver_with(daybook, event, result, false);
 }
 
 static void deliver_all(struct daybook *daybook, const struct outbox_frame *frame,
@@ -69,10 +84,12 @@ static void deliver_refusal(struct daybook *daybook, const struct outbox_event *
                 (int)(refusal->reason.bytes ? refusal->reason.bytes : refusal->code.bytes),
                 refusal->reason.bytes ? refusal->reason.text : refusal->code.text);
     struct daybook_result result = {
-        .code = wire_text_is(&refusal->code, "no_space") ? DAYBOOK_NO_SPACE : DAYBOOK_REFUSED,
+        .code = wire_text_is(&refusal->code, "no_space")   ? DAYBOOK_NO_SPACE
+                : wire_text_is(&refusal->code, "conflict") ? DAYBOOK_CONFLICT
+                                                           : DAYBOOK_REFUSED,
         .reason = text.text,
     };
-    deliver(daybook, event, &result);
+    deliver_with(daybook, event, &result, refusal->reason.bytes > 0);
 }
 
 /* Stored or a duplicate: of those that were not refused, the duplicates come first. */

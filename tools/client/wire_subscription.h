@@ -148,6 +148,9 @@ enum error_code wire_write_release(struct buffer *out, uint64_t id, const struct
 enum error_code wire_read_settle(struct msgpack_cursor cursor, uint32_t left, uint64_t *id_out,
                                  struct wire_range *ranges, uint32_t *count_out,
                                  struct error *error);
+/* The ranges alone, to the end of what the cursor has; `ranges` has room for WIRE_RANGES_MAX. */
+enum error_code wire_read_ranges(struct msgpack_cursor *cursor, struct wire_range *ranges,
+                                 uint32_t *count_out, struct error *error);
 enum error_code wire_write_settled(struct buffer *out, uint64_t id, uint64_t events,
                                    struct error *error);
 enum error_code wire_read_settled(struct msgpack_cursor cursor, uint32_t left, uint64_t *id_out,

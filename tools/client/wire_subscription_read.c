@@ -185,29 +185,37 @@ static enum error_code read_range(struct msgpack_cursor *cursor, struct wire_ran
     return code;
 }
 
+enum error_code wire_read_ranges(struct msgpack_cursor *cursor, struct wire_range *ranges,
+                                 uint32_t *count_out, struct error *error)
+{
+    struct msgpack_value array = {0};
+    enum error_code code =
+        wire_read_kind(cursor, MSGPACK_KIND_ARRAY, "the ranges", &array, error);
+    if (!code && array.count > WIRE_RANGES_MAX)
+        code = error_set(error, ERROR_INVALID, "%u ranges; at most %d are allowed", array.count,
+                         WIRE_RANGES_MAX);
+    for (uint32_t i = 0; !code && i < array.count; i++)
+        code = read_range(cursor, &ranges[i], error);
+    if (!code)
+        code = wire_expect_end(cursor, "ranges", error);
+    if (!code)
+        *count_out = array.count;
+    return code;
+}
+
 enum error_code wire_read_settle(struct msgpack_cursor cursor, uint32_t left, uint64_t *id_out,
                                  struct wire_range *ranges, uint32_t *count_out,
                                  struct error *error)
 {
-    struct msgpack_value array = {0};
     uint64_t id = 0;
     enum error_code code = wire_expect_elements(left, 2, "the settling", error);
     if (!code)
         code = wire_read_unsigned(&cursor, "the id", &id, error);
     if (!code)
-        code = wire_read_kind(&cursor, MSGPACK_KIND_ARRAY, "the ranges", &array, error);
-    if (!code && array.count > WIRE_RANGES_MAX)
-        code = error_set(error, ERROR_INVALID, "%u ranges; at most %d are allowed", array.count,
-                         WIRE_RANGES_MAX);
-    for (uint32_t i = 0; !code && i < array.count; i++)
-        code = read_range(&cursor, &ranges[i], error);
+        code = wire_read_ranges(&cursor, ranges, count_out, error);
     if (!code)
-        code = wire_expect_end(&cursor, "ranges", error);
-    if (code)
-        return code;
-    *id_out = id;
-    *count_out = array.count;
-    return OK;
+        *id_out = id;
+    return code;
 }
 
 enum error_code wire_read_settled(struct msgpack_cursor cursor, uint32_t left, uint64_t *id_out,

@@ -1,5 +1,5 @@
 /*
- * tools/daybook/bell.h - wake a thread that sleeps until a moment, from threads and signal handlers.
+ * tools/daybook/bell.h - wake a thread that sleeps until a moment, also from signal handlers.
  *
  * The sleeper notes how often the bell has rung, looks whether there is something to do, and waits
  * with that note: a ring in between is not missed. One sleeper; anybody may ring.

@@ -11,7 +11,7 @@
 /* From now on SIGINT and SIGTERM interrupt system calls and are remembered. */
 void interrupt_catch(void);
 bool interrupt_seen(void);
-/* Call this, too, from the signal's handler: it must be async-signal-safe. Before interrupt_catch. */
+/* Set before interrupt_catch: what the handler calls, too, which must be async-signal-safe. */
 void interrupt_also(void (*action)(void));
 
 #endif

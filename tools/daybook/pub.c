@@ -17,9 +17,18 @@
 #include "tools/daybook/options.h"
 #include "tools/daybook/publisher.h"
 #include "tools/daybook/shape.h"
+#include "tools/daybook/together.h"
 #include "tools/daybook/verb.h"
+#include "tools/expectation.h"
 
-enum { FLAG_TOPIC_FIELD = OPTIONS_LONG, FLAG_TIME_FIELD, FLAG_PRODUCER, FLAG_ACK };
+enum {
+    FLAG_TOPIC_FIELD = OPTIONS_LONG,
+    FLAG_TIME_FIELD,
+    FLAG_PRODUCER,
+    FLAG_ACK,
+    FLAG_EXPECT_LAST,
+    FLAG_EXPECT_TOPIC,
+};
 
 static const struct options_flag pub_flags[] = {
     {'t', "topic", "TOPIC", "lines are bare objects, all of this topic"},
@@ -29,6 +38,9 @@ static const struct options_flag pub_flags[] = {
     {FLAG_PRODUCER, "producer", "NAME",
      "numbered: once over reconnects within a run, but again in a new run"},
     {FLAG_ACK, "ack", "LEVEL", "durable (default), written or none; through the daemon"},
+    {FLAG_EXPECT_LAST, "expect-last", "SEQ",
+     "publish all lines at once, and only if no event is behind this one"},
+    {FLAG_EXPECT_TOPIC, "expect-topic", "PATTERN", "… of a topic that matches"},
     OPTIONS_DIRECTORY_FLAG,
     {'s', "socket", "SOCKET", "publish to the daemon at this socket, and nowhere else"},
     OPTIONS_SETTING_FLAGS,
@@ -48,10 +60,13 @@ static const struct options_verb pub_verb = {
         "says that it is back.\n"
         "A new run publishes its lines anew, with --producer too: to go on after an interruption,\n"
         "begin at the line that pub has named.\n"
+        "With --expect-last all lines are stored, or none: exit status 7 when somebody else has\n"
+        "published behind SEQ, 1 when a line is bad.\n"
         "The log's settings below count only without a daemon.",
     .flags = pub_flags,
     .example = "  daybook pub --topic-field pattern --time-field timestamp signals.jsonl\n"
-               "  echo '{\"topic\":\"door\",\"payload\":{\"open\":true}}' | daybook pub\n",
+               "  echo '{\"topic\":\"door\",\"payload\":{\"open\":true}}' | daybook pub\n"
+               "  echo '{\"open\":false}' | daybook pub -t door --expect-last 41\n",
 };
 
 static_assert(PUBLISHER_PATIENCE_S == 30, "the help and daybook(1) name the time");
@@ -69,6 +84,9 @@ struct pub {
     struct publisher_options to;
     char **files;
     uint64_t file_count;
+
+    struct wire_expectation expected;
+    struct together together; /* with an expectation: the lines so far */
 
     struct shape *shape;
     struct publisher *publisher;
@@ -145,9 +163,13 @@ static enum error_code publish_line(struct pub *pub, uint64_t file, const struct
                          LINES_BYTES_MAX >> 20);
     else
         code = shape_event(pub->shape, line->text, line->bytes, &event, error);
-    if (!code)
+    if (!code && pub->expected.given)
+        code = together_add(&pub->together, &event, error);
+    else if (!code)
         code = publisher_send(pub->publisher, &event, tag_of(file, line->number), error);
-    if (code != ERROR_INVALID)
+    if (code && pub->expected.given)
+        error_prefix(error, "%s:%" PRIu64, name_of(pub, file), line->number);
+    if (code != ERROR_INVALID || pub->expected.given)
         return code;
     refuse_line(pub, file, line->number, error->text);
     return OK;
@@ -201,7 +223,10 @@ static enum error_code publish_files(struct pub *pub, struct error *error)
     for (uint64_t file = 0; !code && !interrupt_seen() && file < pub->file_count; file++)
         code = publish_file(pub, file, error);
     pub->interrupted = interrupt_seen();
-    return code;
+    if (code || pub->interrupted || pub->together.count == 0)
+        return code;
+    return publisher_publish_together(pub->publisher, together_events(&pub->together),
+                                      pub->together.count, &pub->expected, error);
 }
 
 static const char *ack_words(const struct pub *pub, const struct publisher_totals *totals)
@@ -251,6 +276,11 @@ static void tell_span(const struct pub *pub, const struct span *span, const char
 /* Of each line there is to know what became of it, so that one can go on behind. */
 static void tell_lines(const struct pub *pub)
 {
+    if (pub->expected.given) {
+        if (pub->interrupted)
+            verb_say(pub_verb.name, "interrupted: nothing was published");
+        return;
+    }
     tell_span(pub, &pub->no_space, "was not stored", "were not stored");
     tell_span(pub, &pub->unknown, "may be stored or not", "may be stored or not");
     if (line_of(pub->rest) > 0)
@@ -265,11 +295,14 @@ static int fail(const struct error *error)
                  "stopped: the log's disk is full: %s; make room, for example with "
                  "'daybook retention --max-size SIZE', which deletes the oldest events",
                  error->text);
+    else if (error->code == ERROR_CONFLICT)
+        verb_say(pub_verb.name, "nothing was published: %s", error->text);
     else
         verb_say(pub_verb.name, "%s", error->text);
-    return error->code == ERROR_CLOSED    ? STATUS_UNREACHABLE
-           : error->code == ERROR_DAMAGED ? STATUS_DAMAGE
-                                          : STATUS_FAILURE;
+    return error->code == ERROR_CLOSED     ? STATUS_UNREACHABLE
+           : error->code == ERROR_DAMAGED  ? STATUS_DAMAGE
+           : error->code == ERROR_CONFLICT ? STATUS_CONFLICT
+                                           : STATUS_FAILURE;
 }
 
 static int publish(struct pub *pub)
@@ -352,6 +385,13 @@ static void parse_flag(struct pub *pub, struct options *options, int id, const c
     case FLAG_ACK:
         parse_ack(pub, options, value);
         break;
+    case FLAG_EXPECT_LAST:
+        pub->expected.given = true;
+        options_count(options, "--expect-last", value, &pub->expected.last);
+        break;
+    case FLAG_EXPECT_TOPIC:
+        pub->expected.topic = (struct wire_text){value, strlen(value)};
+        break;
     default:
         break;
     }
@@ -368,6 +408,8 @@ static void check_flags(const struct pub *pub, struct options *options)
     else if (pub->to.producer &&
              event_check_producer(pub->to.producer, strlen(pub->to.producer), &error))
         options_refuse(options, "--producer: %s", error.text);
+    else if (expectation_check(&pub->expected, &error))
+        options_refuse(options, "%s", error.text);
 }
 
 int verb_pub(int argc, char **argv)
@@ -403,6 +445,7 @@ int verb_pub(int argc, char **argv)
     if (shape_create(&pub.rules, &pub.shape, &error))
         return verb_fail(pub_verb.name, &error);
     int status = publish(&pub);
+    together_release(&pub.together);
     shape_free(pub.shape);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "segment/reader.h"
 #include "tools/daybook/index.h"
 #include "tools/daybook/verb.h"
+#include "tools/expectation.h"
 #include "tools/gate.h"
 
 enum {
@@ -51,6 +52,8 @@ static enum error_code code_of(enum daybook_code code)
         return ERROR_CLOSED;
     case DAYBOOK_MEMORY:
         return ERROR_MEMORY;
+    case DAYBOOK_CONFLICT:
+        return ERROR_CONFLICT;
     default:
         return ERROR_IO;
     }
@@ -409,6 +412,116 @@ enum error_code publisher_send(struct publisher *publisher, const struct event *
     if (publisher->log)
         return append_to_log(publisher, event, tag, error);
     return send_to_daemon(publisher, event, tag, error);
+}
+
+/* ---- Together ---- */
+
+static void count_together(struct publisher_totals *totals, uint64_t sequence, size_t count)
+{
+    if (sequence == 0) {
+        totals->duplicates += count;
+        return;
+    }
+    totals->stored += count;
+    count_sequence(totals, sequence);
+    count_sequence(totals, sequence + count - 1);
+}
+
+static enum error_code together_to_daemon(struct publisher *publisher, const struct event *events,
+                                          size_t count, const struct wire_expectation *expected,
+                                          struct error *error)
+{
+    struct daybook_expectation expectation = {expected->last, expected->topic.text};
+    struct daybook_event *outgoing = calloc(count, sizeof *outgoing);
+    struct daybook_error failure;
+    uint64_t sequence;
+    if (!outgoing)
+        return error_set(error, ERROR_MEMORY, "no memory to publish");
+    for (size_t i = 0; i < count; i++)
+        outgoing[i] = (struct daybook_event){
+            .time_ns = events[i].time_ns,
+            .topic = events[i].topic,
+            .topic_bytes = events[i].topic_bytes,
+            .payload = events[i].payload,
+            .payload_bytes = events[i].payload_bytes,
+        };
+    enum daybook_code code = daybook_publish_expecting(publisher->daybook, outgoing, count,
+                                                       &expectation, &sequence, &failure);
+    free(outgoing);
+    if (!code)
+        count_together(&publisher->totals, sequence, count);
+    else if (code == DAYBOOK_UNKNOWN || code == DAYBOOK_TIMEOUT)
+        publisher->totals.unknown += count;
+    return code ? lose(publisher, &failure, error) : OK;
+}
+
+/* We hold the log: nobody else appends between the look and the events. */
+static enum error_code meet_alone(struct publisher *publisher,
+                                  const struct wire_expectation *expected, struct error *error)
+{
+    struct expectations *expectations;
+    struct expectations_past past = {0};
+    enum error_code code = expectations_create(&expectations, error);
+    if (code)
+        return code;
+    uint64_t through = expectations_wants(expectations, publisher->log, expected);
+    if (through > 0) {
+        expectations_load(publisher->options.directory, through, &past);
+        expectations_take(expectations, &past);
+    }
+    code = expectations_meet(expectations, publisher->log, expected, error);
+    expectations_free(expectations);
+    return code;
+}
+
+static enum error_code number_together(struct publisher *publisher, const struct event *events,
+                                       size_t count, struct event *numbered, struct error *error)
+{
+    enum error_code code = OK;
+    for (size_t i = 0; i < count && !code; i++) {
+        numbered[i] = events[i];
+        code = number_event(publisher, &numbered[i], error);
+        if (!code)
+            code = gap_check(&numbered[i], error);
+        publisher->number += numbered[i].number > 0;
+    }
+    return code;
+}
+
+static enum error_code together_to_log(struct publisher *publisher, const struct event *events,
+                                       size_t count, const struct wire_expectation *expected,
+                                       struct error *error)
+{
+    struct event *numbered = calloc(count, sizeof *numbered);
+    uint64_t sequence, number_before = publisher->number;
+    size_t culprit;
+    if (!numbered)
+        return error_set(error, ERROR_MEMORY, "no memory to publish");
+    enum error_code code = number_together(publisher, events, count, numbered, error);
+    if (!code)
+        code = segment_log_wait(publisher->log, segment_log_appended(publisher->log), error);
+    if (!code)
+        code = meet_alone(publisher, expected, error);
+    if (!code)
+        code = gate_append_together(publisher->gate, publisher->log, numbered, count, NULL,
+                                    &sequence, &culprit, error);
+    free(numbered);
+    if (!code)
+        code = segment_log_wait(publisher->log, sequence + count - 1, error);
+    if (!code)
+        count_together(&publisher->totals, sequence, count);
+    else
+        publisher->number = number_before;
+    return code;
+}
+
+enum error_code publisher_publish_together(struct publisher *publisher, const struct event *events,
+                                           size_t count, const struct wire_expectation *expected,
+                                           struct error *error)
+{
+    if (publisher->log)
+        return together_to_log(publisher, events, count, expected, error);
+    return together_to_daemon(publisher, events, count, expected, error);
 }
 
 enum error_code publisher_push(struct publisher *publisher, struct error *error)

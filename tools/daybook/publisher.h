@@ -12,6 +12,7 @@
 
 #include "segment/log.h"
 #include "tools/client/daybook.h"
+#include "tools/client/wire.h"
 
 enum { PUBLISHER_PATIENCE_S = 30 };
 
@@ -52,6 +53,14 @@ bool publisher_checks_schemas(struct publisher *publisher);
  */
 enum error_code publisher_send(struct publisher *publisher, const struct event *event, uint64_t tag,
                                struct error *error);
+/*
+ * Publish all of these, or none, if the log is as expected, and wait until they are durable (or as
+ * the ack level says). Their producer and numbers are set here. ERROR_CONFLICT: it is not as
+ * expected. ERROR_INVALID: they are refused. Nothing is published in both cases.
+ */
+enum error_code publisher_publish_together(struct publisher *publisher, const struct event *events,
+                                           size_t count, const struct wire_expectation *expected,
+                                           struct error *error);
 /* No more events for now: let those that came go on their way. Does not wait for them. */
 enum error_code publisher_push(struct publisher *publisher, struct error *error);
 /* Wait until everything sent has its result. */

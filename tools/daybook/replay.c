@@ -35,11 +35,11 @@ static const struct options_flag replay_flags[] = {
     SELECTION_AFTER_FLAG,
     {FLAG_MAX_GAP, "max-gap", "DURATION", "make longer gaps in the recording as short as this"},
     {FLAG_MERGE_WINDOW, "merge-window", "DURATION",
-     "events late by less leave in the order of their times (default 10s; 0: as in the log)"},
+     "what is late by less has its place in time (default 10s; 0: as in the log)"},
     {FLAG_LOOP, "loop", "[N]", "start again at the end, N times in all or for ever"},
     {FLAG_REMAP, "remap", "A:=B", "publish topic A as B, may be repeated"},
-    {FLAG_TO, "to", "WHERE",
-     "not to stdout but to a daemon's SOCKET, zmq:ADDR, zmq-push:ADDR, udp://HOST:PORT"},
+    {FLAG_TO, "to", "TARGET",
+     "a daemon's SOCKET, zmq:ADDR, zmq-push:ADDR or udp://HOST:PORT, not stdout"},
     {FLAG_PREFIX, "prefix", "TEXT", "put in front of the topic for ZeroMQ (default 'bitten.')"},
     {FLAG_SUBSCRIBERS, "subscribers", "N",
      "wait for so many ZeroMQ subscriptions before the first event (default 1)"},
@@ -55,9 +55,9 @@ static const struct options_verb replay_verb = {
     .name = "replay",
     .usage = "[FLAGS]",
     .about =
-        "Give the events of the past again, all topics by one clock, with the gaps between them as\n"
-        "they were recorded. Ends with a report on stderr of how faithful it was, and a hash of\n"
-        "what was sent. Keys on a terminal: " REPLAY_KEYS_HELP ".",
+        "Give the events of the past again, all topics by one clock, with the gaps between them\n"
+        "as they were recorded. Ends with a report on stderr of how faithful it was, and a hash\n"
+        "of what was sent. Keys on a terminal: " REPLAY_KEYS_HELP ".",
     .flags = replay_flags,
     .example = "  daybook replay -S yesterday -U today -r 60 -t 'orders.*'\n"
                "  daybook replay -r max --to /run/test/daybook.sock --remap orders:=test/orders\n",

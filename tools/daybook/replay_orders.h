@@ -1,5 +1,5 @@
 /*
- * tools/daybook/replay_orders.h - what the user orders while a replay runs, on its way to the player.
+ * tools/daybook/replay_orders.h - what the user orders during a replay, on its way to the player.
  *
  * Keys come from the console's thread, signals from their handlers; the player takes orders and
  * sleeps. Every call is safe from anywhere; one thread gives orders, one takes them.

@@ -7,8 +7,8 @@
 #include "core/signals.h"
 #include "tools/daybook/time_merge.h"
 
-/* How far the source is ahead, at most: 32 MiB, for when the disk or the processors are busy. */
-enum { BATCHES = 64, BATCH_EVENTS = 1024, BATCH_BYTES = 512 << 10 };
+/* How far the source is ahead, at most, for when the disk or the processors are busy. */
+enum { BATCHES = 64, AHEAD_BYTES = 32 << 20, BATCH_EVENTS = 1024, BATCH_BYTES = 512 << 10 };
 /* … and what a merge may hold back. */
 enum { MERGE_BYTES = 64 << 20 };
 
@@ -36,6 +36,7 @@ struct replay_source {
     struct batch batches[BATCHES];
     uint64_t filled; /* batches so far, by the thread */
     uint64_t given;  /* … of which the player has taken up */
+    size_t bytes;    /* in those that it has not */
     bool stopped;
     bool seek_wanted;
     int64_t seek_ns;
@@ -57,7 +58,8 @@ static struct batch *wait_for_room(struct replay_source *source)
 {
     pthread_mutex_lock(&source->mutex);
     /* One stays out: the batch that the player is at. */
-    while (source->filled - source->given >= BATCHES - 1 && !is_disturbed(source))
+    while ((source->filled - source->given >= BATCHES - 1 || source->bytes >= AHEAD_BYTES) &&
+           !is_disturbed(source))
         pthread_cond_wait(&source->changed, &source->mutex);
     struct batch *batch =
         is_disturbed(source) ? NULL : &source->batches[source->filled % BATCHES];
@@ -73,12 +75,14 @@ static void empty_batch(struct batch *batch)
 }
 
 /* A batch that was filled before a seek came about is stale: the seek has emptied the queue. */
-static void hand_over(struct replay_source *source)
+static void hand_over(struct replay_source *source, const struct batch *batch)
 {
     bool first = false;
     pthread_mutex_lock(&source->mutex);
-    if (!is_disturbed(source))
+    if (!is_disturbed(source)) {
         first = source->filled++ == source->given;
+        source->bytes += batch->bytes;
+    }
     pthread_mutex_unlock(&source->mutex);
     if (first)
         bell_ring(source->options.bell);
@@ -169,7 +173,7 @@ static bool run_round(struct replay_source *source, int64_t since_ns, uint64_t r
         any |= batch->count > 0;
         batch->all_ends |= batch->round_ends && ((rounds && round >= rounds) || (whole && !any));
         bool ended = batch->all_ends;
-        hand_over(source);
+        hand_over(source, batch);
         if (ended)
             return false;
     }
@@ -288,6 +292,7 @@ static struct batch *take_batch(struct replay_source *source)
     if (source->filled > source->given) {
         batch = &source->batches[source->given % BATCHES];
         source->given++;
+        source->bytes -= batch->bytes;
         pthread_cond_signal(&source->changed);
     }
     pthread_mutex_unlock(&source->mutex);
@@ -338,6 +343,7 @@ void replay_source_seek(struct replay_source *source, int64_t time_ns)
     source->seek_round = source->current ? source->current->round : 1;
     __atomic_store_n(&source->seek_wanted, true, __ATOMIC_RELAXED);
     source->filled = source->given;
+    source->bytes = 0;
     pthread_cond_broadcast(&source->changed);
     pthread_mutex_unlock(&source->mutex);
     source->current = NULL;

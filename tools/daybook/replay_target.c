@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "tools/daybook/replay_target_inside.h"
 #include "tools/daybook/verb.h"
 
@@ -17,8 +18,11 @@ static const struct {
     const char *begin;
     maker make;
 } schemes[] = {
-    {"zmq:", replay_target_pub},   {"zmq-pub:", replay_target_pub}, {"zmq-push:", replay_target_push},
-    {"udp://", replay_target_udp}, {"unix:", replay_target_daemon},
+    {"zmq:", replay_target_pub},
+    {"zmq-pub:", replay_target_pub},
+    {"zmq-push:", replay_target_push},
+    {"udp://", replay_target_udp},
+    {"unix:", replay_target_daemon},
 };
 
 /* What --to means, and where the address in it begins. NULL: nothing that we know. */
@@ -108,6 +112,11 @@ void replay_target_say(struct replay_target *target, const struct replay_event *
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     verb_say(target->verb, "event %" PRIu64 " %s", event->event.sequence, text);
+}
+
+int64_t replay_target_deadline_ns(const struct replay_target *target)
+{
+    return clock_monotonic_ns() + (target->stalled ? 0 : REPLAY_TARGET_PATIENCE_NS);
 }
 
 enum error_code replay_target_flushed(struct replay_target *target, struct error *error)

@@ -48,7 +48,8 @@ enum error_code replay_target_open(const struct replay_target_options *options,
 size_t replay_target_batch(const struct replay_target *target);
 /*
  * Hand one event over, at the next flush at the latest; the event stays as it is until then.
- * *sent_out false: it was dropped, which was said and counted. ERROR_CLOSED: the other side is gone.
+ * *sent_out false: it was dropped, which was said and counted. ERROR_CLOSED: nobody is there any
+ * more.
  */
 enum error_code replay_target_add(struct replay_target *target, const struct replay_event *event,
                                   bool *sent_out, struct error *error);

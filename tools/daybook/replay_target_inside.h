@@ -23,10 +23,16 @@ struct replay_target {
     const char *verb;
     struct replay_target_counts counts;
     uint64_t said; /* messages about single events */
+    bool stalled;  /* the last event was dropped for lack of room: the next ones wait no more */
 };
 
-/* How long somebody who takes nothing is waited for, before an event is dropped. */
+/*
+ * How long somebody who takes nothing is waited for, before an event is dropped: once. The events
+ * behind it are only tried, until one is taken, or the replay would crawl from one to the next.
+ */
 #define REPLAY_TARGET_PATIENCE_NS INT64_C(1000000000)
+/* Until when may the event that finds no room now wait? */
+int64_t replay_target_deadline_ns(const struct replay_target *target);
 
 /* Say what became of one event; after a few, only that there are more. */
 void replay_target_say(struct replay_target *target, const struct replay_event *event,

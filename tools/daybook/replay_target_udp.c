@@ -100,7 +100,8 @@ static void drop(struct udp_target *target, const struct replay_event *event, in
                           target->line.size);
     } else {
         target->base.counts.no_room++;
-        replay_target_say(&target->base, event, "is dropped: the network took no datagram for 1 s");
+        target->base.stalled = true;
+        replay_target_say(&target->base, event, "is dropped: the network takes no datagrams");
     }
 }
 
@@ -119,6 +120,7 @@ static enum error_code send_line(struct udp_target *target, const struct replay_
     int64_t deadline_ns = 0;
     for (;;) {
         if (send(target->fd, line->data, line->size, MSG_DONTWAIT) >= 0) {
+            target->base.stalled = false;
             *sent_out = true;
             return OK;
         }
@@ -127,7 +129,7 @@ static enum error_code send_line(struct udp_target *target, const struct replay_
         } else if (errno == EAGAIN || errno == ENOBUFS || errno == EMSGSIZE) {
             int why = errno;
             if (deadline_ns == 0)
-                deadline_ns = clock_monotonic_ns() + REPLAY_TARGET_PATIENCE_NS;
+                deadline_ns = replay_target_deadline_ns(&target->base);
             if (why == EMSGSIZE || !wait_for_room(target->fd, why, deadline_ns)) {
                 drop(target, event, why);
                 *sent_out = false;

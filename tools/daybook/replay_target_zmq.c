@@ -24,7 +24,7 @@ enum {
     POLL_MS = 200,
     HIGH_WATER = 100000, /* messages that wait in memory for one slow receiver */
     LINGER_MS = 30000,   /* at the end, for what was not taken yet */
-    HURRY_MS = 1000,     /* … when the user interrupts */
+    HURRY_MS = 1000,     /* … when the user interrupts, or nobody takes anything any more */
     DRAIN_EVERY = 1024,
 };
 
@@ -236,10 +236,11 @@ static enum error_code add(struct replay_target *base, const struct replay_event
         if (why != EAGAIN && why != EINTR)
             return fail(target, "send to", error);
         if (deadline_ns == 0)
-            deadline_ns = clock_monotonic_ns() + REPLAY_TARGET_PATIENCE_NS;
+            deadline_ns = replay_target_deadline_ns(base);
         if (!poll_for(target, ZMQ_POLLOUT, deadline_ns)) {
             base->counts.no_room++;
-            replay_target_say(base, event, "is dropped: nobody at %s took it for 1 s",
+            base->stalled = true;
+            replay_target_say(base, event, "is dropped: somebody at %s has no room for it",
                               target->address);
             *sent_out = false;
             return OK;
@@ -247,6 +248,7 @@ static enum error_code add(struct replay_target *base, const struct replay_event
         if (target->publishes) /* XPUB is always ready to write: it is NODROP that says no */
             clock_sleep_until_ns(clock_monotonic_ns() + 1000000);
     }
+    base->stalled = false;
     *sent_out = true;
     return OK;
 }
@@ -267,7 +269,7 @@ static enum error_code finish(struct replay_target *base, bool hurry, struct err
 {
     struct zmq_target *target = (struct zmq_target *)base;
     (void)error;
-    int linger_ms = hurry ? HURRY_MS : LINGER_MS;
+    int linger_ms = hurry || base->stalled ? HURRY_MS : LINGER_MS;
     int64_t began_ns = clock_monotonic_ns();
     set_option(target, ZMQ_LINGER, linger_ms);
     end_context(target);

@@ -18,6 +18,7 @@ enum verb_status {
     STATUS_DAMAGE = 4,      /* damaged bytes were found */
     STATUS_INCOMPLETE = 5,  /* done, except for what stderr names */
     STATUS_DIFFERENT = 6,   /* a comparison found differences */
+    STATUS_CONFLICT = 7,    /* the log is not as it was expected to be; nothing was published */
 };
 
 struct verb {

@@ -61,16 +61,15 @@ static void admit(struct server *server, int fd, const struct ucred *peer)
 
 /*
  * Those who have most may have nothing but subscribers: one of them ends, as soon as the bus comes
- * to it, and until then there is one connection more than allowed.
+ * to it, and until then there are some connections more than allowed.
  */
 static bool make_subscriber_go(struct server *server, const struct ucred *newcomer)
 {
     struct peers_entry whose;
-    if (server->connections > server->options.connections_max ||
-        !eviction_greediest(&server->peers, server->options.connections_max, newcomer, &whose))
-        return false;
-    bus_evict(server->bus, whose.pid, whose.uid);
-    return true;
+    size_t connections_max = server->options.connections_max;
+    return server->connections < connections_max + BUS_EVICTIONS &&
+           eviction_greediest(&server->peers, connections_max, newcomer, &whose) &&
+           bus_evict(server->bus, whose.pid, whose.uid);
 }
 
 /*

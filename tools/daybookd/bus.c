@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -16,7 +17,7 @@
 #include "tools/daybookd/bus_state.h"
 #include "tools/daybookd/progress.h"
 
-enum { EVENTS_PER_ROUND = 64, TICK_NS = 1000000000 };
+enum { EVENTS_PER_ROUND = 64, TICK_NS = 1000000000, BUS_NICE = 3 };
 
 static struct subscriber *member(struct list_link *link)
 {
@@ -52,18 +53,20 @@ static void take_room(struct subscriber *subscriber)
 }
 
 /*
- * Half a hang-up is none: who sends no more may still want events. The whole one is the end.
+ * Half a hang-up is none: who sends no more may still want events. The whole one is the end, once
+ * what was sent before it has been read: its last commit, perhaps.
  */
 static void take_event(struct subscriber *subscriber, uint32_t events)
 {
     if (subscriber->gone)
         return;
-    if (events & (EPOLLHUP | EPOLLERR)) {
-        subscriber_drop(subscriber);
-        return;
-    }
-    if (events & EPOLLOUT && subscriber->blocked)
+    subscriber->hung_up = subscriber->hung_up || (events & (EPOLLHUP | EPOLLERR)) != 0;
+    if (subscriber->hung_up) {
+        list_remove(&subscriber->in_place);
+        make_readable(subscriber);
+    } else if (events & EPOLLOUT && subscriber->blocked) {
         take_room(subscriber);
+    }
     if (events & (EPOLLIN | EPOLLRDHUP)) {
         subscriber->readable = !subscriber->ended;
         make_readable(subscriber);
@@ -138,7 +141,7 @@ static void fail_all(struct bus *bus, const char *code, const char *text)
     }
 }
 
-/* The one of that process, or user, that has been waiting for its client, or for events, first. */
+/* The one of that process, or user, that came first. */
 static void evict_one(struct bus *bus, const struct ucred *whose)
 {
     for (struct list_link *link = bus->all.next; link != &bus->all; link = link->next) {
@@ -158,15 +161,17 @@ static void take_requests(struct bus *bus)
     pthread_mutex_lock(&bus->mutex);
     struct bus_arrivals arrivals = bus->arrivals;
     bus->arrivals = (struct bus_arrivals){0};
-    struct ucred evicted = bus->evicted;
-    bus->evicted.uid = (uid_t)-1;
+    struct ucred evicted[BUS_EVICTIONS];
+    size_t evicted_count = bus->evicted_count;
+    memcpy(evicted, bus->evicted, sizeof evicted);
+    bus->evicted_count = 0;
     const char *end_code = bus->end_code;
     pthread_mutex_unlock(&bus->mutex);
     for (size_t i = 0; i < arrivals.count; i++)
         welcome(bus, &arrivals.items[i]);
     free(arrivals.items);
-    if (evicted.uid != (uid_t)-1)
-        evict_one(bus, &evicted);
+    for (size_t i = 0; i < evicted_count; i++)
+        evict_one(bus, &evicted[i]);
     if (end_code) /* its text does not change any more */
         fail_all(bus, end_code, bus->end_text);
 }
@@ -225,10 +230,16 @@ static bool can_be_served(const struct subscriber *subscriber)
 void bus_place(struct bus *bus, struct subscriber *subscriber)
 {
     list_remove(&subscriber->in_place);
+    if (subscriber->hung_up)
+        return;
     if (!subscriber->gone && !subscriber->frame.begun && subscriber->answers.size > 0)
         subscriber_send(subscriber, NULL);
     if (subscriber->gone || subscriber->closing || !(subscriber->begun || subscriber->searching))
         return;
+    if (subscriber->group && subscriber->begun) {
+        bus_group_wake(subscriber->group);
+        return;
+    }
     if (subscriber->begun && live_ring_has_next(subscriber)) {
         if (subscriber->history)
             history_leave(subscriber->history);
@@ -305,9 +316,11 @@ static void tick(struct bus *bus)
 /* How long the thread may sleep: not at all while there is work, or more has become durable. */
 static int64_t find_timeout(struct bus *bus, int64_t longest_ns)
 {
-    bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end);
     if (has_work(bus))
         return 0;
+    longest_ns = bus_groups_timeout(bus, longest_ns);
+    bool wanted = bus->live_count > 0 || !list_is_empty(&bus->at_end) ||
+                  !list_is_empty(&bus->groups);
     if (!wanted)
         return longest_ns;
     int64_t rest_ns = bus->rest_until_ns - clock_monotonic_ns();
@@ -344,6 +357,7 @@ void bus_round(struct bus *bus, int64_t timeout_ns)
         rest(bus, clock_monotonic_ns() - begin_ns);
     }
     take_history(bus);
+    bus_groups_turn(bus);
     tick(bus);
     bury_dead(bus);
 }
@@ -352,6 +366,8 @@ static void *run(void *context)
 {
     struct bus *bus = context;
     pthread_setname_np(pthread_self(), "bus");
+    /* Where processors are few, those who publish come first. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), BUS_NICE);
     while (!atomic_load(&bus->ended))
         bus_round(bus, TICK_NS);
     return NULL;
@@ -444,12 +460,15 @@ void bus_end(struct bus *bus, const char *code, const char *text)
     ring_bell(bus);
 }
 
-void bus_evict(struct bus *bus, pid_t pid, uid_t uid)
+bool bus_evict(struct bus *bus, pid_t pid, uid_t uid)
 {
     pthread_mutex_lock(&bus->mutex);
-    bus->evicted = (struct ucred){.pid = pid, .uid = uid};
+    bool room = bus->evicted_count < BUS_EVICTIONS;
+    if (room)
+        bus->evicted[bus->evicted_count++] = (struct ucred){.pid = pid, .uid = uid};
     pthread_mutex_unlock(&bus->mutex);
     ring_bell(bus);
+    return room;
 }
 
 void bus_count(struct bus *bus, struct bus_counters *counters_out)
@@ -467,7 +486,8 @@ void bus_count(struct bus *bus, struct bus_counters *counters_out)
 static void init_lists(struct bus *bus)
 {
     struct list_link *lists[] = {&bus->all,    &bus->readable, &bus->dead, &bus->behind,
-                                 &bus->at_end, &bus->feeds,    &bus->live, &bus->cursors};
+                                 &bus->at_end, &bus->feeds,    &bus->live,
+                                 &bus->cursors, &bus->groups,  &bus->letters};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
 }
@@ -479,7 +499,6 @@ enum error_code bus_create(const struct bus_options *options, struct bus **bus_o
     if (!bus)
         return error_set(error, ERROR_MEMORY, "no memory for the bus");
     bus->options = *options;
-    bus->evicted.uid = (uid_t)-1;
     bus->rings.bytes_max = BUS_RING_BYTES;
     bus->now_ns = bus->ticked_ns = clock_monotonic_ns();
     segment_format_log_id_text(segment_log_id(options->log), bus->log_id);
@@ -529,10 +548,13 @@ void bus_free(struct bus *bus)
         subscriber_drop(member(bus->all.next));
     while (!list_is_empty(&bus->dead))
         subscriber_free(member(bus->dead.next));
+    bus_groups_end(bus);
     bus_cursors_end(bus);
     keeper_free(bus->keeper);
     for (size_t i = 0; i < BUS_HISTORIES; i++)
         history_release(&bus->histories[i]);
+    log_stream_close(bus->fresh.stream);
+    log_stream_close(bus->again.stream);
     log_stream_close(bus->trunk);
     json_reader_free(bus->json);
     buffer_release(&bus->scratch);

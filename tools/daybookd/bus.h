@@ -42,10 +42,18 @@ enum {
     BUS_SUBSCRIBER_BYTES = 12288, /* with its answers */
     BUS_CONDITIONS = 256,         /* different ones at a time */
     BUS_CONDITION_BYTES = 65536,
-    BUS_LISTINGS = 4, /* of all cursors, made or on their way */
+    BUS_EVICTIONS = 8, /* asked for, and not done yet */
+    BUS_LISTINGS = 4,  /* of all cursors, made or on their way */
     BUS_LISTING_BYTES = 2 << 20,
+    BUS_GROUPS = 64, /* at a time */
+    BUS_GROUP_STATE_BYTES = 256 << 10, /* one: what is pending, also as it is stored; its cursor */
+    BUS_GROUP_BYTES = 16 << 20, /* given to members and not taken by their sockets, in all */
+    BUS_LETTERS = 8,            /* dead letters on their way, each of one event at most */
+    BUS_LETTER_BYTES = 2 << 20,
     BUS_MEMORY_MAX = BUS_RING_BYTES + BUS_INPUT_BYTES + (BUS_HISTORIES + 1) * BUS_HISTORY_BYTES +
-                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES,
+                     BUS_CONDITIONS * BUS_CONDITION_BYTES + BUS_LISTINGS * BUS_LISTING_BYTES +
+                     BUS_GROUPS * BUS_GROUP_STATE_BYTES + BUS_GROUP_BYTES + 2 * BUS_HISTORY_BYTES +
+                     BUS_LETTERS * BUS_LETTER_BYTES,
 };
 
 struct bus_options {
@@ -77,13 +85,19 @@ int bus_departures_fd(const struct bus *bus);
 /* Take the peers of up to `max` of those who have left. */
 size_t bus_take_departures(struct bus *bus, struct ucred *peers_out, size_t max);
 
+/*
+ * Then also append the dead letters that were posted (bus_letter.h). True: something was appended,
+ * and has to be committed.
+ */
+bool bus_append_letters(struct bus *bus);
+
 /* Tell everybody why, and end all subscriptions; who comes later is told the same. */
 void bus_end(struct bus *bus, const char *code, const char *text);
 /*
  * A place is needed, and of this user (pid 0) or process nobody but subscribers are there: end the
- * one that has been given nothing for longest.
+ * one that came first. False: too many are asked for already.
  */
-void bus_evict(struct bus *bus, pid_t pid, uid_t uid);
+bool bus_evict(struct bus *bus, pid_t pid, uid_t uid);
 
 struct bus_counters {
     uint64_t subscribers, feeds, delivered /* events, ever */, closed /* by us, ever */;

@@ -187,7 +187,7 @@ static void step(struct bus_cursor *cursor)
 
 /* ---- For subscribers ---- */
 
-static struct bus_cursor *find(struct bus *bus, const struct wire_text *name)
+static struct bus_cursor *find(const struct bus *bus, const struct wire_text *name)
 {
     for (struct list_link *link = bus->cursors.next; link != &bus->cursors; link = link->next) {
         struct bus_cursor *cursor = LIST_MEMBER(link, struct bus_cursor, in_cursors);
@@ -232,6 +232,11 @@ enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
     enum error_code code = segment_cursor_check_name(name->text, name->bytes, error);
     if (code)
         return code;
+    if (bus_group_is_open(bus, name->text, name->bytes))
+        return error_set(error, ERROR_INVALID,
+                         "cursor '%.*s' is in use by a group; subscribe with \"shared\", or take "
+                         "another name",
+                         (int)name->bytes, name->text);
     struct bus_cursor *cursor = find(bus, name);
     code = cursor ? replace_owner(cursor, subscriber, error) : OK;
     if (code)
@@ -246,6 +251,12 @@ enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
     subscriber->cursor = cursor;
     step(cursor);
     return OK;
+}
+
+bool bus_cursor_is_open(const struct bus *bus, const char *name, size_t name_bytes)
+{
+    const struct bus_cursor *cursor = find(bus, &(struct wire_text){name, name_bytes});
+    return cursor && cursor->owner;
 }
 
 void bus_cursor_make(struct bus_cursor *cursor, uint64_t position)

@@ -52,6 +52,8 @@ void bus_cursor_make(struct bus_cursor *cursor, uint64_t position);
 void bus_cursor_leave(struct bus_cursor *cursor);
 /* Its owner wants this committed; it is told when it is. */
 void bus_cursor_commit(struct bus_cursor *cursor, uint64_t position);
+/* Is a cursor of this name here, with an owner? */
+bool bus_cursor_is_open(const struct bus *bus, const char *name, size_t name_bytes);
 /* Wait until nothing is open any more; there are no subscribers. */
 void bus_cursors_end(struct bus *bus);
 

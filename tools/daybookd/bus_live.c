@@ -30,21 +30,6 @@ static void fail_feed(struct bus *bus, struct feed *feed, const char *code,
     end_live(bus, feed);
 }
 
-/*
- * A block at or before its position: the last that was read for it, or for the live feeds. Without
- * one the headers of a whole segment may have to be read.
- */
-struct log_stream_place bus_find_place(const struct bus *bus, const struct subscriber *subscriber)
-{
-    struct log_stream_place best = subscriber->place;
-    if (!bus->trunk)
-        return best;
-    struct log_stream_place trunk = log_stream_place(bus->trunk);
-    bool fits = trunk.segment_first != 0 && trunk.sequence_first <= subscriber->position + 1;
-    bool nearer = best.segment_first == 0 || best.sequence_first < trunk.sequence_first;
-    return fits && nearer ? trunk : best;
-}
-
 /* The trunk goes on where it was when a feed is live already; else it begins there. */
 static bool start_trunk(struct bus *bus, const struct subscriber *subscriber)
 {
@@ -52,7 +37,7 @@ static bool start_trunk(struct bus *bus, const struct subscriber *subscriber)
         return true;
     if (!bus->trunk && log_stream_open(bus->options.directory, &bus->trunk, NULL))
         return false;
-    struct log_stream_place place = bus_find_place(bus, subscriber);
+    struct log_stream_place place = landmarks_find(&bus->landmarks, subscriber->position + 1);
     log_stream_seek(bus->trunk, subscriber->position, &place);
     bus->trunk_runs = true;
     return true;
@@ -153,6 +138,8 @@ static bool read_trunk(struct bus *bus)
             fail_live(bus, &error);
             return false;
         }
+        struct log_stream_place place = log_stream_place(bus->trunk);
+        landmarks_note(&bus->landmarks, &place);
         bytes += bytes_of(bus->items, count) + 1;
         give_to_all(bus, count);
     }

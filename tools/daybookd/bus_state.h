@@ -10,8 +10,10 @@
 
 #include "tools/daybookd/bus.h"
 #include "tools/daybookd/bus_cursor.h"
+#include "tools/daybookd/bus_group.h"
 #include "tools/daybookd/feed.h"
 #include "tools/daybookd/history.h"
+#include "tools/daybookd/landmarks.h"
 #include "tools/daybookd/notices.h"
 #include "tools/daybookd/subscriber.h"
 
@@ -24,6 +26,15 @@ enum {
     BUS_REST_PARTS = 2,      /* … so many times as long … */
     BUS_REST_NS = 700000,    /* … and no longer than this */
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
+};
+
+/* A place in the log from which groups read, one after the other. */
+struct bus_source {
+    struct log_stream *stream; /* NULL: not needed yet */
+    struct bus_group *owner;   /* whose place it is; NULL: nobody's */
+    uint64_t looked;
+    struct log_stream_item items[LOG_STREAM_BATCH];
+    size_t count, next;
 };
 
 struct bus_arrivals {
@@ -45,7 +56,8 @@ struct bus {
     size_t departed_count, departed_capacity;
     const char *end_code; /* a literal; NULL: it goes on */
     char end_text[sizeof((struct error *)0)->text];
-    struct ucred evicted; /* whose subscriber has to go; uid -1: nobody's */
+    struct ucred evicted[BUS_EVICTIONS]; /* whose subscribers have to go */
+    size_t evicted_count;
     atomic_bool ended;    /* the thread has to go */
 
     atomic_uint_least64_t subscribers, feed_count, delivered;
@@ -58,6 +70,7 @@ struct bus {
     struct list_link at_end; /* has all, and no live feed: waits for more */
     struct list_link feeds, live;
     size_t live_count, conditions;
+    struct landmarks landmarks;
     struct log_stream *trunk; /* reads for the live feeds */
     bool trunk_runs;          /* it stands where they do */
     struct log_stream_item items[LOG_STREAM_BATCH];
@@ -68,6 +81,11 @@ struct bus {
     struct buffer line;    /* a subscriber's, as msgpack */
     struct keeper *keeper;
     struct list_link cursors; /* that subscribers have open */
+    struct list_link groups;
+    size_t group_count;
+    size_t letters_on_their_way;
+    struct list_link letters;        /* posted to the network threads; under the mutex */
+    struct bus_source fresh, again;  /* for what groups give for the first time, and again */
     size_t listings;          /* of cursors, being made */
     size_t input_bytes;       /* of unfinished frames */
     uint64_t durable;   /* as last looked at */
@@ -79,8 +97,6 @@ struct bus {
 /* One round: wait for at most `timeout_ns` when nothing is to be done, then do a bounded part. */
 void bus_round(struct bus *bus, int64_t timeout_ns);
 
-/* Where a seek to the subscriber's position can best begin, as far as it is known. */
-struct log_stream_place bus_find_place(const struct bus *bus, const struct subscriber *subscriber);
 /* Find out from where the subscriber gets its events now, and put it there. */
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */

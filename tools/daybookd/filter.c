@@ -81,9 +81,9 @@ enum error_code filter_match(struct filter *filter, const struct event *event, b
 
 /* ---- Lines ---- */
 
-/* As `daybook read -o json` prints it. */
-static enum error_code write_event_line(const struct event *event, struct buffer *out,
-                                        struct error *error)
+/* As `daybook read -o json` prints it; `try_number` 0: not for a group. */
+static enum error_code write_event_line(const struct event *event, uint32_t try_number,
+                                        struct buffer *out, struct error *error)
 {
     char time[UNITS_TIME_TEXT_SIZE];
     units_format_time_utc(event->time_ns, time);
@@ -95,6 +95,8 @@ static enum error_code write_event_line(const struct event *event, struct buffer
         code = buffer_append(out, ",\"payload\":", sizeof ",\"payload\":" - 1, error);
     if (!code)
         code = json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, out, error);
+    if (!code && try_number)
+        code = buffer_printf(out, error, ",\"try\":%u", try_number);
     if (!code)
         code = buffer_append(out, "}\n", 2, error);
     return code;
@@ -137,6 +139,13 @@ enum error_code filter_write(const struct filter *filter, const struct log_strea
     if (item->lost)
         return filter->lines ? write_lost_line(item, out, error)
                              : write_lost_frame(item, out, error);
-    return filter->lines ? write_event_line(&item->event, out, error)
+    return filter->lines ? write_event_line(&item->event, 0, out, error)
                          : wire_write_event(out, &item->event, error);
+}
+
+enum error_code filter_write_try(bool lines, const struct event *event, uint32_t try_number,
+                                 struct buffer *out, struct error *error)
+{
+    return lines ? write_event_line(event, try_number, out, error)
+                 : wire_write_event_try(out, event, try_number, error);
 }

@@ -39,5 +39,8 @@ enum error_code filter_match(struct filter *filter, const struct event *event, b
 /* Append the event, or a frame or line that tells of a loss. ERROR_MEMORY. */
 enum error_code filter_write(const struct filter *filter, const struct log_stream_item *item,
                              struct buffer *out, struct error *error);
+/* An event for a group's member: with which try this is. */
+enum error_code filter_write_try(bool lines, const struct event *event, uint32_t try_number,
+                                 struct buffer *out, struct error *error);
 
 #endif

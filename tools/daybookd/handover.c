@@ -56,4 +56,6 @@ void server_take_departures(struct server *server)
     while ((count = bus_take_departures(server->bus, peers, 32)) > 0)
         for (size_t i = 0; i < count; i++)
             free_place(server, &peers[i]);
+    if (bus_append_letters(server->bus))
+        segment_log_kick(server->options.log);
 }

@@ -45,7 +45,8 @@ static struct history *find_free(struct bus *bus)
 
 static void seek(struct history *history, const struct subscriber *subscriber)
 {
-    struct log_stream_place place = bus_find_place(subscriber->bus, subscriber);
+    struct log_stream_place place =
+        landmarks_find(&subscriber->bus->landmarks, subscriber->position + 1);
     log_stream_seek(history->stream, subscriber->position, &place);
     ring_reset(&history->ring, subscriber->position);
     history->item_count = history->item_next = 0;
@@ -107,6 +108,8 @@ static enum error_code fill(struct bus *bus, struct history *history, struct err
             history->item_next = history->item_count = 0;
             code = log_stream_read(history->stream, history->items, &history->item_count, error);
             history->at_end = code == ERROR_END;
+            struct log_stream_place place = log_stream_place(history->stream);
+            landmarks_note(&bus->landmarks, &place);
         }
         if (code == ERROR_END) {
             ring_look(&history->ring, log_stream_looked(history->stream));
@@ -136,14 +139,6 @@ static bool is_at_seam(const struct history *history, const struct subscriber *s
     return history->at_end && subscriber->position >= history->ring.looked;
 }
 
-/* Where a later seek can begin: the block at hand, unless the stream is ahead of what was sent. */
-static void note_place(const struct history *history, struct subscriber *subscriber)
-{
-    struct log_stream_place place = log_stream_place(history->stream);
-    if (place.segment_first != 0 && place.sequence_first <= subscriber->position + 1)
-        subscriber->place = place;
-}
-
 static void give_turn(struct bus *bus, struct history *history, struct subscriber *subscriber)
 {
     struct error error;
@@ -166,7 +161,6 @@ static void give_turn(struct bus *bus, struct history *history, struct subscribe
     enum sending sending = subscriber_send(subscriber, &history->ring);
     if (sending == SENDING_OVER)
         return;
-    note_place(history, subscriber);
     if (sending == SENDING_BLOCKED || sending == SENDING_NO_CREDIT) {
         subscriber->caught_up = false;
         return; /* it comes back with room, or credit */

@@ -98,16 +98,16 @@ static uint32_t count_repeated(struct connection *connection, const struct wire_
     return count;
 }
 
-/* Each of them, for the reason of one, or for one that they share. */
+/* All of them for one reason, which is given once: with the event that it is about, or the first. */
 static enum error_code refuse_together(struct intake *intake, struct tally *tally, uint32_t first,
                                        uint32_t count, size_t culprit, const struct error *why)
 {
-    static const char OTHERS[] =
-        "another event of this frame was refused, and they are stored together or not at all";
+    const char *name = error_name(why->code == ERROR_FULL ? ERROR_INVALID : why->code);
     enum error_code code = OK;
     for (uint32_t i = first; i < count && !code; i++) {
-        bool shared = culprit == SIZE_MAX || culprit == i;
-        code = refuse(intake, tally, i, why->code, shared ? why->text : OTHERS);
+        bool tells = culprit == SIZE_MAX ? i == first : i == culprit;
+        tally->ack.refused++;
+        code = wire_write_refusal(&intake->refusals, i, name, tells ? why->text : "", NULL);
     }
     return code;
 }

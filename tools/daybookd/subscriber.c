@@ -67,6 +67,7 @@ static void leave_cursor(struct subscriber *subscriber)
     subscriber->cursor = NULL;
     if (cursor)
         bus_cursor_leave(cursor);
+    bus_group_leave(subscriber);
     bus_cursors_forget(subscriber);
 }
 
@@ -251,6 +252,8 @@ bool subscriber_take_input(struct subscriber *subscriber)
         read_once(subscriber);
         take_units(subscriber);
     }
+    if (subscriber->hung_up && (!subscriber->readable || !may_take(subscriber)))
+        subscriber_drop(subscriber);
     if (!subscriber->gone)
         park_input(subscriber);
     return subscriber->readable && may_take(subscriber);

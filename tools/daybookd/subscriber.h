@@ -22,6 +22,7 @@
 
 #include "core/bytes.h"
 #include "tools/client/wire_subscription.h"
+#include "tools/daybookd/group.h"
 #include "tools/daybookd/list.h"
 #include "tools/daybookd/log_stream.h"
 #include "tools/daybookd/ring.h"
@@ -29,6 +30,7 @@
 struct bus;
 struct bus_arrival;
 struct bus_cursor;
+struct bus_group;
 struct bus_listing;
 struct feed;
 struct history;
@@ -63,6 +65,7 @@ struct subscriber {
     struct buffer input; /* half a frame or line, and what came behind it */
     bool readable;       /* the socket may have more */
     bool ended;          /* the client sends no more */
+    bool hung_up;        /* … nor reads: what it has sent is taken, then it is gone */
     int64_t unit_since_ns;
 
     bool subscribed; /* … has been asked for */
@@ -73,6 +76,11 @@ struct subscriber {
     int64_t since_ns;
     uint64_t start_after; /* unless searched for */
     struct bus_cursor *cursor;
+    struct bus_group *group;   /* it is a member; then it has no feed */
+    struct group_member share; /* … once begun: what it has of the group's */
+    struct list_link in_group;
+    struct buffer given; /* … the frame that is being made for it */
+    uint32_t given_count;
     struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */
@@ -81,7 +89,6 @@ struct subscriber {
     uint64_t told; /* the client knows that everything up to here was looked at */
     uint64_t delivered; /* events */
     uint64_t bytes;     /* that its socket has taken */
-    struct log_stream_place place; /* near position, when it was read from the log last */
     struct history *history;       /* which reads the log for it */
 
     struct subscriber_frame frame;

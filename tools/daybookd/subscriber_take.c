@@ -35,7 +35,7 @@ void subscriber_begin(struct subscriber *subscriber, uint64_t after)
     subscriber->position = subscriber->told = after;
     subscriber_answered(subscriber, write_subscribed(subscriber, after));
     /* Who wants only what comes has no need of the log; unless the feed is ahead, or may not. */
-    if (!subscriber->gone && after == durable_now(subscriber))
+    if (!subscriber->gone && subscriber->feed && after == durable_now(subscriber))
         bus_make_live(subscriber->bus, subscriber->feed, subscriber);
 }
 
@@ -43,6 +43,8 @@ void subscriber_found_start(struct subscriber *subscriber, uint64_t after)
 {
     if (subscriber->cursor)
         bus_cursor_make(subscriber->cursor, after);
+    else if (subscriber->group)
+        bus_group_make(subscriber->group, after);
     else
         subscriber_begin(subscriber, after);
 }
@@ -57,8 +59,8 @@ void subscriber_find_start(struct subscriber *subscriber)
 
 /* Where it begins when it has no cursor, or a new one; unless that has to be searched for. */
 static enum error_code check_start(const struct subscriber *subscriber,
-                                  const struct wire_subscribe *subscribe, uint64_t *after_out,
-                                  struct error *error)
+                                   const struct wire_subscribe *subscribe, uint64_t *after_out,
+                                   struct error *error)
 {
     uint64_t durable = durable_now(subscriber);
     switch (subscribe->start) {
@@ -110,10 +112,8 @@ static void say_subscribed(const struct subscriber *subscriber,
 static enum error_code subscribe_to(struct subscriber *subscriber,
                                     const struct wire_subscribe *subscribe, struct error *error)
 {
-    if (subscribe->shared)
-        return error_set(error, ERROR_INVALID, "groups are not there yet");
     enum error_code code = check_start(subscriber, subscribe, &subscriber->start_after, error);
-    if (!code)
+    if (!code && !subscribe->shared)
         code = take_filter(subscriber, subscribe, error);
     if (code)
         return code;
@@ -123,6 +123,8 @@ static enum error_code subscribe_to(struct subscriber *subscriber,
     subscriber->start = subscribe->start;
     subscriber->since_ns = subscribe->since_ns;
     say_subscribed(subscriber, subscribe);
+    if (subscribe->shared)
+        return bus_group_join(subscriber->bus, subscriber, subscribe, error);
     if (subscribe->cursor.text)
         return bus_cursor_take(subscriber->bus, subscriber, &subscribe->cursor, error);
     subscriber_find_start(subscriber);
@@ -185,7 +187,10 @@ static void take_commit(struct subscriber *subscriber, struct msgpack_cursor cur
     /* Of a frame that is on its way, a client may have understood the first lines. */
     const struct subscriber_frame *frame = &subscriber->frame;
     uint64_t given = frame->begun ? frame->last_event : subscriber->position;
-    if (!subscriber->cursor || !subscriber->begun)
+    if (subscriber->group)
+        error_set(&error, ERROR_INVALID,
+                  "commit: a group's member accepts and releases, it does not commit");
+    else if (!subscriber->cursor || !subscriber->begun)
         error_set(&error, ERROR_INVALID, "commit: this subscription has no cursor");
     else if (sequence > given)
         error_set(&error, ERROR_INVALID,
@@ -197,6 +202,24 @@ static void take_commit(struct subscriber *subscriber, struct msgpack_cursor cur
         subscriber_fail(subscriber, "invalid", error.text);
     else
         bus_cursor_commit(subscriber->cursor, sequence);
+}
+
+static void take_settle(struct subscriber *subscriber, bool accept, struct msgpack_cursor cursor,
+                        uint32_t left)
+{
+    struct wire_range ranges[WIRE_RANGES_MAX];
+    uint32_t count;
+    uint64_t id = 0;
+    struct error error;
+    enum error_code code = subscriber->lines
+                               ? wire_read_ranges(&cursor, ranges, &count, &error)
+                               : wire_read_settle(cursor, left, &id, ranges, &count, &error);
+    if (code)
+        subscriber_fail(subscriber, "malformed", error.text);
+    else if (!subscriber->group || !subscriber->begun)
+        subscriber_fail(subscriber, "invalid", "only a member of a group accepts and releases");
+    else
+        bus_group_settle(subscriber, accept, id, ranges, count);
 }
 
 static void take_cursors(struct subscriber *subscriber, struct msgpack_cursor cursor, uint32_t left)
@@ -242,6 +265,12 @@ void subscriber_take_frame(struct subscriber *subscriber, const uint8_t *data, s
     case WIRE_COMMIT:
         take_commit(subscriber, cursor, left);
         break;
+    case WIRE_ACCEPT:
+        take_settle(subscriber, true, cursor, left);
+        break;
+    case WIRE_RELEASE:
+        take_settle(subscriber, false, cursor, left);
+        break;
     case WIRE_CURSORS:
         take_cursors(subscriber, cursor, left);
         break;
@@ -265,6 +294,9 @@ void subscriber_take_frame(struct subscriber *subscriber, const uint8_t *data, s
 
 /* ---- Lines ---- */
 
+static const char one_key[] =
+    "a subscriber's line has one key: subscribe, credit, commit, accept or release";
+
 /* An object of one key, whose value is what the frame of that name has. */
 static enum error_code read_line(struct subscriber *subscriber, const char *text, size_t bytes,
                                  struct msgpack_value *key_out, struct msgpack_cursor *value_out,
@@ -284,8 +316,7 @@ static enum error_code read_line(struct subscriber *subscriber, const char *text
     if (map.kind != MSGPACK_KIND_MAP)
         return error_set(error, ERROR_INVALID, "the line is not a JSON object");
     if (map.count != 1)
-        return error_set(error, ERROR_INVALID,
-                         "a subscriber's line has one key: subscribe, credit or commit");
+        return error_set(error, ERROR_INVALID, "%s", one_key);
     code = msgpack_read(&cursor, key_out, error);
     *value_out = cursor;
     return code;
@@ -314,7 +345,8 @@ void subscriber_take_line(struct subscriber *subscriber, const char *text, size_
         take_credit(subscriber, value, 1);
     else if (is_key(&key, "commit"))
         take_commit(subscriber, value, 1);
+    else if (is_key(&key, "accept") || is_key(&key, "release"))
+        take_settle(subscriber, is_key(&key, "accept"), value, 1);
     else
-        subscriber_fail(subscriber, "invalid",
-                        "a subscriber's line has one key: subscribe, credit or commit");
+        subscriber_fail(subscriber, "invalid", one_key);
 }

@@ -280,7 +280,8 @@ def _text(data: bytes, at: int, end: int) -> str:
 
 def _unpack_ext(data: bytes, at: int, size: int) -> Tuple[Ext, int]:
     code = data[at]
-    return Ext(code - 256 if code > 127 else code, _slice(data, at + 1, at + 1 + size)), at + 1 + size
+    end = at + 1 + size
+    return Ext(code - 256 if code > 127 else code, _slice(data, at + 1, end)), end
 
 
 def _unpack_array(data: bytes, at: int, count: int, depth: int) -> Tuple[List[Any], int]:

@@ -10,7 +10,7 @@ where they begin. Nothing here is safe against other threads: the owner sees to 
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Union
 
 from . import _msgpack, _wire
 from ._event import NUMBER_MAX
@@ -93,7 +93,7 @@ class Outbox:
         self._batch_bytes = batch_bytes
         self._resend_anonymous = resend_anonymous
         self._retry_no_space = retry_no_space
-        self._waiting: Deque[Any] = deque()
+        self._waiting: Deque[Union[_Entry, _Gap]] = deque()
         self._flight: Deque[_Frame] = deque()
         self._unsent: Deque[_Frame] = deque()
         self._next_id = 1
@@ -220,22 +220,23 @@ class Outbox:
         (self._flight.appendleft if front else self._flight.append)(made)
         (self._unsent.appendleft if front else self._unsent.append)(made)
 
-    def _numbered(self, entry: Any) -> _Entry:
-        if isinstance(entry, _Gap):
-            first = entry.first or self.last_number + 1
-            self.last_number = max(self.last_number, first + entry.count - 1)
-            entry = _Entry(self._gap_body(first, entry), 0, entry.tag)
-            self.bytes += len(entry.body) + OVERHEAD_BYTES
+    def _numbered(self, waiting: Union[_Entry, _Gap]) -> _Entry:
+        entry = self._gap_event(waiting) if isinstance(waiting, _Gap) else waiting
         if self.producer:
             if not entry.number:
                 entry.number = self.last_number + 1
             self.last_number = max(self.last_number, entry.number)
         return entry
 
-    def _gap_body(self, first: int, gap: _Gap) -> bytes:
+    def _gap_event(self, gap: _Gap) -> _Entry:
+        """Skips the numbers; the event that tells of them has the next one."""
+        first = gap.first or self.last_number + 1
+        self.last_number = max(self.last_number, first + gap.count - 1)
         payload = {"producer": self.producer, "first": first, "last": first + gap.count - 1,
                    "count": gap.count, "cause": "dropped", "reason": gap.reason}
-        return _msgpack.pack("_gap") + _msgpack.pack(None) + _msgpack.pack(payload)
+        body = _msgpack.pack("_gap") + _msgpack.pack(None) + _msgpack.pack(payload)
+        self.bytes += len(body) + OVERHEAD_BYTES
+        return _Entry(body, 0, gap.tag)
 
     def _encode(self, made: _Frame) -> bytes:
         parts = [b"\x93\xa3pub", _msgpack.pack_integer(made.id),

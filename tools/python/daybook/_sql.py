@@ -8,7 +8,7 @@ Debian's and Ubuntu's are; pyenv's and Apple's mostly are not.
 import os
 import sqlite3
 import urllib.parse
-from typing import Any, List, Mapping, Optional, Sequence, Union
+from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _wire
 from .errors import DaybookError
@@ -36,12 +36,12 @@ def sql(query: str, parameters: Union[Sequence[Any], Mapping[str, Any]] = (), *,
     """The rows that a query gives: `row["topic"]`, `row[0]`. The index is some milliseconds behind
     a running daemon; without one, `daybook sql` brings it up to the log first, this does not.
 
-    DaybookError: there is no index, or the query is wrong, or needs the extension, which the text
-    then says why it is not there."""
+    DaybookError: there is no index, or the query is wrong, or it needs the extension: then the text
+    says why that is not there."""
     connection, why_not = _open(directory, extension)
     try:
         return connection.execute(query, parameters).fetchall()
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         missing = str(error).startswith("no such")
         hint = "; %s" % why_not if missing and why_not else ""
         raise DaybookError("%s%s" % (error, hint)) from None
@@ -49,10 +49,12 @@ def sql(query: str, parameters: Union[Sequence[Any], Mapping[str, Any]] = (), *,
         connection.close()
 
 
-def _open(directory: Optional[str], extension: Optional[str]) -> Any:
+def _open(directory: Optional[str],
+          extension: Optional[str]) -> Tuple["sqlite3.Connection", str]:
     path = os.path.join(_wire.find_directory(directory), "events.db")
     if not os.path.exists(path):
-        raise DaybookError("there is no index '%s': a daemon makes it, and `daybook reindex`" % path)
+        raise DaybookError("there is no index '%s'; a daemon makes it, or `daybook reindex`"
+                           % path)
     address = "file:%s?mode=ro" % urllib.parse.quote(os.path.abspath(path))
     connection = sqlite3.connect(address, uri=True)
     connection.row_factory = sqlite3.Row
@@ -66,8 +68,8 @@ def _load(connection: "sqlite3.Connection", given: Optional[str]) -> str:
                 "Debian's /usr/bin/python3, or the command `daybook sql`")
     path = given or next((place for place in _PLACES if os.path.exists(place)), None)
     if path is None:
-        return ("Daybook's extension daybook.so was not found, so there are no payloads; name it in "
-                "$DAYBOOK_EXTENSION")
+        return ("Daybook's extension daybook.so was not found, so there are no payloads; name it "
+                "in $DAYBOOK_EXTENSION")
     try:
         connection.enable_load_extension(True)
         connection.execute("SELECT load_extension(?)", (os.path.abspath(path),))

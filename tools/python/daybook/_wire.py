@@ -151,7 +151,8 @@ def handshake(path: str, timeout: float, greeting: bytes) -> Tuple[socket.socket
                 return connection, welcome_of(message), splitter
             data = connection.recv(RECEIVE_BYTES)
             if not data:
-                raise Unreachable("the daemon at '%s' closed the connection before its welcome" % path)
+                raise Unreachable("the daemon at '%s' closed the connection before its welcome"
+                                  % path)
             splitter.feed(data)
     except OSError as error:
         connection.close()

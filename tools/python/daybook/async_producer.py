@@ -6,9 +6,9 @@
             await producer.send("reading", reading)    # waits only while the window is full
         await producer.flush()
 
-The same promises as daybook.Producer has. One task of its own keeps the connection, connecting again
-for as long as the producer is open; what is published in the same turn of the loop goes in one frame.
-For use from one event loop.
+The same promises as daybook.Producer has. A task of its own keeps the connection, and connects
+again for as long as the producer is open; what is published in one turn of the loop goes in one
+frame. For use from one event loop.
 """
 
 import asyncio

@@ -161,7 +161,8 @@ class AsyncSubscriber:
         """Wait for the answers to commits, for up to 2 s, then disconnect."""
         if self._final is None and self._started:
             try:
-                await self._work_until(lambda: not self._subscription.commit_is_due, 2.0, again=False)
+                await self._work_until(lambda: not self._subscription.commit_is_due, 2.0,
+                                       again=False)
             except DaybookError:
                 pass
         self._disconnect()

@@ -116,6 +116,7 @@ class Producer:
         self._splitter = _wire.Splitter()
         self._pauses = Pauses()
         self._worked = 0.0
+        self._lost_at: Optional[float] = None  # by poll()
         self._status: Optional[Dict[str, Any]] = None
         self._first_bad: Optional[Result] = None
         self._final: Optional[DaybookError] = None  # nothing goes over this socket any more
@@ -173,10 +174,18 @@ class Producer:
 
     def poll(self, timeout: float = 0.0) -> None:
         """Send what has gathered, and take in the acks that have come; waits up to `timeout`
-        seconds for the first one."""
+        seconds for the first one. Unreachable: there has been no connection for longer than
+        `retry_timeout`."""
         with self._lock:
             self._check()
-            self._work_once(timeout)
+            try:
+                self._work_once(timeout)
+                self._lost_at = None
+            except Unreachable:
+                self._lost_at = self._lost_at or monotonic()
+                if monotonic() - self._lost_at > self._retry_timeout:
+                    raise
+                sleep(min(self._pauses.next(), timeout))
 
     def flush(self) -> None:
         """Send what has gathered and wait until every event has its result. Raises the first bad
@@ -211,7 +220,7 @@ class Producer:
         return self._outbox.last_number
 
     def fileno(self) -> int:
-        """The socket, for event loops (call poll() when it can be read); -1 without a connection."""
+        """The socket, for event loops (call poll() when it can be read); -1 without one."""
         return self._socket.fileno() if self._socket else -1
 
     def close(self) -> None:

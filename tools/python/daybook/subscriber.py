@@ -74,7 +74,9 @@ class Subscriber:
         self._final: Optional[DaybookError] = None
         self._connect()
         try:
-            self._work_until(lambda: self._subscription.subscribed, connect_timeout)
+            if not self._work_until(lambda: self._subscription.subscribed, connect_timeout):
+                raise Unreachable("the daemon at '%s' did not answer within %g s"
+                                  % (self.path, connect_timeout))
         except BaseException:
             self._disconnect()
             raise
@@ -289,7 +291,7 @@ class Subscriber:
         self._push()
 
     def _push(self) -> None:
-        """Send what the subscription has to say: a few bytes, for which a daemon always has room."""
+        """Send what the subscription has to say: for those few bytes a daemon always has room."""
         data = self._subscription.outgoing() if self._socket else b""
         try:
             if data and self._socket:

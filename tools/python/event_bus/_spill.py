@@ -2,14 +2,14 @@
 beginning, made empty when everything in it has been acknowledged.
 
     {"base":17}                                         the first event line below has number 17
-    {"topic":"t","time":1757386981642318000,"payload":{…}}  an event; its number is the next one
+    {"topic":"t","time":1757386981642318000,"payload":{…}}  an event; it has the next number
     {"topic":"t","time":…,"payload":{…},"number":30}    … or this one
     {"dropped":5,"reason":"…"}                          5 numbers are skipped, and the event that
                                                         tells of them has the next one
 
-Exactly once: "base" is on the disk before the first event of the file is sent, so that whoever finds
-the file after a crash knows every line's number, and the log knows the last one that it has. The
-file belongs to one producer's name; a lock on it says which process has it.
+Exactly once: "base" is on the disk before the first event of the file is sent, so that whoever
+finds the file after a crash knows every line's number, and the log knows the last one that it has.
+The file belongs to one producer's name; a lock on it says which process has it.
 
 A line that a crash has cut short, or that is no JSON, is skipped. One thread at a time.
 """
@@ -221,4 +221,3 @@ def _keys_of(raw: bytes) -> Optional[Dict[str, Any]]:
         return None
     known = isinstance(keys, dict) and ("base" in keys or "dropped" in keys or "topic" in keys)
     return keys if known else None
-

@@ -125,8 +125,8 @@ def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source:
                 return False
         if rest or fields:
             data = _merged(data, rest, fields)
-        return courier.take((event_type, _now(), timestamp, source, data, correlation_id, user_id,
-                             session_id))
+        return courier.inbox.take((event_type, _now(), timestamp, source, data, correlation_id,
+                                   user_id, session_id))
     except Exception:  # pylint: disable=broad-except
         return False  # at the end of the interpreter, when modules are taken apart
 
@@ -191,8 +191,8 @@ def flush(timeout: float = 5.0) -> bool:
     while courier is not None and courier.pending():
         if _time.monotonic() >= end or not courier.running:
             return False
-        if courier.asleep:
-            courier.wake()
+        if courier.inbox.asleep:
+            courier.inbox.wake()
         _time.sleep(0.001)
     return True
 
@@ -210,7 +210,7 @@ def stats() -> Dict[str, Any]:
 def _start(config: Config) -> Optional[Courier]:
     """With the lock. A courier whose thread could not be started yet queues, and is started by a
     later call."""
-    global _courier, _exit_registered, _not_before
+    global _courier, _exit_registered
     courier = Courier(config)
     _courier = courier
     _start_thread(courier)
@@ -226,7 +226,7 @@ def _start_thread(courier: Courier) -> None:
         courier.start()
         _register_with_multiprocessing()
     except Exception as error:  # pylint: disable=broad-except
-        courier.last_error = "no thread: %s" % error
+        courier.inbox.last_error = "no thread: %s" % error
         _not_before = _time.monotonic() + _RETRY
 
 
