@@ -301,6 +301,15 @@ static void wake_at_end(struct bus *bus)
     }
 }
 
+static void close_source(const struct bus *bus, struct bus_source *source)
+{
+    if (!source->stream || bus->now_ns - source->used_ns <= UNUSED_NS)
+        return;
+    log_stream_close(source->stream);
+    source->stream = NULL;
+    source->owner = NULL;
+}
+
 /*
  * Readers that nobody has used for a while: an open segment keeps its bytes on the disk when
  * retention deletes it.
@@ -310,6 +319,8 @@ static void close_unused(struct bus *bus)
     for (size_t i = 0; i < BUS_HISTORIES; i++)
         if (bus->histories[i].stream && bus->now_ns - bus->histories[i].used_ns > UNUSED_NS)
             history_release(&bus->histories[i]);
+    close_source(bus, &bus->fresh);
+    close_source(bus, &bus->again);
     if (bus->live_count > 0)
         return;
     log_stream_close(bus->trunk);
