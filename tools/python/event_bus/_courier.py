@@ -160,6 +160,8 @@ class Courier:
             # A mistake of ours: the program goes on without its events, and stats() says so.
             self.state = "failed: %s: %s" % (type(error).__name__, error)
             self.inbox.closed = True
+            _log.error("event_bus brings no events to the log any more: its thread has %s",
+                       self.state)
         finally:
             self.running = False
             self._done.release()
