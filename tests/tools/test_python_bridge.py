@@ -405,6 +405,61 @@ def one_line(directory):
     assert script(directory, ONE_LINE, env={"DAYBOOK_DIR": directory + "/x" * 2000}).wait() == 0
 
 
+@promise("threads whose first calls come together lose nothing; nor does a change of settings")
+def first_calls(directory):
+    with running(directory) as daemon:
+        for attempt in range(5):
+            program = script(directory, """
+                import sys, threading
+                from event_bus import event_bridge
+                sys.setswitchinterval(1e-6)
+                barrier = threading.Barrier(8)
+                def work(n):
+                    barrier.wait()
+                    assert event_bridge.publish("t", {"n": n})
+                threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert event_bridge.flush(120)
+                assert event_bridge.stats()["dropped"] == 0
+                """, env={"DAYBOOK_DIR": daemon.directory})
+            assert program.wait() == 0
+        assert sorted(numbers_of(daemon)) == sorted(5 * list(range(8)))
+        stop, given = threading.Event(), []
+
+        def work():
+            while not stop.is_set():
+                given.append(event_bridge.publish("u", {"n": len(given)}))
+                time.sleep(0.0001)
+
+        event_bridge.enable(daemon.directory, source="first")
+        worker = threading.Thread(target=work)
+        worker.start()
+        for source in range(20):
+            event_bridge.enable(daemon.directory, source=str(source))
+        stop.set()
+        worker.join()
+        assert event_bridge.flush(FOREVER) and all(given), given.count(False)
+        assert [e["payload"]["data"]["n"] for e in events_of(daemon, "-t", "u")] \
+            == list(range(len(given)))
+        event_bridge.disable()
+
+
+@promise("calls in a directory that is no more raise nothing, and all is counted")
+def no_directory(directory):
+    program = script(directory, """
+        import os, sys
+        os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
+        from event_bus import event_bridge
+        event_bridge.publish("t", 1)
+        stats = event_bridge.stats()
+        assert stats["waiting"] + stats["dropped"] == 1, stats
+        """, cwd=directory)
+    assert program.wait() == 0
+
+
 @promise("calls at the very end of the interpreter do nothing and raise nothing")
 def very_end(directory):
     with open(os.path.join(directory, "err"), "wb+") as err:

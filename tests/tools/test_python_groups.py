@@ -113,7 +113,7 @@ def different(directory):
                 pass
 
 
-@promise("over kill -9 of the daemon and of a member what was settled, and told so, never comes again")
+@promise("over kill -9 of the daemon and of a member what was told to be settled never comes again")
 def killed(directory):
     with running(directory) as daemon:
         publish(daemon, range(400))

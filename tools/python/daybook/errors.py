@@ -20,6 +20,11 @@ class NoSpace(Refused):
     """Refused because the disk is full; it is not stored."""
 
 
+class Conflict(Refused):
+    """The log is not as expected: somebody else was faster, and nothing is stored. Read on, decide
+    anew, and expect the sequence up to which was read."""
+
+
 class Unreachable(DaybookError, ConnectionError):
     """No daemon answers at the socket."""
 
