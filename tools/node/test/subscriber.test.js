@@ -172,6 +172,17 @@ test('what retention has deleted meanwhile is told as lost', withDaemon(async (d
   await producer.close();
 }));
 
+test('finish gives what has come, and ends: all of history', withDaemon(async (daemon) => {
+  await publish(daemon, 1000);
+  for (const prefetch of [1, 7, 5000]) {
+    const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch });
+    subscriber.once('caughtUp', () => subscriber.finish());
+    const seen = [];
+    for await (const event of subscriber) seen.push(event.seq);
+    assert.deepEqual(seen, numbers(1, 1000));
+  }
+}));
+
 test('ESM and CommonJS give the same', async () => {
   const esm = await import('../index.mjs');
   assert.equal(esm.Producer, Producer);
