@@ -63,6 +63,8 @@ export class Producer extends EventEmitter {
   publish(topic: string, payload: unknown, options?: { time?: Time }): Promise<Sequence | null>;
   /** All or none, if the log is as expected; the first one's sequence. Code 'conflict' if it is not. */
   publishTogether(events: Iterable<OutgoingEvent>, expectation: Expectation): Promise<Sequence | null>;
+  /** Waits for the daemon; the highest number of ours in the log. */
+  ready(): Promise<bigint>;
   flush(): Promise<void>;
   close(): Promise<void>;
   readonly connected: boolean;
@@ -114,6 +116,8 @@ export class Subscriber<Payload = any> extends EventEmitter implements AsyncIter
   commit(event?: Event | Sequence): Promise<Sequence>;
   accept(...events: Array<Event | Sequence | Array<Event | Sequence>>): Promise<number>;
   release(...events: Array<Event | Sequence | Array<Event | Sequence>>): Promise<number>;
+  /** What has come is still given, and then the iteration ends. */
+  finish(): void;
   close(): void;
   on(event: 'caughtUp', listener: (sequence: Sequence) => void): this;
   on(event: 'lost', listener: (loss: Loss) => void): this;

@@ -84,6 +84,7 @@ class Producer extends EventEmitter {
     this.numberSent = 0n;
     this.planned = false;
     this.idle = [];
+    this.welcomes = []; // who waits for the first one
     this.patience = null;
     this.final = null;
     const hello = producer === undefined ? { ack } : { ack, producer };
@@ -119,6 +120,16 @@ class Producer extends EventEmitter {
     } catch (error) {
       return Promise.reject(error instanceof DaybookError ? error : new DaybookError('invalid', error.message));
     }
+  }
+
+  /**
+   * Waits for the daemon. Resolves to the highest number of ours that the log has, as a BigInt: who
+   * counts his events himself, from 1, goes on behind it.
+   */
+  ready() {
+    if (this.final) return Promise.reject(this.final);
+    if (this.number !== null) return Promise.resolve(this.number);
+    return new Promise((resolve, reject) => this.welcomes.push({ resolve, reject }));
   }
 
   /** Resolves when everything published so far has its result, whatever that is. */
@@ -207,6 +218,7 @@ class Producer extends EventEmitter {
     if (this.number === null) {
       this.number = last;
       this.numberSent = last;
+      for (const { resolve } of this.welcomes.splice(0)) resolve(last);
     }
     clearTimeout(this.patience);
     this.patience = null;
@@ -303,6 +315,7 @@ class Producer extends EventEmitter {
   onFinal(error) {
     this.final = error;
     clearTimeout(this.patience);
+    for (const { reject } of this.welcomes.splice(0)) reject(error);
     this.giveUpFrames(error);
     this.giveUpQueue(error);
     if (error.code !== 'closed') this.emit('disconnect', error);

@@ -81,6 +81,7 @@ class Subscriber extends EventEmitter {
     this.queue = []; // come, and not given
     this.waiting = []; // the iterator's promises that nothing has come for
     this.owed = 0; // credit for what was given
+    this.finishing = false;
     this.position = null; // everything up to there has come; null: nothing has
     this.given = null; // the sequence of the last event that was given
     this.reached = 0n; // what this connection has sent: commits may go up to there
@@ -101,6 +102,7 @@ class Subscriber extends EventEmitter {
 
   next() {
     if (this.queue.length > 0) return Promise.resolve({ value: this.give(), done: false });
+    if (this.finishing) this.close();
     if (this.final) return this.end();
     return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
@@ -137,6 +139,12 @@ class Subscriber extends EventEmitter {
   /** Group: these cannot be done here; somebody gets them again, at once. */
   release(...events) {
     return this.settle('release', events.flat());
+  }
+
+  /** What has come is still given, and then the iteration ends. */
+  finish() {
+    this.finishing = true;
+    if (this.queue.length === 0 && this.waiting.length > 0) this.close();
   }
 
   close() {

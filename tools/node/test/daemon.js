@@ -5,9 +5,18 @@ const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
+const { Lifeline } = require('../lib/lifeline');
 
 const ROOT = path.resolve(__dirname, '../../..');
 const BUILD = path.resolve(ROOT, process.env.BUILD || 'build');
+
+/* For cleaning up only: every lifeline that was made. */
+Lifeline.open = new Set();
+const { attempt } = Lifeline.prototype;
+Lifeline.prototype.attempt = function noted() {
+  Lifeline.open.add(this);
+  return attempt.call(this);
+};
 
 class Daemon {
   constructor() {
@@ -56,11 +65,17 @@ class Daemon {
   }
 }
 
-/** A test's body with a daemon. */
+/**
+ * A test's body with a daemon. A failed one may leave clients that would try to come back for ever,
+ * so the daemon is followed by the end of whatever is still open.
+ */
 function withDaemon(body) {
   return async (context) => {
     const daemon = new Daemon();
-    context.after(() => daemon.end());
+    context.after(async () => {
+      await daemon.end();
+      for (const client of Lifeline.open) client.close();
+    });
     await daemon.start();
     await body(daemon, context);
   };

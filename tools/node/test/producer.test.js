@@ -68,6 +68,7 @@ test('each event is stored once, whatever is killed: the daemon, again and again
 test('a new process goes on with the producer\'s numbers', withDaemon(async (daemon) => {
   for (let run = 0; run < 3; run++) {
     const producer = new Producer({ socket: daemon.socket, producer: 'node' });
+    assert.equal(await producer.ready(), BigInt(run));
     await producer.publish('t', run);
     await producer.close();
   }

@@ -111,12 +111,14 @@ test('the newest subscriber has the cursor, and the one before does not come bac
 
 test('a group: each event to one member; released comes again; after so many tries, dead', withDaemon(async (daemon) => {
   await publish(daemon, 100);
-  const options = { socket: daemon.socket, cursor: 'g', shared: true, tries: 2, prefetch: 10 };
+  const options = { socket: daemon.socket, topics: 't', cursor: 'g', shared: true, tries: 2, prefetch: 10 };
   const members = [new Subscriber(options), new Subscriber(options)];
   const done = [];
   const bad = [];
   let settled = 0;
-  await Promise.all(members.map(async (member) => {
+  let tell;
+  const allSettled = new Promise((resolve) => { tell = resolve; });
+  const loops = members.map(async (member) => {
     for await (const event of member) {
       assert.ok(event.tries >= 1);
       if (event.payload % 10 === 9) {
@@ -126,14 +128,17 @@ test('a group: each event to one member; released comes again; after so many tri
         done.push(event.payload);
         assert.equal(await member.accept(event), 1);
       }
-      if (++settled === 90 + 2 * 10) members.forEach((one) => one.close());
+      if (++settled === 90 + 2 * 10) tell();
     }
-  }));
+  });
+  await Promise.race([allSettled, Promise.all(loops)]);
   assert.deepEqual(done.sort((a, b) => a - b), numbers(0, 99).filter((n) => n % 10 !== 9));
   assert.deepEqual(bad.sort((a, b) => a[0] - b[0] || a[1] - b[1]), numbers(0, 9).flatMap((n) => [[10 * n + 9, 1], [10 * n + 9, 2]]));
   const dead = new Subscriber({ socket: daemon.socket, after: 0, topics: '_dead.g' });
   assert.deepEqual((await take(dead, 10)).map((event) => event.payload.payload).sort((a, b) => a - b), numbers(0, 9).map((n) => 10 * n + 9));
   dead.close();
+  members.forEach((member) => member.close());
+  await Promise.all(loops);
 }));
 
 test('a slow program has no more than prefetch in memory', withDaemon(async (daemon) => {
@@ -165,6 +170,17 @@ test('what retention has deleted meanwhile is told as lost', withDaemon(async (d
   assert.ok(losses.some((loss) => loss.cause === 'retention'), JSON.stringify(losses));
   subscriber.close();
   await producer.close();
+}));
+
+test('finish gives what has come, and ends: all of history', withDaemon(async (daemon) => {
+  await publish(daemon, 1000);
+  for (const prefetch of [1, 7, 5000]) {
+    const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch });
+    subscriber.once('caughtUp', () => subscriber.finish());
+    const seen = [];
+    for await (const event of subscriber) seen.push(event.seq);
+    assert.deepEqual(seen, numbers(1, 1000));
+  }
 }));
 
 test('ESM and CommonJS give the same', async () => {
