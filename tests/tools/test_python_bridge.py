@@ -91,6 +91,19 @@ def ten_thousand(directory):
         assert gaps_of(daemon) == []
 
 
+@promise("flush returns when everything is durable, and not before")
+def flushing(directory):
+    with running(directory) as daemon:
+        for attempt in range(100):
+            event_bridge.enable(daemon.directory, source=str(attempt))
+            event_bridge.publish("t", {"n": attempt})
+            assert event_bridge.flush(FOREVER)
+            stats = event_bridge.stats()
+            assert (stats["stored"], stats["waiting"]) == (1, 0), (attempt, stats)
+        event_bridge.disable()
+        assert numbers_of(daemon) == list(range(100))
+
+
 @promise("calls return while the daemon is absent, stopped, killed; afterwards everything is "
          "there, once and in order")
 def all_states(directory):
@@ -132,7 +145,8 @@ def full_disk(directory):
         pad = random.Random(1).randbytes(9000).hex()
         for n in range(300):
             assert event_bridge.market_data({"n": n, "pad": pad[n:] + pad[:n]})
-        while "no room" not in event_bridge.stats()["last_error"]:
+        before = event_bridge.stats()["connections"]
+        while event_bridge.stats()["connections"] < before + 3:  # each of them refuses
             time.sleep(0.001)
         for n in range(300, 400):
             assert event_bridge.market_data({"n": n})
@@ -255,20 +269,23 @@ def changed(directory):
             data["n"] = data["list"][0] = data["inside"]["n"] = n
             assert event_bridge.user_action(data)
         stop = threading.Event()
-        shared = {"n": 5}
+        shared = {"n": 5, **{str(n): n for n in range(200)}}
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # so that calls are interrupted
 
         def change():
             dice = random.Random(2)
             while not stop.is_set():
-                shared[str(dice.randrange(50))] = dice.random()
-                shared.pop(str(dice.randrange(50)), None)
+                shared[str(dice.randrange(400))] = dice.random()
+                shared.pop(str(dice.randrange(400)), None)
 
         changer = threading.Thread(target=change)
         changer.start()
-        for _ in range(3000):
-            assert event_bridge.user_action(shared)
+        taken = sum(event_bridge.user_action(shared) for _ in range(3000))
         stop.set()
         changer.join()
+        sys.setswitchinterval(interval)
+        assert taken == 3000, taken
         assert event_bridge.flush(FOREVER)
         kept = [payload["data"] for payload in payloads_of(daemon)]
         assert kept[:1000] == [{"n": n, "list": [n], "inside": {"n": n}} for n in range(1000)]

@@ -30,7 +30,7 @@ static enum error_code add(struct bus_listing *listing,
     struct wire_cursor entry = {
         .name = {cursor->name, strlen(cursor->name)},
         .position = state->position,
-        .lag = durable > state->position ? durable - state->position : 0,
+        .lag = (durable > state->position ? durable - state->position : 0) + state->pending_count,
         .shared = state->kind == CURSOR_SHARED,
         .in_use = cursor->look.in_use,
         .hold = state->hold_bytes > 0,

@@ -174,11 +174,11 @@ static void tell_settled(struct bus_group *group)
         if (settling->member)
             subscriber_answered(settling->member, write_settled(settling->member, settling));
     }
+    if (told == 0)
+        return;
     group->settling_count -= told;
     memmove(group->settlings, group->settlings + told,
             group->settling_count * sizeof *group->settlings);
-    if (told == 0)
-        return;
     struct list_link *next;
     for (struct list_link *link = group->members.next; link != &group->members; link = next) {
         next = link->next;

@@ -1,5 +1,6 @@
 /* What a group gives to its members, a turn at a time. See tools/daybookd/bus_group.h. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "core/clock.h"
 #include "tools/daybookd/bus_state.h"
@@ -185,6 +186,25 @@ static uint64_t last_of(const struct log_stream_item *item)
     return item->lost ? item->last : item->event.sequence;
 }
 
+/*
+ * A consumer that can settle nothing must not be given its own dead letters, and dead letters of
+ * those, for ever; nor two such consumers each other's. Who asks for them by their topic gets them.
+ */
+static bool is_for(struct bus_group *group, const struct event *event, enum error_code *code_out,
+                   struct error *error)
+{
+    bool match = false;
+    bool dead = event->topic_bytes >= sizeof BUS_LETTER_PREFIX - 1 &&
+                memcmp(event->topic, BUS_LETTER_PREFIX, sizeof BUS_LETTER_PREFIX - 1) == 0;
+    const char *of = event->topic + (sizeof BUS_LETTER_PREFIX - 1);
+    if (dead && (group->filter.topics.count == 0 ||
+                 (event->topic_bytes - (sizeof BUS_LETTER_PREFIX - 1) == strlen(group->name) &&
+                  memcmp(of, group->name, strlen(group->name)) == 0)))
+        return false;
+    *code_out = filter_match(&group->filter, event, &match, error);
+    return match;
+}
+
 /* One step on from position. ERROR_END: everything durable was looked at. */
 static enum error_code give_new(struct bus_group *group, struct error *error)
 {
@@ -208,7 +228,7 @@ static enum error_code give_new(struct bus_group *group, struct error *error)
     if (item->lost)
         tell_lost(group, item);
     else
-        code = filter_match(&group->filter, &item->event, &match, error);
+        match = is_for(group, &item->event, &code, error);
     if (!code && match)
         give_event(group, &item->event);
     else if (!code)

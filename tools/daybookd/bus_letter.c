@@ -12,7 +12,7 @@
 
 enum { RETRY_NS = 1000000000 };
 
-static const char prefix[] = "_dead.";
+static const char prefix[] = BUS_LETTER_PREFIX;
 
 void bus_letter_name_producer(uint64_t cursor_id, char name_out[EVENT_PRODUCER_BYTES_MAX + 1])
 {

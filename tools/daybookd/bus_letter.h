@@ -20,6 +20,9 @@
 struct bus;
 struct bus_group;
 
+/* Of the topics of dead letters, and of who writes them. */
+#define BUS_LETTER_PREFIX "_dead."
+
 enum bus_letter_state {
     LETTER_NONE,
     LETTER_BEGUN,   /* the keeper is at it */

@@ -40,6 +40,16 @@ class Replaced(DaybookError):
     """Another program uses this producer's name, or this cursor. Final: do not connect again."""
 
 
+class Foreign(DaybookError):
+    """After a lost connection there is another log behind the socket, whose sequences say nothing
+    here; subscribe anew."""
+
+
+class Damaged(DaybookError):
+    """After a lost connection the log ends before an event that it has given: it has lost events,
+    or is an older copy; subscribe anew."""
+
+
 class ProtocolError(DaybookError):
     """The other side does not speak this protocol, this version of it, or to us."""
 
