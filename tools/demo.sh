@@ -47,21 +47,25 @@ thousands() { # 411844 as 411,844
     sed -E ':next; s/^([0-9]+)([0-9]{3})/\1,\2/; t next' <<<"$1"
 }
 
+start_daemon() {
+    show "$BUILD/daybookd -D $dir &"
+    "$BUILD/daybookd" -D "$dir" >"$BUILD/demo.log" 2>&1 &
+    daemon=$!
+    local tries=0
+    until grep -q ' ready$' "$BUILD/demo.log"; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 500 ] || ! kill -0 "$daemon" 2>/dev/null; then
+            echo "the daemon did not start; it said:" >&2
+            cat "$BUILD/demo.log" >&2
+            exit 1
+        fi
+        sleep 0.02
+    done
+}
+
 step "Start the daemon on an empty directory"
 rm -rf "$dir"
-show "$BUILD/daybookd -D $dir &"
-"$BUILD/daybookd" -D "$dir" >"$BUILD/demo.log" 2>&1 &
-daemon=$!
-tries=0
-until [ -S "$dir/daybook.sock" ]; do
-    tries=$((tries + 1))
-    if [ "$tries" -gt 500 ] || ! kill -0 "$daemon" 2>/dev/null; then
-        echo "the daemon did not start; it said:" >&2
-        cat "$BUILD/demo.log" >&2
-        exit 1
-    fi
-    sleep 0.02
-done
+start_daemon
 echo "It listens on $dir/daybook.sock."
 
 step "Publish 5,000 events of a trading desk's last ten minutes"
@@ -82,6 +86,16 @@ sleep 0.4
 kill "$follower" 2>/dev/null || true
 wait "$follower" 2>/dev/null || true
 follower=''
+
+step "A consumer with a name goes on where it stopped, though the daemon is killed"
+try "$BUILD/daybook read -D $dir --cursor billing -t 'trade_*' | tail -n 1 | cut -c1-100"
+show "kill -9 $daemon"
+kill -9 "$daemon"
+wait "$daemon" 2>/dev/null || true
+start_daemon
+try "$BUILD/daybook-generate -n 40 --seed 14 --signals 140000 --start now --span 1s | $BUILD/daybook pub -D $dir"
+try "$BUILD/daybook read -D $dir --cursor billing -t 'trade_*' | cut -c1-100"
+try "$BUILD/daybook cursors -D $dir"
 
 step "Replay twenty seconds of it, ten times as fast, with the gaps as they were"
 try "$BUILD/daybook replay -D $dir --rate 10 -S -9m20s -U -9m >/dev/null"

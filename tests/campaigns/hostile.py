@@ -2,7 +2,8 @@
 """Hostile producers beside an honest one: they may cost their own connection, and nothing else (D9).
 
 A daemon is kept busy by two ordinary producers while an honest one sends event after event, one in
-flight, and measures how long each ack takes. Beside them the attacks of hostile_frames.py and hostile_strangers.py run, one
+flight, and measures how long each ack takes. Beside them the attacks of hostile_frames.py, hostile_strangers.py
+and hostile_subscribers.py run, one
 kind at a time (those that only wait run all together), each between two stretches without any.
 Asserted: the answer to each attack and the time within which its connection is closed (in the
 attacks themselves); every honest event acknowledged and stored exactly once; nothing stored of a bad
@@ -40,6 +41,7 @@ sys.dont_write_bytecode = True
 from hostile_attacker import Attacker, attacks, framed  # noqa: E402
 import hostile_frames  # noqa: E402,F401
 import hostile_strangers  # noqa: E402,F401
+import hostile_subscribers  # noqa: E402,F401
 
 MIB = 1 << 20
 BASELINE_SECONDS = 0.05

@@ -103,6 +103,33 @@ enum error_code segment_log_append(struct segment_log *unused, const struct even
     return OK;
 }
 
+/* All or none; what is numbered has numbers that are new. */
+enum error_code segment_log_append_together(struct segment_log *unused, const struct event *events,
+                                            size_t count, uint64_t *sequence_out,
+                                            struct error *error)
+{
+    struct session_log *log = &the_server.log;
+    if (log->fails_at > log->appends && log->fails_at <= log->appends + count) {
+        log->appends = log->fails_at;
+        return error_set(error, log->fails_with, "the append that was to fail");
+    }
+    struct producer *producer =
+        events[0].producer_bytes ? know_producer(&events[0]) : NULL;
+    if (producer && events[0].number <= producer->number)
+        return error_set(error, ERROR_INVALID, "its number is in the log already");
+    for (size_t i = 0; i < count; i++) {
+        enum segment_log_outcome outcome;
+        uint64_t sequence;
+        enum error_code code =
+            segment_log_append(unused, &events[i], &outcome, &sequence, error);
+        if (code)
+            return code;
+        if (i == 0)
+            *sequence_out = sequence;
+    }
+    return OK;
+}
+
 bool segment_log_has_room(struct segment_log *unused, size_t events, size_t bytes)
 {
     const struct session_log *log = &the_server.log;
@@ -125,6 +152,17 @@ uint64_t segment_log_producer_number(struct segment_log *unused, const char *nam
     (void)unused;
     const struct producer *producer = find_number(name, name_bytes);
     return producer ? producer->number : 0;
+}
+
+uint64_t segment_log_appended(const struct segment_log *unused)
+{
+    (void)unused;
+    return the_server.log.appended;
+}
+
+uint64_t segment_log_event_last(const struct segment_log *unused)
+{
+    return segment_log_appended(unused);
 }
 
 void segment_log_kick(struct segment_log *unused)

@@ -91,6 +91,19 @@ def ten_thousand(directory):
         assert gaps_of(daemon) == []
 
 
+@promise("flush returns when everything is durable, and not before")
+def flushing(directory):
+    with running(directory) as daemon:
+        for attempt in range(100):
+            event_bridge.enable(daemon.directory, source=str(attempt))
+            event_bridge.publish("t", {"n": attempt})
+            assert event_bridge.flush(FOREVER)
+            stats = event_bridge.stats()
+            assert (stats["stored"], stats["waiting"]) == (1, 0), (attempt, stats)
+        event_bridge.disable()
+        assert numbers_of(daemon) == list(range(100))
+
+
 @promise("calls return while the daemon is absent, stopped, killed; afterwards everything is "
          "there, once and in order")
 def all_states(directory):
@@ -132,7 +145,8 @@ def full_disk(directory):
         pad = random.Random(1).randbytes(9000).hex()
         for n in range(300):
             assert event_bridge.market_data({"n": n, "pad": pad[n:] + pad[:n]})
-        while "no room" not in event_bridge.stats()["last_error"]:
+        before = event_bridge.stats()["connections"]
+        while event_bridge.stats()["connections"] < before + 3:  # each of them refuses
             time.sleep(0.001)
         for n in range(300, 400):
             assert event_bridge.market_data({"n": n})
@@ -255,20 +269,23 @@ def changed(directory):
             data["n"] = data["list"][0] = data["inside"]["n"] = n
             assert event_bridge.user_action(data)
         stop = threading.Event()
-        shared = {"n": 5}
+        shared = {"n": 5, **{str(n): n for n in range(200)}}
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # so that calls are interrupted
 
         def change():
             dice = random.Random(2)
             while not stop.is_set():
-                shared[str(dice.randrange(50))] = dice.random()
-                shared.pop(str(dice.randrange(50)), None)
+                shared[str(dice.randrange(400))] = dice.random()
+                shared.pop(str(dice.randrange(400)), None)
 
         changer = threading.Thread(target=change)
         changer.start()
-        for _ in range(3000):
-            assert event_bridge.user_action(shared)
+        taken = sum(event_bridge.user_action(shared) for _ in range(3000))
         stop.set()
         changer.join()
+        sys.setswitchinterval(interval)
+        assert taken == 3000, taken
         assert event_bridge.flush(FOREVER)
         kept = [payload["data"] for payload in payloads_of(daemon)]
         assert kept[:1000] == [{"n": n, "list": [n], "inside": {"n": n}} for n in range(1000)]
@@ -386,6 +403,61 @@ def one_line(directory):
     assert script(directory, ONE_LINE, env=env).wait() == 0
     assert script(directory, ONE_LINE, env={"DAYBOOK_DIR": "/nowhere/at/all"}).wait() == 0
     assert script(directory, ONE_LINE, env={"DAYBOOK_DIR": directory + "/x" * 2000}).wait() == 0
+
+
+@promise("threads whose first calls come together lose nothing; nor does a change of settings")
+def first_calls(directory):
+    with running(directory) as daemon:
+        for attempt in range(5):
+            program = script(directory, """
+                import sys, threading
+                from event_bus import event_bridge
+                sys.setswitchinterval(1e-6)
+                barrier = threading.Barrier(8)
+                def work(n):
+                    barrier.wait()
+                    assert event_bridge.publish("t", {"n": n})
+                threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                assert event_bridge.flush(120)
+                assert event_bridge.stats()["dropped"] == 0
+                """, env={"DAYBOOK_DIR": daemon.directory})
+            assert program.wait() == 0
+        assert sorted(numbers_of(daemon)) == sorted(5 * list(range(8)))
+        stop, given = threading.Event(), []
+
+        def work():
+            while not stop.is_set():
+                given.append(event_bridge.publish("u", {"n": len(given)}))
+                time.sleep(0.0001)
+
+        event_bridge.enable(daemon.directory, source="first")
+        worker = threading.Thread(target=work)
+        worker.start()
+        for source in range(20):
+            event_bridge.enable(daemon.directory, source=str(source))
+        stop.set()
+        worker.join()
+        assert event_bridge.flush(FOREVER) and all(given), given.count(False)
+        assert [e["payload"]["data"]["n"] for e in events_of(daemon, "-t", "u")] \
+            == list(range(len(given)))
+        event_bridge.disable()
+
+
+@promise("calls in a directory that is no more raise nothing, and all is counted")
+def no_directory(directory):
+    program = script(directory, """
+        import os, sys
+        os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
+        from event_bus import event_bridge
+        event_bridge.publish("t", 1)
+        stats = event_bridge.stats()
+        assert stats["waiting"] + stats["dropped"] == 1, stats
+        """, cwd=directory)
+    assert program.wait() == 0
 
 
 @promise("calls at the very end of the interpreter do nothing and raise nothing")

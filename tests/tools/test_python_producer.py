@@ -232,6 +232,45 @@ def gaps(directory):
         assert payloads_of(daemon) == [1, 2, 3, 4, 6]
 
 
+@promise("events that expect the log to be as it was read are stored together, or none of them is")
+def expecting(directory):
+    with running(directory) as daemon:
+        with daybook.Producer(daemon.directory, producer="p") as one, \
+                daybook.Producer(daemon.directory) as other:
+            assert one.publish_expecting([("a.x", 1), ("b", 2, 1757386981642318000)], 0) == 1
+            assert "last sequence is 2" in raises(daybook.Conflict, one.publish_expecting,
+                                                  [("a.x", 3), ("a.x", 4)], 1)
+            assert one.last_number == 2, "what was refused together has used up no number"
+            assert other.publish_expecting([("a.y", 5)], 2) == 3
+            raises(daybook.Conflict, one.publish_expecting, [("c", 6)], 2, "a.>")
+            assert one.publish_expecting([("c", 6)], 3, "a.>") == 4
+            assert one.publish_expecting([("a.x", 7)], 2, "b") == 5, "nothing of b is behind 2"
+            raises(daybook.Refused, one.publish_expecting, [("a", 8), ("_schema", 9)], 5)
+            assert "do not fit" in raises(daybook.Invalid, one.publish_expecting, [], 5)
+            assert "do not fit" in raises(daybook.Invalid, one.publish_expecting,
+                                          [("a", "x" * 600000)] * 2, 5)
+            one.send("t", 10)
+            assert one.publish_expecting([("t", 11)], 6) == 7
+            daemon.kill()
+            daemon.start()
+            daemon.connect().close()
+            assert one.publish_expecting([("t", 12)], 7) == 8
+        assert payloads_of(daemon) == [1, 2, 5, 6, 7, 10, 11, 12]
+        assert gaps_of(daemon) == []
+
+        async def work():
+            async with daybook.AsyncProducer(daemon.directory, producer="q") as producer:
+                assert await producer.publish_expecting([("t", 13), ("t", 14)], 8) == 9
+                try:
+                    await producer.publish_expecting([("t", 15), ("t", 16)], 9)
+                    raise AssertionError("it is at 10")
+                except daybook.Conflict as error:
+                    assert "10" in str(error), error
+                assert await producer.publish("t", 17) == 11
+
+        asyncio.run(work())
+
+
 @promise("threads may share a producer; a forked child may not, and is told")
 def threads_and_forks(directory):
     with running(directory) as daemon:

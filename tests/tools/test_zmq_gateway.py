@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -113,8 +114,9 @@ def nothing_more(sub, milliseconds=300):
 
 def in_log(directory, count):
     """The events of the log, once there are so many."""
-    events = []
+    events, end = [], time.monotonic() + PATIENCE_MS / 1000
     while len(events) < count:
+        assert time.monotonic() < end, f"{len(events)} of {count} events are there"
         if os.path.exists(f"{directory}/log/segments"):
             events = daybook("read", "-D", f"{directory}/log", "-n", "all", "-o", "json").events
         time.sleep(0.01)
@@ -200,8 +202,10 @@ def _(directory):
             for round_ in range(3):
                 push_events(push, 200 * round_, 200)
                 in_log(directory, 200 * round_ + 200)
+                # Once it has sent everything, then nothing, then everything again.
+                while round_ != 1 and len(got) < 200 * round_ + 200:
+                    got.append(receive(sub)[1]["data"]["n"])
                 running.stop()
-                # Stored while no gateway runs: nobody may miss it.
                 running.start()
             while len(got) < 600:
                 got.append(receive(sub)[1]["data"]["n"])
@@ -476,9 +480,9 @@ def _(directory):
         push = pusher(context, running)
         push_events(push, 0, 1)
         in_log(directory, 1)  # it is connected
-        push_events(push, 1, 3000)
+        push_events(push, 1, 500)
         running.stop()
-        assert numbers(in_log(directory, 3001)) == list(range(3001))
+        assert numbers(in_log(directory, 501)) == list(range(501))
 
 
 @promise("it ends at once when there is no daemon, and says what it could not store")
@@ -506,6 +510,23 @@ def _(directory):
             assert first.process.wait() == 1, first.said()
             assert "zmq" in first.said(), first.said()
             second.stop()
+
+
+@promise("the service manager is told when it is ready, and when it stops")
+def _(directory):
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(f"{directory}/manager")
+    manager.settimeout(60)
+    os.environ["NOTIFY_SOCKET"] = f"{directory}/manager"
+    try:
+        with gateway(directory) as running:
+            assert manager.recv(4096) == b"READY=1"
+            running.stop()
+            messages = [manager.recv(4096)]
+            while messages[-1] != b"STOPPING=1":
+                messages.append(manager.recv(4096))
+    finally:
+        del os.environ["NOTIFY_SOCKET"]
 
 
 @promise("an address that is in use, and flags that make no sense, are refused in words")

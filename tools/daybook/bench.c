@@ -46,6 +46,7 @@ static const struct suite {
     {"start", bench_start_run, true},
     {"retention", bench_retention_run, true},
     {"schema", bench_schema_run, false},
+    {"where", bench_where_run, false},
     {"bus", bench_bus_run, false},
     {"disk", bench_disk_run, false},
 };
@@ -84,6 +85,7 @@ static const struct options_verb bench_verb = {
              "  start      the first durable ack of a daemon, after a clean stop and a kill\n"
              "  retention  the oldest fifth deleted while somebody publishes\n"
              "  schema     payloads held against a schema, on one core\n"
+             "  where      events held against a condition in SQL, on one core\n"
              "  bus        20,000 events/s, with 100 subscribers and without; publish to receive\n"
              "  disk       both write paths on files that grow, are allocated, or zero-filled\n"
              "  all        each of them\n"

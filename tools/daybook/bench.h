@@ -45,6 +45,8 @@ enum error_code bench_start_run(const struct bench *bench, struct error *error);
 enum error_code bench_retention_run(const struct bench *bench, struct error *error);
 /* Suite `schema`: payloads held against a schema. */
 enum error_code bench_schema_run(const struct bench *bench, struct error *error);
+/* Suite `where`: events held against a condition in SQL. */
+enum error_code bench_where_run(const struct bench *bench, struct error *error);
 /* Suite `bus`: publishing with many subscribers and without, and how soon they have it. */
 enum error_code bench_bus_run(const struct bench *bench, struct error *error);
 /* Suite `disk`: both write paths on files prepared in three ways. */

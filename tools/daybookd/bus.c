@@ -18,6 +18,7 @@
 #include "tools/daybookd/progress.h"
 
 enum { EVENTS_PER_ROUND = 64, TICK_NS = 1000000000, BUS_NICE = 3 };
+#define UNUSED_NS INT64_C(2000000000)
 
 static struct subscriber *member(struct list_link *link)
 {
@@ -300,12 +301,40 @@ static void wake_at_end(struct bus *bus)
     }
 }
 
+static void close_source(const struct bus *bus, struct bus_source *source)
+{
+    if (!source->stream || bus->now_ns - source->used_ns <= UNUSED_NS)
+        return;
+    log_stream_close(source->stream);
+    source->stream = NULL;
+    source->owner = NULL;
+}
+
+/*
+ * Readers that nobody has used for a while: an open segment keeps its bytes on the disk when
+ * retention deletes it.
+ */
+static void close_unused(struct bus *bus)
+{
+    for (size_t i = 0; i < BUS_HISTORIES; i++)
+        if (bus->histories[i].stream && bus->now_ns - bus->histories[i].used_ns > UNUSED_NS)
+            history_release(&bus->histories[i]);
+    close_source(bus, &bus->fresh);
+    close_source(bus, &bus->again);
+    if (bus->live_count > 0)
+        return;
+    log_stream_close(bus->trunk);
+    bus->trunk = NULL;
+    bus->trunk_runs = false;
+}
+
 static void tick(struct bus *bus)
 {
     if (bus->now_ns - bus->ticked_ns < TICK_NS)
         return;
     bus->ticked_ns = bus->now_ns;
     notices_tick(&bus->notices, bus->now_ns);
+    close_unused(bus);
     struct list_link *next;
     for (struct list_link *link = bus->all.next; link != &bus->all; link = next) {
         next = link->next;

@@ -156,6 +156,7 @@ static void send_all(struct bus_group *group)
 
 static enum error_code open_source(struct bus *bus, struct bus_source *source, struct error *error)
 {
+    source->used_ns = bus->now_ns;
     if (source->stream)
         return OK;
     return log_stream_open(bus->options.directory, &source->stream, error);
@@ -222,6 +223,7 @@ static enum error_code give_new(struct bus_group *group, struct error *error)
         return code;
     }
     group->place = log_stream_place(source->stream);
+    landmarks_note(&group->bus->landmarks, &group->place);
     if (last_of(item) <= position)
         return OK;
     bool match = false;
@@ -246,7 +248,8 @@ static enum error_code give_again(struct bus_group *group, struct error *error)
         return code;
     uint64_t looked = source->owner == group ? source->looked : 0;
     if (source->owner != group || looked >= sequence || sequence - looked > FORWARD_MAX) {
-        seek(source, group, sequence - 1, NULL);
+        struct log_stream_place place = landmarks_find(&group->bus->landmarks, sequence);
+        seek(source, group, sequence - 1, &place);
         source->looked = sequence - 1;
     }
     const struct log_stream_item *item = next_item(source, &code, error);

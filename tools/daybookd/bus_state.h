@@ -35,6 +35,7 @@ struct bus_source {
     uint64_t looked;
     struct log_stream_item items[LOG_STREAM_BATCH];
     size_t count, next;
+    int64_t used_ns;
 };
 
 struct bus_arrivals {

@@ -33,6 +33,7 @@ struct history {
 void history_turn(struct bus *bus);
 /* Its owner goes, or needs it no more. */
 void history_leave(struct history *history);
+/* Close and free everything: what is not used holds no segment that retention may have deleted. */
 void history_release(struct history *history);
 
 #endif

@@ -11,8 +11,8 @@
 
 struct counts {
     _Atomic uint64_t received;    /* messages taken from the PULL socket */
-    _Atomic uint64_t stored;      /* of them, durable */
-    _Atomic uint64_t refused;     /* of them, no event, or refused by the daemon */
+    _Atomic uint64_t stored;      /* events durable, its own heartbeats among them */
+    _Atomic uint64_t refused;     /* messages that are no event, or that the daemon refused */
     _Atomic uint64_t sent;        /* events given to the PUB socket */
     _Atomic uint64_t replayed;    /* events sent to those who asked for history */
     _Atomic uint64_t left_behind; /* how often subscribers began to miss live events */

@@ -24,11 +24,13 @@ enum {
     /* Beyond it libzmq ends the connection: an event has at most 1 MiB as msgpack. */
     MESSAGE_BYTES_MAX = 16 << 20,
     MESSAGES_PER_ROUND = 256,
+    CONNECT_MS = 400,
     CALL_MS = 200,  /* one call of the library waits no longer, so that a stop is soon seen */
     ROUND_MS = 500, /* between two looks at clocks, when nothing comes */
     OPEN_MS = 10,   /* between two looks whether the way out is open */
     NO_ROOM_MS = 500,
     LAST_MS = 800,  /* for everything that is left when we stop */
+    STORE_MS = 300, /* of it, for storing what has been taken */
     QUIET_MS = 100, /* no message for so long: the producers have stopped */
     QUOTE_BYTES = 80,
 };
@@ -144,7 +146,7 @@ static void connect_when_due(struct inlet *inlet)
         .socket = inlet->options.socket,
         .producer = inlet->options.producer,
         .client = "daybook-zmq/" DAYBOOK_VERSION,
-        .connect_timeout_ms = CALL_MS,
+        .connect_timeout_ms = CONNECT_MS,
         .retry_timeout_ms = CALL_MS,
         .window_bytes = 4 * TRAY_BYTES_MAX, /* the tray is what bounds it */
         .gather = true,
@@ -323,17 +325,15 @@ static enum error_code serve(struct inlet *inlet, struct error *error)
 }
 
 /*
- * Producers that come back find nobody; what those that are connected have sent is taken, until
- * they are quiet for a moment, or the time is up.
+ * What the producers have sent is taken, until they are quiet for a moment, or the time is up. Not
+ * zmq_unbind first: it ends the connections, too, and with them what is still in the kernel.
  */
 static enum error_code finish(struct inlet *inlet, struct error *error)
 {
     int64_t end_ns = clock_monotonic_ns() + LAST_MS * MS_NS;
     int64_t quiet_ns = clock_monotonic_ns() + QUIET_MS * MS_NS;
-    zmq_unbind(inlet->pull, inlet->options.address);
     while (!inlet->trouble.code && clock_monotonic_ns() < end_ns) {
-        /* The second half of the time is for storing what is there. */
-        bool open = is_open(inlet) && clock_monotonic_ns() < end_ns - LAST_MS / 2 * MS_NS;
+        bool open = is_open(inlet) && clock_monotonic_ns() < end_ns - STORE_MS * MS_NS;
         if (open && (take_messages(inlet) > 0 || tray_count(&inlet->tray) > 0))
             quiet_ns = clock_monotonic_ns() + QUIET_MS * MS_NS;
         exchange(inlet);

@@ -10,31 +10,17 @@
 #include <zmq.h>
 
 #include "core/clock.h"
-#include "tools/zmq/request.h"
+#include "tools/zmq/histories.h"
 #include "tools/zmq/socket.h"
-#include "tools/zmq/stream.h"
 
 #define MS_NS INT64_C(1000000)
 
 enum {
-    HISTORIES_MAX = 64,
     LIVE_EVENTS = 256, /* in one turn */
-    HISTORY_EVENTS = 64,
     COMMIT_MS = 250, /* what has left for so long is no longer in our memory */
-    FULL_MS = 5,     /* until a socket that was full is tried again */
-    AWAY_MS = 200,
-    ROUND_MS = 500, /* between two looks at clocks, when nothing comes */
     PATIENCE_MS = 1000,
     PATIENCE_MS_PER_EVENT = 1, /* which it gains: who takes 1,000 a second is waited for */
     LINGER_MS = 300,
-};
-
-struct history {
-    char *text; /* of the subscription; NULL: this place is free */
-    size_t text_bytes;
-    unsigned subscribers;
-    struct stream stream;
-    enum stream_state state;
 };
 
 struct outlet {
@@ -44,7 +30,7 @@ struct outlet {
     struct notices notices;
     struct stream live;
     enum stream_state live_state;
-    struct history histories[HISTORIES_MAX];
+    struct histories histories;
     int64_t settled_ns; /* live events leave from then on */
     int64_t commit_ns;  /* when to commit next */
     uint64_t marked;    /* had left at the last look */
@@ -85,91 +71,6 @@ static void take_live(struct outlet *outlet, bool on, const void *text, size_t b
         subscribe(outlet, on, text, bytes);
 }
 
-static struct history *find_history(struct outlet *outlet, const void *text, size_t bytes)
-{
-    for (struct history *h = outlet->histories; h < outlet->histories + HISTORIES_MAX; h++)
-        if (h->text && h->text_bytes == bytes && memcmp(h->text, text, bytes) == 0)
-            return h;
-    return NULL;
-}
-
-static void end_history(struct history *history)
-{
-    stream_release(&history->stream);
-    free(history->text);
-    *history = (struct history){0};
-}
-
-/* From where the request says, also when another one with the same bytes has got further. */
-static enum error_code begin_stream(struct outlet *outlet, struct history *history,
-                                    const struct request *request, struct error *error)
-{
-    char head[REQUEST_BYTES_MAX + 80], topic[REQUEST_BYTES_MAX + 1];
-    snprintf(head, sizeof head, "%.*s%s", (int)request->head_bytes, request->head,
-             outlet->options.prefix);
-    snprintf(topic, sizeof topic, "%.*s", (int)request->topic_bytes, request->topic);
-    struct stream_options options = {
-        .directory = outlet->options.directory,
-        .socket = outlet->options.socket,
-        .start = request->by_time ? DAYBOOK_START_SINCE : DAYBOOK_START_AFTER,
-        .after = request->after,
-        .since_ns = request->since_ns,
-        .head = head,
-        .topic = topic,
-        .numbered = true,
-        .notices = &outlet->notices,
-    };
-    stream_release(&history->stream);
-    history->state = STREAM_MORE;
-    return stream_init(&history->stream, &options, error);
-}
-
-static struct history *new_history(struct outlet *outlet, const void *text, size_t bytes,
-                                   struct error *error)
-{
-    for (struct history *h = outlet->histories; h < outlet->histories + HISTORIES_MAX; h++) {
-        if (h->text)
-            continue;
-        h->text = malloc(bytes);
-        if (!h->text) {
-            error_set(error, ERROR_MEMORY, "no memory for it");
-            return NULL;
-        }
-        memcpy(h->text, text, bytes);
-        h->text_bytes = bytes;
-        return h;
-    }
-    error_set(error, ERROR_FULL, "%d different ones are being served, which is the most",
-              HISTORIES_MAX);
-    return NULL;
-}
-
-static enum error_code begin_history(struct outlet *outlet, const struct request *request,
-                                     const void *text, size_t bytes, struct error *error)
-{
-    struct history *history = find_history(outlet, text, bytes);
-    if (!history)
-        history = new_history(outlet, text, bytes, error);
-    if (!history)
-        return error->code;
-    subscribe(outlet, true, text, bytes);
-    history->subscribers++;
-    enum error_code code = begin_stream(outlet, history, request, error);
-    if (code)
-        end_history(history);
-    return code;
-}
-
-static void leave_history(struct outlet *outlet, const void *text, size_t bytes)
-{
-    struct history *history = find_history(outlet, text, bytes);
-    if (!history)
-        return;
-    subscribe(outlet, false, text, bytes);
-    if (--history->subscribers == 0)
-        end_history(history);
-}
-
 static void take_request(struct outlet *outlet, bool on, const char *text, size_t bytes)
 {
     struct request request;
@@ -179,9 +80,9 @@ static void take_request(struct outlet *outlet, bool on, const char *text, size_
     if (!code && request.kind == REQUEST_LIVE)
         take_live(outlet, on, text, bytes);
     else if (!code && request.kind == REQUEST_HISTORY && on)
-        code = begin_history(outlet, &request, text, bytes, &error);
+        code = histories_begin(&outlet->histories, &request, text, bytes, &error);
     else if (!code && request.kind == REQUEST_HISTORY)
-        leave_history(outlet, text, bytes);
+        histories_leave(&outlet->histories, text, bytes);
     else if (!code && on)
         notices_line(&outlet->notices, REPORT_WARNING,
                      "a subscription to '%.*s' gets nothing: messages begin with '%s'", (int)bytes,
@@ -258,10 +159,7 @@ static void pump_live(struct outlet *outlet, int64_t now_ns, struct error *error
     atomic_fetch_add(&outlet->options.counts->sent, outlet->live.events - before);
 }
 
-/*
- * What had left when we looked last, so that it is no longer in our memory; a position that the
- * cursor has never had is committed at once, or a gateway that ends early would begin elsewhere.
- */
+/* What had left when we looked last, so that it is no longer in our memory. */
 static enum error_code commit(struct outlet *outlet, int64_t now_ns, struct error *error)
 {
     struct daybook_error why;
@@ -277,28 +175,6 @@ static enum error_code commit(struct outlet *outlet, int64_t now_ns, struct erro
     return OK;
 }
 
-/* ---- Histories ---- */
-
-/* True: there may be more at once. */
-static bool pump_histories(struct outlet *outlet)
-{
-    bool more = false;
-    struct error error;
-    for (struct history *h = outlet->histories; h < outlet->histories + HISTORIES_MAX; h++) {
-        if (!h->text || h->state == STREAM_ENDED)
-            continue;
-        uint64_t before = h->stream.events;
-        h->state = stream_pump(&h->stream, outlet->pub, HISTORY_EVENTS, &error);
-        atomic_fetch_add(&outlet->options.counts->replayed, h->stream.events - before);
-        if (h->state == STREAM_ENDED)
-            notices_line(&outlet->notices, REPORT_WARNING,
-                         "the history that was asked for with '%.*s' ends: %s", (int)h->text_bytes,
-                         h->text, error.text);
-        more = more || h->state == STREAM_MORE;
-    }
-    return more;
-}
-
 /* ---- Running ---- */
 
 static bool is_readable(int fd)
@@ -307,24 +183,11 @@ static bool is_readable(int fd)
     return poll(&item, 1, 0) > 0;
 }
 
-static int64_t timeout_of(enum stream_state state)
+static int64_t sooner(int64_t timeout_ns, int64_t other_ns)
 {
-    switch (state) {
-    case STREAM_MORE:
-        return 0;
-    case STREAM_FULL:
-        return FULL_MS * MS_NS;
-    case STREAM_AWAY:
-        return AWAY_MS * MS_NS;
-    default:
-        return ROUND_MS * MS_NS;
-    }
-}
-
-static void sooner(int64_t *timeout_ns, int64_t other_ns)
-{
-    if (other_ns < *timeout_ns)
-        *timeout_ns = other_ns > 0 ? other_ns : 0;
+    if (other_ns < 0)
+        other_ns = 0;
+    return other_ns < timeout_ns ? other_ns : timeout_ns;
 }
 
 static enum error_code wait_for_more(struct outlet *outlet, bool more, struct error *error)
@@ -332,22 +195,16 @@ static enum error_code wait_for_more(struct outlet *outlet, bool more, struct er
     int fds[HISTORIES_MAX + 2];
     int count = 0;
     int64_t now_ns = clock_monotonic_ns();
-    int64_t timeout_ns = more ? 0 : timeout_of(outlet->live_state);
+    int64_t timeout_ns = more ? 0 : stream_timeout_ns(outlet->live_state);
     bool settled = now_ns >= outlet->settled_ns;
     fds[count++] = outlet->options.stop_fd;
     if (settled && outlet->live_state == STREAM_IDLE)
         fds[count++] = stream_fd(&outlet->live);
     if (!settled)
-        sooner(&timeout_ns, outlet->settled_ns - now_ns);
+        timeout_ns = sooner(timeout_ns, outlet->settled_ns - now_ns);
     if (outlet->live.sent > outlet->committed)
-        sooner(&timeout_ns, outlet->commit_ns - now_ns);
-    for (struct history *h = outlet->histories; h < outlet->histories + HISTORIES_MAX; h++) {
-        if (!h->text || h->state == STREAM_ENDED)
-            continue;
-        if (h->state == STREAM_IDLE)
-            fds[count++] = stream_fd(&h->stream);
-        sooner(&timeout_ns, timeout_of(h->state));
-    }
+        timeout_ns = sooner(timeout_ns, outlet->commit_ns - now_ns);
+    histories_wait(&outlet->histories, fds, &count, &timeout_ns);
     return socket_wait(outlet->pub, fds, count, timeout_ns, error);
 }
 
@@ -362,7 +219,7 @@ static enum error_code serve(struct outlet *outlet, struct error *error)
         if (outlet->live_state == STREAM_ENDED)
             return error->code;
         /* While the daemon is away, asking for each of them as well would only take time. */
-        bool more = outlet->live_state != STREAM_AWAY && pump_histories(outlet);
+        bool more = outlet->live_state != STREAM_AWAY && histories_pump(&outlet->histories);
         code = commit(outlet, now_ns, error);
         if (!code)
             code = wait_for_more(outlet, more, error);
@@ -431,6 +288,13 @@ enum error_code outlet_create(const struct outlet_options *options, struct outle
     outlet->patience_ns = PATIENCE_MS * MS_NS;
     outlet->patience_at_ns = clock_monotonic_ns();
     notices_init(&outlet->notices, options->report, clock_monotonic_ns());
+    outlet->histories.options = (struct histories_options){
+        .directory = options->directory,
+        .socket = options->socket,
+        .prefix = options->prefix,
+        .notices = &outlet->notices,
+        .counts = options->counts,
+    };
     struct stream_options live = {
         .directory = options->directory,
         .socket = options->socket,
@@ -443,6 +307,7 @@ enum error_code outlet_create(const struct outlet_options *options, struct outle
     enum error_code code = stream_init(&outlet->live, &live, error);
     if (!code)
         code = open_socket(outlet, error);
+    outlet->histories.options.pub = outlet->pub;
     if (code) {
         outlet_free(outlet);
         return code;
@@ -455,9 +320,7 @@ void outlet_free(struct outlet *outlet)
 {
     if (!outlet)
         return;
-    for (struct history *h = outlet->histories; h < outlet->histories + HISTORIES_MAX; h++)
-        if (h->text)
-            end_history(h);
+    histories_release(&outlet->histories);
     stream_release(&outlet->live);
     socket_close(outlet->pub, 0);
     if (outlet->zmq)

@@ -11,7 +11,15 @@
 #include "tools/zmq/message.h"
 #include "tools/zmq/socket.h"
 
-enum { CALL_MS = 100 /* a call of the library waits no longer, so that a stop is soon seen */ };
+#define MS_NS INT64_C(1000000)
+
+enum {
+    /* A call of the library waits no longer, so that a stop is soon seen; a slow disk takes some. */
+    CALL_MS = 700,
+    FULL_MS = 5,    /* until a socket that was full is tried again */
+    AWAY_MS = 200,  /* until a daemon that is away is */
+    ROUND_MS = 500, /* between two looks at clocks, when nothing comes */
+};
 
 enum error_code stream_init(struct stream *stream, const struct stream_options *options,
                             struct error *error)
@@ -28,7 +36,7 @@ enum error_code stream_init(struct stream *stream, const struct stream_options *
 
 static void tell_away(struct stream *stream, const char *why)
 {
-    if (!stream->away)
+    if (!stream->away && !stream->options.history)
         notices_line(stream->options.notices, REPORT_WARNING,
                      "the daemon is away, subscribers wait for it: %s", why);
     stream->away = true;
@@ -36,10 +44,18 @@ static void tell_away(struct stream *stream, const char *why)
 
 static void tell_back(struct stream *stream)
 {
-    if (stream->away)
+    if (stream->away && !stream->options.history)
         notices_line(stream->options.notices, REPORT_INFO,
                      "events come again: the daemon is back");
     stream->away = false;
+}
+
+static void take_connection(void *context, bool connected)
+{
+    if (connected)
+        tell_back(context);
+    else
+        tell_away(context, "the connection was lost");
 }
 
 static enum stream_state judge(struct stream *stream, const struct daybook_error *why,
@@ -73,6 +89,8 @@ enum stream_state stream_open(struct stream *stream, struct error *error)
         .topic_count = given->topic[0] == '_' ? 0 : 1,
         .connect_timeout_ms = CALL_MS,
         .retry_timeout_ms = CALL_MS,
+        .on_connection = take_connection,
+        .context = stream,
     };
     struct daybook_error why;
     if (stream->subscription)
@@ -120,8 +138,6 @@ static enum stream_state fetch(struct stream *stream, struct error *error)
     struct daybook_event event;
     struct daybook_error why;
     enum daybook_code code = daybook_subscription_next(stream->subscription, 0, &event, &why);
-    if (!code || code == DAYBOOK_END || code == DAYBOOK_CAUGHT_UP || code == DAYBOOK_LOST)
-        tell_back(stream);
     switch (code) {
     case DAYBOOK_OK:
         if (!is_wanted(stream, &event))
@@ -134,7 +150,7 @@ static enum stream_state fetch(struct stream *stream, struct error *error)
         break;
     case DAYBOOK_END:
         stream->sent = daybook_subscription_position(stream->subscription);
-        return STREAM_IDLE;
+        return stream_fd(stream) < 0 ? STREAM_AWAY : STREAM_IDLE;
     default:
         return judge(stream, &why, error);
     }
@@ -147,7 +163,7 @@ static enum stream_state fetch(struct stream *stream, struct error *error)
 static void send_rest(struct stream *stream, void *socket)
 {
     char number[24];
-    bool numbered = stream->options.numbered;
+    bool numbered = stream->options.history;
     int last = numbered ? ZMQ_SNDMORE : 0;
     /* Room is counted in whole messages: where the first frame had some, the others have. */
     zmq_send(socket, stream->body.data, stream->body.size, ZMQ_DONTWAIT | last);
@@ -196,6 +212,20 @@ enum stream_state stream_pump(struct stream *stream, void *socket, unsigned even
             state = STREAM_FULL;
     }
     return state;
+}
+
+int64_t stream_timeout_ns(enum stream_state state)
+{
+    switch (state) {
+    case STREAM_MORE:
+        return 0;
+    case STREAM_FULL:
+        return FULL_MS * MS_NS;
+    case STREAM_AWAY:
+        return AWAY_MS * MS_NS;
+    default:
+        return ROUND_MS * MS_NS;
+    }
 }
 
 int stream_fd(const struct stream *stream)

@@ -22,7 +22,7 @@ struct stream_options {
     int64_t since_ns;
     const char *head; /* in front of the topic, in the first frame */
     const char *topic; /* only topics that begin so */
-    bool numbered;     /* a third frame has the sequence */
+    bool history; /* asked for by somebody: a third frame has the sequence, and little is said */
     struct notices *notices;
 };
 
@@ -42,7 +42,7 @@ enum stream_state {
     STREAM_MORE,  /* there may be more at once */
     STREAM_IDLE,  /* nothing is there now */
     STREAM_FULL,  /* an event is in hand that the socket has no room for */
-    STREAM_AWAY,  /* the daemon is */
+    STREAM_AWAY,  /* the daemon is; to be tried again now and then */
     STREAM_ENDED, /* and the error says why, for good */
 };
 
@@ -59,6 +59,8 @@ enum stream_state stream_pump(struct stream *stream, void *socket, unsigned even
  * found it.
  */
 void stream_force(struct stream *stream, void *socket);
+/* How long to wait, at most, before the next call of a stream in this state. */
+int64_t stream_timeout_ns(enum stream_state state);
 /* To wait for input at; -1: not connected. */
 int stream_fd(const struct stream *stream);
 void stream_release(struct stream *stream);

@@ -19,14 +19,15 @@ from ._outbox import Result
 from ._sql import open_index, sql
 from .async_producer import AsyncProducer
 from .async_subscriber import AsyncSubscriber
-from .errors import (DaybookError, Invalid, Lost, NoSpace, ProtocolError, Refused, Replaced, Taken,
-                     Timeout, Unknown, Unreachable)
+from .errors import (Conflict, Damaged, DaybookError, Foreign, Invalid, Lost, NoSpace,
+                     ProtocolError, Refused, Replaced, Taken, Timeout, Unknown, Unreachable)
 from .producer import Producer
 from .subscriber import Subscriber
 
 __version__ = "0.1.0"
 __all__ = [
-    "AsyncProducer", "AsyncSubscriber", "Cursor", "DaybookError", "Event", "Ext", "Invalid", "Lost",
-    "NoSpace", "Producer", "ProtocolError", "Refused", "Replaced", "Result", "Subscriber", "Taken",
-    "Time", "Timeout", "Unknown", "Unreachable", "cursors", "open_index", "sql",
+    "AsyncProducer", "AsyncSubscriber", "Conflict", "Cursor", "Damaged", "DaybookError", "Event",
+    "Ext", "Foreign", "Invalid", "Lost", "NoSpace", "Producer", "ProtocolError", "Refused",
+    "Replaced", "Result", "Subscriber", "Taken", "Time", "Timeout", "Unknown", "Unreachable",
+    "cursors", "open_index", "sql",
 ]

@@ -10,7 +10,7 @@ where they begin. Nothing here is safe against other threads: the owner sees to 
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Union
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Sequence, Union
 
 from . import _msgpack, _wire
 from ._event import NUMBER_MAX
@@ -20,10 +20,11 @@ BATCH_EVENTS = 512
 BATCH_BYTES = 128 * 1024
 OVERHEAD_BYTES = 32  # of an event in the outbox and in a frame, about: for the accounts
 REASON_MAX = 200
+_EXPECTING_MAX = 1 << 20
 
 
 class Result(NamedTuple):
-    """What became of one event. `code`: "stored", "refused", "no_space" or "unknown"."""
+    """What became of one event. `code`: "stored", "refused", "no_space", "conflict", "unknown"."""
 
     tag: Any
     number: int  # 0 without a producer's name
@@ -65,11 +66,12 @@ class _Gap:
 
 
 class _Frame:
-    __slots__ = ("id", "data", "entries", "sent", "bytes")
+    __slots__ = ("id", "data", "entries", "expectation", "sent", "bytes")
 
-    def __init__(self, identity: int, data: bytes, entries: List[_Entry]):
+    def __init__(self, identity: int, entries: List[_Entry], expectation: Dict[str, Any]):
         self.id = identity
-        self.data = data
+        self.data = b""
+        self.expectation = expectation
         self.entries = entries
         self.sent = 0
         self.bytes = sum(len(e.body) + OVERHEAD_BYTES for e in entries)
@@ -130,6 +132,21 @@ class Outbox:
         self._waiting.append(_Gap(first, count, reason[:REASON_MAX], tag))
         self.count += 1
 
+    def expect(self, bodies: Sequence[bytes], tag: Any, expectation: Dict[str, Any]) -> None:
+        """Take events that are stored all together, if the log is as expected, or not at all. They
+        are alone: nothing else is here, and nothing is sent behind them before their ack."""
+        assert not self.count and self.welcomed
+        size = sum(len(body) + OVERHEAD_BYTES for body in bodies)
+        if not 1 <= len(bodies) <= _wire.EVENTS_MAX or size > _EXPECTING_MAX:
+            raise Invalid("%d events of %d bytes do not fit into one frame: it takes 1 to %d, of "
+                          "%d bytes in all"
+                          % (len(bodies), size, _wire.EVENTS_MAX, _EXPECTING_MAX))
+        self._check_number(0)
+        self.bytes += size
+        self.count += len(bodies)
+        self._put_in_flight([self._numbered(_Entry(body, 0, tag)) for body in bodies],
+                            expectation=expectation)
+
     def restore(self, body: bytes, number: int, tag: Any = None) -> None:
         """Take an event that has its number already, from an earlier life: above all others."""
         self._waiting.append(_Entry(body, number, tag))
@@ -174,7 +191,8 @@ class Outbox:
         if not self._open:
             return None
         if not self._unsent:
-            if not self._waiting or self._flight_bytes >= flight_max:
+            alone = self._flight and self._flight[0].expectation
+            if not self._waiting or self._flight_bytes >= flight_max or alone:
                 return None
             self._make_frame()
         front = self._unsent[0]
@@ -212,8 +230,9 @@ class Outbox:
             size += length + OVERHEAD_BYTES
         self._put_in_flight(entries)
 
-    def _put_in_flight(self, entries: List[_Entry], front: bool = False) -> None:
-        made = _Frame(self._next_id, b"", entries)
+    def _put_in_flight(self, entries: List[_Entry], front: bool = False,
+                       expectation: Optional[Dict[str, Any]] = None) -> None:
+        made = _Frame(self._next_id, entries, expectation or {})
         self._next_id += 1
         made.data = self._encode(made)
         self._flight_bytes += made.bytes
@@ -239,13 +258,15 @@ class Outbox:
         return _Entry(body, 0, gap.tag)
 
     def _encode(self, made: _Frame) -> bytes:
-        parts = [b"\x93\xa3pub", _msgpack.pack_integer(made.id),
-                 _msgpack.pack_array_head(len(made.entries))]
+        parts = [b"\x94\xa3pub" if made.expectation else b"\x93\xa3pub",
+                 _msgpack.pack_integer(made.id), _msgpack.pack_array_head(len(made.entries))]
         for entry in made.entries:
             parts.append(b"\x94" if self.producer else b"\x93")
             parts.append(entry.body)
             if self.producer:
                 parts.append(_msgpack.pack_integer(entry.number))
+        if made.expectation:
+            parts.append(_msgpack.pack(made.expectation))
         data = _wire.frame_of(b"".join(parts))
         if self._ack == "none":
             data += _wire.frame(["ping", made.id])  # its pong says that the frame has been taken
@@ -266,7 +287,9 @@ class Outbox:
             self.last_number = max(self.last_number, told)
             self._number_sent = told
         self.welcomed = self._open = True
-        lost = [] if self.producer or self._resend_anonymous else list(self._abandon_sent())
+        # Sent again, an event without a number could be in the way of its own expectation.
+        again = self._resend_anonymous and not (self._flight and self._flight[0].expectation)
+        lost = [] if self.producer or again else list(self._abandon_sent())
         for each in self._flight:
             each.sent = 0
         self._unsent = deque(self._flight)
@@ -305,9 +328,11 @@ class Outbox:
     def _acknowledged(self, message: List[Any]) -> List[Result]:
         _, identity, stored, first, _last, duplicates, refused = message[:7]
         if not self._flight or self._flight[0].id != identity:
-            raise ProtocolError("the daemon sent an ack for frame %r, which is not the next one due"
-                                % identity)
+            raise ProtocolError("the daemon sent an ack for frame %r, which is not the next one "
+                                "due" % identity)
         acked = self._flight[0]
+        if acked.expectation and refused and self.producer:
+            self.last_number = acked.entries[0].number - 1  # refused together, they used none up
         if stored + duplicates + len(refused) != len(acked.entries):
             raise ProtocolError("the daemon's ack of %d events has results for %d"
                                 % (len(acked.entries), stored + duplicates + len(refused)))
@@ -329,7 +354,7 @@ class Outbox:
                     again.append(entry)
                     continue
                 results.append(Result(entry.tag, entry.number,
-                                      "no_space" if code == "no_space" else "refused",
+                                      code if code in ("no_space", "conflict") else "refused",
                                       reason=reason))
             elif duplicates > 0:
                 duplicates -= 1
@@ -351,7 +376,9 @@ class Outbox:
 
     def _refusals_only(self, acked: _Frame, refused: List[List[Any]]) -> List[Result]:
         indexes = {r[0]: r for r in refused}
-        results = [Result(e.tag, e.number, "refused", reason=indexes[i][2])
+        results = [Result(e.tag, e.number,
+                          "conflict" if indexes[i][1] == "conflict" else "refused",
+                          reason=indexes[i][2])
                    for i, e in enumerate(acked.entries) if i in indexes]
         acked.entries = [e for i, e in enumerate(acked.entries) if i not in indexes]
         self.count -= len(results)

@@ -12,7 +12,7 @@ from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Seque
 
 from . import _wire
 from ._event import Event, Time, nanoseconds
-from .errors import Invalid, Lost, ProtocolError
+from .errors import Damaged, Foreign, Invalid, Lost, ProtocolError
 
 SHARED_CREDIT = 64
 NEVER_GIVEN = "never given"  # numbers that no event ever had: nothing is lost
@@ -68,6 +68,8 @@ class Subscription:
         self._credit = SHARED_CREDIT if credit is None and self.shared else credit
         self._free = 0             # credit that was used up and may be given again
         self._began = False
+        self._log: Any = None
+        self._highest = 0          # the highest sequence of an event that came
         self._here = 0             # the last sequence that was looked at on this connection
         self._wanted = 0           # to be committed
         self._asked = 0            # committed on this connection, perhaps without an answer yet
@@ -78,10 +80,10 @@ class Subscription:
     def request(self) -> bytes:
         """The subscribe frame for a new connection."""
         keys = dict(self._keys)
-        if self._began and not self.cursor:
+        if self._began and not self.shared:
             for key in ("since", "from"):
                 keys.pop(key, None)
-            keys["after"] = self.position
+            keys["after"] = self.position  # of a cursor: if it has been removed meanwhile
         if self.shared:
             self.items.clear()      # these go to whichever member is there
             self._unsettled.clear()
@@ -96,6 +98,17 @@ class Subscription:
         return sum(isinstance(item, Event) for item in self.items)
 
     # ---- What comes ----
+
+    def welcome(self, keys: Dict[str, Any]) -> None:
+        """A new connection is there. Foreign, Damaged: it is not to the log that we know."""
+        log, durable = keys.get("log"), keys.get("durable", 0)
+        if self._began and log != self._log:
+            raise Foreign("there is another log behind the socket now: %s, and the subscription is "
+                          "to %s; subscribe anew" % (log, self._log))
+        if durable < self._highest:
+            raise Damaged("the log ends at %d now, and event %d was given before: it has lost "
+                          "events, or is an older copy; subscribe anew" % (durable, self._highest))
+        self._log = log
 
     def receive(self, message: List[Any]) -> None:
         """Take a message. Error frames are raised, Unreachable where one should connect again."""
@@ -143,6 +156,7 @@ class Subscription:
 
     def _take_events(self, last: int, events: List[List[Any]]) -> None:
         for seq, time, topic, payload, *tries in events:
+            self._highest = max(self._highest, seq)
             if self.shared:
                 self._free += seq in self._unsettled  # it was ours before, for too long
                 self._unsettled[seq] = None

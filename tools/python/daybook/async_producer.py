@@ -12,15 +12,19 @@ frame. For use from one event loop.
 """
 
 import asyncio
-from typing import Any, Callable, Dict, List, Optional, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from . import _wire
 from ._event import Time, pack_event
 from ._outbox import BATCH_BYTES, BATCH_EVENTS, Outbox, Result
 from .errors import DaybookError, Invalid, Timeout, Unreachable
-from .producer import CLIENT, Pauses, check_options, failure_of
+from .producer import CLIENT, Pauses, check_options, expectation_of, failure_of
 
 _FLIGHT_MAX = 1 << 20  # bytes that are in frames; the rest of the window waits to be gathered
+
+
+class _Told(List[Result]):
+    """The tag of events that publish_expecting() waits for."""
 
 
 class AsyncProducer:
@@ -73,6 +77,23 @@ class AsyncProducer:
         except asyncio.TimeoutError:
             raise Timeout("no ack of an event of topic '%s' within %g s; it is still on its way"
                           % (topic, self._retry_timeout)) from None
+        failure = failure_of(result)
+        if failure:
+            raise self._final or failure
+        return result.seq
+
+    async def publish_expecting(self, events: Sequence[Tuple[Any, ...]], last: int,
+                                topic: Optional[str] = None) -> int:
+        """See Producer.publish_expecting."""
+        bodies = [pack_event(event[0], event[2] if len(event) > 2 else None, event[1])
+                  for event in events]
+        self._check()
+        await self._wait(lambda: not self._outbox.count)
+        told = _Told()
+        self._outbox.expect(bodies, told, expectation_of(last, topic))
+        self._kick()
+        await self._wait(lambda: bool(told))
+        result = next((each for each in told if each.reason), told[0])
         failure = failure_of(result)
         if failure:
             raise self._final or failure
@@ -256,6 +277,8 @@ class AsyncProducer:
             if isinstance(result.tag, asyncio.Future):
                 if not result.tag.done():
                     result.tag.set_result(result)
+            elif isinstance(result.tag, _Told):
+                result.tag.append(result)
             elif self._on_result:
                 self._on_result(result)
             elif result.code != "stored" and self._first_bad is None:

@@ -188,7 +188,7 @@ class AsyncSubscriber:
         try:
             self._writer.write(self._hello)
             message = await asyncio.wait_for(self._first_message(), self._connect_timeout)
-            _wire.welcome_of(message)
+            self._subscription.welcome(_wire.welcome_of(message))
             self._writer.write(self._subscription.request())
         except BaseException as error:
             self._disconnect()

@@ -20,6 +20,11 @@ class NoSpace(Refused):
     """Refused because the disk is full; it is not stored."""
 
 
+class Conflict(Refused):
+    """The log is not as expected: somebody else was faster, and nothing is stored. Read on, decide
+    anew, and expect the sequence up to which was read."""
+
+
 class Unreachable(DaybookError, ConnectionError):
     """No daemon answers at the socket."""
 
@@ -38,6 +43,16 @@ class Taken(DaybookError):
 
 class Replaced(DaybookError):
     """Another program uses this producer's name, or this cursor. Final: do not connect again."""
+
+
+class Foreign(DaybookError):
+    """After a lost connection there is another log behind the socket, whose sequences say nothing
+    here; subscribe anew."""
+
+
+class Damaged(DaybookError):
+    """After a lost connection the log ends before an event that it has given: it has lost events,
+    or is an older copy; subscribe anew."""
 
 
 class ProtocolError(DaybookError):

@@ -22,13 +22,13 @@ import select
 import threading
 from socket import socket as Socket
 from time import monotonic, sleep
-from typing import Any, Callable, Dict, List, Optional, Type
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Type
 
 from . import _wire
 from ._event import Time, check_producer, pack_event
 from ._outbox import BATCH_BYTES, BATCH_EVENTS, Outbox, Result
-from .errors import (DaybookError, Invalid, NoSpace, ProtocolError, Refused, Timeout, Unknown,
-                     Unreachable)
+from .errors import (Conflict, DaybookError, Invalid, NoSpace, ProtocolError, Refused, Timeout,
+                     Unknown, Unreachable)
 
 CLIENT = "daybook-python/0.1.0"
 ACKS = ("durable", "written", "none")
@@ -59,7 +59,8 @@ def failure_of(result: Result) -> Optional[DaybookError]:
     """The exception for a result; None when the event is stored."""
     if result.code == "stored":
         return None
-    kinds: Dict[str, Type[DaybookError]] = {"refused": Refused, "no_space": NoSpace}
+    kinds: Dict[str, Type[DaybookError]] = {"refused": Refused, "no_space": NoSpace,
+                                            "conflict": Conflict}
     kind = kinds.get(result.code, Unknown)
     return kind(result.reason or "the event may be stored or not: its ack never came")
 
@@ -72,10 +73,15 @@ def check_options(producer: Optional[str], ack: str) -> None:
         raise Invalid("ack is one of %s, not %r" % (", ".join(map(repr, ACKS)), ack))
 
 
-class _Awaited:
-    """The tag of an event that publish() waits for."""
+def expectation_of(last: int, topic: Optional[str]) -> Dict[str, Any]:
+    """The fourth element of a pub."""
+    return {"expect_last": last, **({"expect_topic": topic} if topic is not None else {})}
 
-    result: Optional[Result] = None
+
+class _Awaited:
+    """The tag of events that somebody waits for."""
+
+    result: Optional[Result] = None  # the first; when they are refused, the one that says why
     waits = True  # False: it gave up, and flush() is to tell the result
 
 
@@ -148,6 +154,35 @@ class Producer:
         if failure:
             raise failure
         return result.seq
+
+    def publish_expecting(self, events: Sequence[Tuple[Any, ...]], last: int,
+                          topic: Optional[str] = None) -> int:
+        """Publish events, each (topic, payload) or (topic, payload, time), that nobody else may
+        have come before: all of them are stored, next to each other, if the log has no event with a
+        higher sequence than `last` - of a topic that the pattern `topic` matches, if there is one -
+        and none otherwise. Waits for everything sent before, and then for them. Returns the
+        sequence of the first; 0 when they were found stored already after a lost connection.
+
+        Conflict: somebody was faster. Refused: one of them breaks a rule, and none is stored.
+        Unknown: without a producer's name they are never sent again."""
+        bodies = [pack_event(event[0], event[2] if len(event) > 2 else None, event[1])
+                  for event in events]
+        awaited = _Awaited()
+        with self._lock:
+            self._check()
+            self._work_until(lambda: self._socket is not None and not self._outbox.count)
+            self._outbox.expect(bodies, awaited, expectation_of(last, topic))
+            try:
+                self._work_until(lambda: awaited.result is not None)
+            except Timeout:
+                awaited.waits = False
+                raise Timeout("no ack of %d events within %g s; they are still on their way"
+                              % (len(bodies), self._retry_timeout)) from None
+        assert awaited.result is not None
+        failure = failure_of(awaited.result)
+        if failure:
+            raise failure
+        return awaited.result.seq
 
     def send(self, topic: str, payload: Any, time: Optional[Time] = None, *, number: int = 0,
              tag: Any = None) -> None:
@@ -360,7 +395,9 @@ class Producer:
     def _tell(self, results: List[Result]) -> None:
         for result in results:
             if isinstance(result.tag, _Awaited):
-                result.tag.result = result
+                first = result.tag.result
+                if first is None or (result.reason and not first.reason):
+                    result.tag.result = result
                 if result.tag.waits:
                     continue
                 result = result._replace(tag=None)

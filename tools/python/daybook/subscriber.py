@@ -207,10 +207,11 @@ class Subscriber:
             raise self._final
 
     def _connect(self) -> None:
-        self._socket, _, self._splitter = _wire.handshake(self.path, self._connect_timeout,
-                                                          self._hello)
+        self._socket, welcome, self._splitter = _wire.handshake(
+            self.path, self._connect_timeout, self._hello)
         self._socket.settimeout(self._connect_timeout)
         try:
+            self._subscription.welcome(welcome)
             self._socket.sendall(self._subscription.request())
         except OSError as error:
             self._disconnect()

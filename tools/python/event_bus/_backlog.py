@@ -15,7 +15,7 @@ from daybook.errors import DaybookError
 from . import _plain
 from ._spill import Line, Spill
 
-BATCH_EVENTS = 64       # small frames: each is encoded at one go
+BATCH_EVENTS = 512      # a frame is encoded at one go, which takes some 0.3 ms
 RELOAD_EVENTS = 512     # of the file that are in memory at once, at most
 RELOAD_STEP = 8
 EVENT = True            # the tag of what counts as an event; a `_gap` event has none

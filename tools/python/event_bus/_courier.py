@@ -28,7 +28,7 @@ from ._names import Name, claim
 CLIENT = "event_bus-python/0.1.0"
 # Seconds of work between two rests, by what waits in the queue: who gets the interpreter's lock
 # every 5 ms only, beside a program that never sleeps, has to do more with it.
-BURSTS = ((500, 100e-6), (5000, 500e-6), (1 << 60, 2.5e-3))
+BURSTS = ((500, 100e-6), (5000, 500e-6), (1 << 60, 5e-3))
 BURST = BURSTS[0][1]
 REST = 20e-6            # the kernel makes some 70 us of it
 TICKS = (0.001, 0.02)   # between looks at the queue while something is awaited: shortest, longest
@@ -160,6 +160,8 @@ class Courier:
             # A mistake of ours: the program goes on without its events, and stats() says so.
             self.state = "failed: %s: %s" % (type(error).__name__, error)
             self.inbox.closed = True
+            _log.error("event_bus brings no events to the log any more: its thread has %s",
+                       self.state)
         finally:
             self.running = False
             self._done.release()

@@ -35,6 +35,7 @@ from daybook import _wire
 from daybook._event import check_producer
 
 from ._courier import Config, Courier
+from ._inbox import Count
 from ._names import program
 
 __all__ = ["balance_update", "disable", "enable", "fire_command", "flush", "market_data", "publish",
@@ -42,9 +43,14 @@ __all__ = ["balance_update", "disable", "enable", "fire_command", "flush", "mark
 
 _RETRY = 1.0  # seconds before the thread is started again, when the system had none for us
 
+_START_WAIT = 0.05  # for another thread that is about to make the courier: it takes some 50 us
+
 _courier: Optional[Courier] = None
 _disabled = os.environ.get("DAYBOOK_BRIDGE", "").lower() in ("off", "0", "no", "false")
 _starting = threading.Lock()
+_starter = 0  # the thread that has the lock
+_unqueued = Count()  # events that were dropped while there was no courier to count them
+_trouble = ""  # why
 _not_before = 0.0
 _exit_registered = False
 
@@ -117,6 +123,7 @@ def publish(event_type: str, data: Any = None, *rest: Any, source: Optional[str]
 
 def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source: Any,
           correlation_id: Any, user_id: Any, session_id: Any, timestamp: Any) -> bool:
+    global _trouble
     try:
         courier = _courier
         if courier is None or not courier.running:
@@ -127,8 +134,10 @@ def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source:
             data = _merged(data, rest, fields)
         return courier.inbox.take((event_type, _now(), timestamp, source, data, correlation_id,
                                    user_id, session_id))
-    except Exception:  # pylint: disable=broad-except
-        return False  # at the end of the interpreter, when modules are taken apart
+    except Exception as error:  # pylint: disable=broad-except
+        _unqueued.up()
+        _trouble = "%s: %s" % (type(error).__name__, error)
+        return False
 
 
 def _merged(data: Any, rest: Any, fields: Dict[str, Any]) -> Any:
@@ -162,15 +171,14 @@ def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
     global _disabled
     if producer is not None:
         check_producer(producer)
-    path = os.path.abspath(_wire.find_socket(socket, directory))
-    config = Config(path, producer, source or program(), max_events, max_bytes,
+    config = Config(_absolute(_wire.find_socket(socket, directory)), producer,
+                    source or program(), max_events, max_bytes,
                     spill or os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, spill_bytes,
                     exit_timeout)
     with _starting:
         _disabled = False
         if _courier and _courier.running and _courier.config == config:
             return
-        _stop(2.0)
         _start(config)
 
 
@@ -202,17 +210,27 @@ def stats() -> Dict[str, Any]:
     wrong), producer, taken, stored, waiting, dropped (and dropped_because), refused, and more."""
     courier = _courier
     if courier is None:
-        return {"state": "disabled" if _disabled else "idle", "producer": None, "taken": 0,
-                "stored": 0, "waiting": 0, "dropped": 0}
-    return courier.stats()
+        made: Dict[str, Any] = {
+            "state": "disabled" if _disabled else "idle", "producer": None, "taken": 0, "stored": 0,
+            "waiting": 0, "dropped": 0, "dropped_because": {}, "last_error": ""}
+    else:
+        made = courier.stats()
+    if _unqueued.value():
+        made["dropped"] += _unqueued.value()
+        made["dropped_because"]["there was no queue"] = _unqueued.value()
+        made["last_error"] = made["last_error"] or _trouble
+    return made
 
 
-def _start(config: Config) -> Optional[Courier]:
-    """With the lock. A courier whose thread could not be started yet queues, and is started by a
-    later call."""
+def _start(config: Config) -> Courier:
+    """With the lock. The new courier queues from the first moment; its thread begins when that of
+    the old one, if there is one, has ended. Where the system has no thread for it, a later call
+    tries again."""
     global _courier, _exit_registered
-    courier = Courier(config)
+    old, courier = _courier, Courier(config)
     _courier = courier
+    if old is not None and old.running:
+        old.close(2.0)
     _start_thread(courier)
     if not _exit_registered:
         _exit_registered = True
@@ -236,13 +254,16 @@ def _stop(timeout: float) -> bool:
 
 
 def _revive() -> Optional[Courier]:
-    """The courier that a call is to use, started if need be. No waiting: where another call is
-    about to start it, or this one has interrupted that, events queue if they can."""
+    """The courier that a call is to use, made or started if need be; None: there is to be none."""
+    global _starter
     courier = _courier
-    if _disabled or (courier is not None and courier.closed):
-        return None if courier is None or _disabled else courier
-    if _time.monotonic() < _not_before or not _starting.acquire(False):
+    if _disabled:
+        return None
+    if courier is not None and (courier.closed or _time.monotonic() < _not_before):
         return courier
+    if not _starting.acquire(False):
+        return courier or _await_start()
+    _starter = threading.get_ident()
     try:
         courier = _courier
         if courier is None:
@@ -251,12 +272,31 @@ def _revive() -> Optional[Courier]:
             _start_thread(courier)
         return courier
     finally:
+        _starter = 0
         _starting.release()
 
 
+def _await_start() -> Optional[Courier]:
+    """Another thread is making the first courier - or this one is, and we are in a signal handler
+    that has interrupted it: then the event is lost, because nothing is there to keep it."""
+    if _starter != threading.get_ident() and _starting.acquire(True, _START_WAIT):
+        _starting.release()
+    if _courier is None:
+        _unqueued.up()
+    return _courier
+
+
 def _config_of_environment() -> Config:
-    return Config(os.path.abspath(_wire.find_socket(None, None)), None, program(), 100000,
-                  64 << 20, os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, 256 << 20, 2.0)
+    return Config(_absolute(_wire.find_socket(None, None)), None, program(), 100000, 64 << 20,
+                  os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, 256 << 20, 2.0)
+
+
+def _absolute(path: str) -> str:
+    """Whatever the program's directory becomes; as it is, where there is no such directory."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
 
 
 # ---- The ends of processes, and their beginnings by fork ------------------------------------
@@ -278,8 +318,9 @@ def _register_with_multiprocessing() -> None:
 
 def _after_fork() -> None:
     """In the child: the thread, the queue, the connection and the name are the parent's."""
-    global _courier, _starting, _not_before
+    global _courier, _starting, _starter, _not_before
     _starting = threading.Lock()
+    _starter = 0
     _not_before = 0.0
     courier = _courier
     if courier is None:

@@ -1,0 +1,190 @@
+'use strict';
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { Producer, Subscriber, cursors } = require('..');
+const { withDaemon } = require('./daemon');
+
+async function publish(daemon, count, topic = 't', first = 0) {
+  const producer = new Producer({ socket: daemon.socket });
+  await Promise.all(Array.from({ length: count }, (_, i) => producer.publish(topic, first + i)));
+  await producer.close();
+}
+
+async function take(subscriber, count) {
+  const events = [];
+  while (events.length < count) events.push((await subscriber.next()).value);
+  return events;
+}
+
+const once = (emitter, event) => new Promise((resolve) => { emitter.once(event, resolve); });
+const numbers = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+
+test('history, then live, without a seam; caught up in between', withDaemon(async (daemon) => {
+  await publish(daemon, 3000);
+  const subscriber = new Subscriber({ socket: daemon.socket, from: 'earliest', prefetch: 100 });
+  const caughtUp = once(subscriber, 'caughtUp');
+  const events = await take(subscriber, 3000);
+  assert.ok(await caughtUp >= 3000);
+  await publish(daemon, 500, 't', 3000);
+  events.push(...await take(subscriber, 500));
+  assert.deepEqual(events.map((event) => event.seq), numbers(1, 3500));
+  assert.deepEqual(events.map((event) => event.payload), numbers(0, 3499));
+  assert.equal(typeof events[0].time, 'bigint');
+  assert.ok(Math.abs(events[0].date - Date.now()) < 600000);
+  subscriber.close();
+  assert.deepEqual(await subscriber.next(), { value: undefined, done: true });
+}));
+
+test('from where it is asked: after a sequence, since a time, latest', withDaemon(async (daemon) => {
+  const producer = new Producer({ socket: daemon.socket });
+  for (let i = 0; i < 5; i++) await producer.publish('t', i, { time: 1000000000000 + i * 1000 });
+  const latest = new Subscriber({ socket: daemon.socket });
+  await once(latest, 'connect');
+  await producer.publish('t', 5, { time: 1000000009000 });
+  await producer.close();
+  const starts = [[{ after: 3 }, 3], [{ after: 0n }, 0], [{ since: new Date(1000000002000) }, 2], [{ since: 1000000004000000000n }, 4]];
+  for (const [start, first] of starts) {
+    const subscriber = new Subscriber({ socket: daemon.socket, ...start });
+    assert.deepEqual((await take(subscriber, 6 - first)).map((event) => event.payload), numbers(first, 5));
+    subscriber.close();
+  }
+  assert.deepEqual((await take(latest, 1)).map((event) => event.payload), [5]);
+  latest.close();
+}));
+
+test('topics and where choose', withDaemon(async (daemon) => {
+  const producer = new Producer({ socket: daemon.socket });
+  for (let i = 0; i < 20; i++) await producer.publish(i % 2 ? 'signal.buy' : 'trade.eur', { price: i });
+  await producer.close();
+  const subscriber = new Subscriber({ socket: daemon.socket, after: 0, topics: ['signal.*'], where: 'price >= 15' });
+  assert.deepEqual((await take(subscriber, 3)).map((event) => event.payload.price), [15, 17, 19]);
+  subscriber.close();
+  for (const bad of [{ where: 'price >>' }, { topics: 'a.>.b' }, { from: 'here' }, { after: 1, from: 'latest' }, { after: 10 ** 9 }]) {
+    const wrong = new Subscriber({ socket: daemon.socket, ...bad });
+    await assert.rejects(wrong.next(), (error) => error.code === 'invalid', JSON.stringify(bad));
+  }
+  assert.throws(() => new Subscriber({ topic: 't' }), /no option/);
+}));
+
+test('a lost connection is neither loss nor repetition, without a cursor', withDaemon(async (daemon) => {
+  await publish(daemon, 2000);
+  const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch: 50 });
+  const events = await take(subscriber, 700);
+  await daemon.kill();
+  await daemon.start();
+  events.push(...await take(subscriber, 800));
+  await daemon.kill('SIGTERM');
+  await daemon.start();
+  events.push(...await take(subscriber, 500));
+  assert.deepEqual(events.map((event) => event.seq), numbers(1, 2000));
+  subscriber.close();
+}));
+
+test('a cursor: committed is done, in this process and the next, over kills', withDaemon(async (daemon) => {
+  await publish(daemon, 1000);
+  const first = new Subscriber({ socket: daemon.socket, cursor: 'c', prefetch: 64 });
+  const events = await take(first, 300);
+  assert.equal(await first.commit(events[199]), 200);
+  await daemon.kill();
+  await daemon.start();
+  events.push(...await take(first, 100));
+  assert.deepEqual(events.map((event) => event.seq), numbers(1, 400), 'nothing twice in one process');
+  await first.commit();
+  first.close();
+  assert.deepEqual((await cursors({ socket: daemon.socket })).map(({ name, position, lag }) => ({ name, position, lag })),
+    [{ name: 'c', position: 400, lag: 600 }]);
+  const second = new Subscriber({ socket: daemon.socket, cursor: 'c' });
+  assert.deepEqual((await take(second, 600)).map((event) => event.seq), numbers(401, 1000));
+  second.close();
+}));
+
+test('the newest subscriber has the cursor, and the one before does not come back', withDaemon(async (daemon) => {
+  await publish(daemon, 10);
+  const older = new Subscriber({ socket: daemon.socket, cursor: 'c' });
+  await take(older, 10);
+  const newer = new Subscriber({ socket: daemon.socket, cursor: 'c' });
+  await assert.rejects(older.next(), (error) => error.code === 'replaced');
+  assert.equal((await take(newer, 10)).length, 10);
+  newer.close();
+}));
+
+test('a group: each event to one member; released comes again; after so many tries, dead', withDaemon(async (daemon) => {
+  await publish(daemon, 100);
+  const options = { socket: daemon.socket, topics: 't', cursor: 'g', shared: true, tries: 2, prefetch: 10 };
+  const members = [new Subscriber(options), new Subscriber(options)];
+  const done = [];
+  const bad = [];
+  let settled = 0;
+  let tell;
+  const allSettled = new Promise((resolve) => { tell = resolve; });
+  const loops = members.map(async (member) => {
+    for await (const event of member) {
+      assert.ok(event.tries >= 1);
+      if (event.payload % 10 === 9) {
+        bad.push([event.payload, event.tries]);
+        assert.equal(await member.release(event), 1);
+      } else {
+        done.push(event.payload);
+        assert.equal(await member.accept(event), 1);
+      }
+      if (++settled === 90 + 2 * 10) tell();
+    }
+  });
+  await Promise.race([allSettled, Promise.all(loops)]);
+  assert.deepEqual(done.sort((a, b) => a - b), numbers(0, 99).filter((n) => n % 10 !== 9));
+  assert.deepEqual(bad.sort((a, b) => a[0] - b[0] || a[1] - b[1]), numbers(0, 9).flatMap((n) => [[10 * n + 9, 1], [10 * n + 9, 2]]));
+  const dead = new Subscriber({ socket: daemon.socket, after: 0, topics: '_dead.g' });
+  assert.deepEqual((await take(dead, 10)).map((event) => event.payload.payload).sort((a, b) => a - b), numbers(0, 9).map((n) => 10 * n + 9));
+  dead.close();
+  members.forEach((member) => member.close());
+  await Promise.all(loops);
+}));
+
+test('a slow program has no more than prefetch in memory', withDaemon(async (daemon) => {
+  await publish(daemon, 5000);
+  const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch: 20 });
+  for (let i = 0; i < 200; i++) {
+    await subscriber.next();
+    if (i % 50 === 0) await publish(daemon, 1);
+    assert.ok(subscriber.queue.length <= 20, String(subscriber.queue.length));
+  }
+  subscriber.close();
+}));
+
+test('what retention has deleted meanwhile is told as lost', withDaemon(async (daemon) => {
+  await daemon.kill('SIGTERM');
+  await daemon.start('--segment-size', '64K');
+  const pad = () => Buffer.from(Array.from({ length: 500 }, () => Math.random() * 256));
+  const producer = new Producer({ socket: daemon.socket });
+  const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch: 2 });
+  const losses = [];
+  subscriber.on('lost', (loss) => losses.push(loss));
+  await producer.publish('t', pad());
+  await take(subscriber, 1);
+  for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 100 }, () => producer.publish('t', pad())));
+  daemon.command('retention', '--max-size', '300K');
+  await producer.publish('t', pad());
+  let last = 0;
+  while (last < 4002) last = (await subscriber.next()).value.seq;
+  assert.ok(losses.some((loss) => loss.cause === 'retention'), JSON.stringify(losses));
+  subscriber.close();
+  await producer.close();
+}));
+
+test('finish gives what has come, and ends: all of history', withDaemon(async (daemon) => {
+  await publish(daemon, 1000);
+  for (const prefetch of [1, 7, 5000]) {
+    const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch });
+    subscriber.once('caughtUp', () => subscriber.finish());
+    const seen = [];
+    for await (const event of subscriber) seen.push(event.seq);
+    assert.deepEqual(seen, numbers(1, 1000));
+  }
+}));
+
+test('ESM and CommonJS give the same', async () => {
+  const esm = await import('../index.mjs');
+  assert.equal(esm.Producer, Producer);
+  assert.equal(esm.default.Subscriber, Subscriber);
+});
