@@ -21,7 +21,7 @@ static struct progress progress;
 static const struct report report = {.level_max = REPORT_ERROR};
 static struct json_reader *json;
 static struct error error;
-static int64_t passed_ns;
+static _Atomic int64_t passed_ns; /* the log's own threads ask for the time, too */
 static uint64_t connections;
 static char directory[4096];
 static int opened;

@@ -278,6 +278,29 @@ Test(bus_group, puts_an_event_whose_tries_are_used_up_into_the_log_once)
     cr_assert_eq(segment_log_appended(stage_log), 3);
 }
 
+Test(bus_group, a_letter_waits_until_its_number_is_durable)
+{
+    open_with(2, 20);
+    join_with(&one, (struct wire_subscribe){.tries = 1}, 0);
+    settle(&one);
+    const struct broken_plan plan = {.call = BROKEN_WRITE, .number = 1, .reason = EIO};
+    broken_calls_begin(&plan);
+    say(&one, false, 2, 2);
+    while (!one.error_code[0]) {
+        keeper_take_done(stage_bus->keeper, true);
+        stage_round();
+        take(&one);
+        cr_assert_not(bus_append_letters(stage_bus));
+    }
+    cr_assert_eq(broken_calls_end(), 1);
+    cr_assert_str_eq(one.error_code, "io");
+    /* It was not numbered, as far as the disk knows: whoever comes gets it for its only try. */
+    join_with(&other, (struct wire_subscribe){.tries = 1}, 0);
+    settle(&other);
+    cr_assert_not(bus_append_letters(stage_bus));
+    expect_given(&other, 0, 1, 2, 1);
+}
+
 Test(bus_group, does_again_at_most_once_what_a_crash_may_have_cut_off_behind_the_append)
 {
     open_with(2, 20);
