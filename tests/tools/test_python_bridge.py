@@ -462,6 +462,8 @@ def no_directory(directory):
         assert event_bridge.publish("t", 2) is True
         stats = event_bridge.stats()
         assert (stats["waiting"], stats["dropped"]) == (1, 1), stats
+        while "no daemon answers" not in event_bridge.stats()["last_error"]:
+            assert not event_bridge.stats()["state"].startswith("failed")
         """, cwd=directory)
     assert program.wait() == 0
 
