@@ -82,7 +82,8 @@ def _claim_given(config: "Config", text: str) -> Tuple[Name, Optional[Spill]]:
 
 
 def _hold(path: str, text: str) -> Optional[socket.socket]:
-    log = hashlib.sha256(os.fsencode(absolute(path))).hexdigest()[:24]
+    real = os.path.realpath(path) if os.path.isabs(path) else path
+    log = hashlib.sha256(os.fsencode(real)).hexdigest()[:24]
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         holder.bind("\0daybook/%s/%s" % (log, text))
