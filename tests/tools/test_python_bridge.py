@@ -447,15 +447,23 @@ def first_calls(directory):
         event_bridge.disable()
 
 
-@promise("calls in a directory that is no more raise nothing, and all is counted")
+@promise("calls in a directory that is no more raise nothing, nor do our own mistakes; all is counted")
 def no_directory(directory):
     program = script(directory, """
         import os, sys
         os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
         from event_bus import event_bridge
-        event_bridge.publish("t", 1)
+        works = event_bridge._config_of_environment
+        event_bridge._config_of_environment = lambda: 1 / 0
+        assert event_bridge.publish("t", 1) is False
         stats = event_bridge.stats()
-        assert stats["waiting"] + stats["dropped"] == 1, stats
+        assert stats["dropped"] == 1 and "ZeroDivision" in stats["last_error"], stats
+        event_bridge._config_of_environment = works
+        assert event_bridge.publish("t", 2) is True
+        stats = event_bridge.stats()
+        assert (stats["waiting"], stats["dropped"]) == (1, 1), stats
+        while "no daemon answers" not in event_bridge.stats()["last_error"]:
+            assert not event_bridge.stats()["state"].startswith("failed")
         """, cwd=directory)
     assert program.wait() == 0
 

@@ -36,7 +36,7 @@ from daybook._event import check_producer
 
 from ._courier import Config, Courier
 from ._inbox import Count
-from ._names import program
+from ._names import absolute, program
 
 __all__ = ["balance_update", "disable", "enable", "fire_command", "flush", "market_data", "publish",
            "signal_generated", "stats", "system_health", "trade_executed", "user_action"]
@@ -171,7 +171,7 @@ def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
     global _disabled
     if producer is not None:
         check_producer(producer)
-    config = Config(_absolute(_wire.find_socket(socket, directory)), producer,
+    config = Config(absolute(_wire.find_socket(socket, directory)), producer,
                     source or program(), max_events, max_bytes,
                     spill or os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, spill_bytes,
                     exit_timeout)
@@ -287,16 +287,8 @@ def _await_start() -> Optional[Courier]:
 
 
 def _config_of_environment() -> Config:
-    return Config(_absolute(_wire.find_socket(None, None)), None, program(), 100000, 64 << 20,
+    return Config(absolute(_wire.find_socket(None, None)), None, program(), 100000, 64 << 20,
                   os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, 256 << 20, 2.0)
-
-
-def _absolute(path: str) -> str:
-    """Whatever the program's directory becomes; as it is, where there is no such directory."""
-    try:
-        return os.path.abspath(path)
-    except OSError:
-        return path
 
 
 # ---- The ends of processes, and their beginnings by fork ------------------------------------
