@@ -307,7 +307,7 @@ static void close_source(const struct bus *bus, struct bus_source *source)
         return;
     log_stream_close(source->stream);
     source->stream = NULL;
-    source->owner = NULL;
+    source->placed = false;
 }
 
 /*

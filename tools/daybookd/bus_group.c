@@ -332,7 +332,7 @@ static void take_settings(struct bus_group *group, struct filter *filter,
     group->ack_timeout_ns =
         subscribe->ack_timeout_ns ? subscribe->ack_timeout_ns : WIRE_ACK_TIMEOUT_NS_DEFAULT;
     group->tries = subscribe->tries ? subscribe->tries : WIRE_TRIES_DEFAULT;
-    group->stale = group->handle != NULL || group->busy;
+    group->stale = group->busy || group->handle; /* in this order: it may be the keeper's */
 }
 
 static struct bus_group *create(struct bus *bus, const struct wire_text *name)
@@ -516,7 +516,10 @@ int64_t bus_groups_timeout(const struct bus *bus, int64_t longest_ns)
 {
     for (struct list_link *link = bus->groups.next; link != &bus->groups; link = link->next) {
         const struct bus_group *group = LIST_MEMBER(link, struct bus_group, in_groups);
-        if (!is_open(group))
+        /* The next step of one without members is its end, and of the keeper's tasks one hears. */
+        if (!has_members(group) && !group->busy)
+            return 0;
+        if (!has_members(group) || !is_open(group))
             continue;
         int64_t deadline_ns = group_deadline(group->group);
         if (group->due || deadline_ns <= bus->now_ns)
