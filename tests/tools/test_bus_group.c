@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -353,6 +354,21 @@ Test(bus_group, stores_what_was_settled_last_when_its_last_member_goes)
     cr_assert_eq(other.count, 3);
     cr_assert_eq(other.sequences[0], 8);
     cr_assert_eq(other.tries[0], 2);
+}
+
+Test(bus_group, takes_what_was_sent_before_the_daemon_was_told_to_stop)
+{
+    struct segment_cursor_look look;
+    open_with(10, 20);
+    join(&one);
+    say(&one, true, 1, 7);
+    bus_end(stage_bus, "stopping", "the daemon stops");
+    settle(&one);
+    cr_assert_str_eq(one.error_code, "stopping");
+    int fd = open(stage_bus->options.directory, O_RDONLY | O_DIRECTORY);
+    cr_assert_eq(segment_cursor_look(fd, "g", NULL, &look, &error), OK, "%s", error.text);
+    close(fd);
+    cr_assert_eq(look.state.needed, 8);
 }
 
 Test(bus_group, without_members_does_not_keep_the_bus_awake_while_the_disk_is_at_work)
