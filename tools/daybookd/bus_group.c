@@ -28,6 +28,10 @@ static void work_open(struct keeper_task *task)
 {
     struct bus_group *group = bus_group_of(task);
     const uint8_t *log_id = segment_log_id(group->bus->options.log);
+    if (atomic_load(&group->bus->ended)) { /* nobody is there any more for whom it would be */
+        error_set(&group->error, ERROR_BUSY, "the daemon is stopping");
+        return;
+    }
     int log_fd = -1;
     group->error.code =
         file_open_directory_to_read(group->bus->options.directory, &log_fd, &group->error);
@@ -65,6 +69,7 @@ void bus_group_task(struct bus_group *group, void (*work)(struct keeper_task *),
     group->busy = true;
     group->task.work = work;
     group->task.done = done;
+    group->task.may_wait = work == work_open;
     keeper_give(group->bus->keeper, &group->task);
 }
 
