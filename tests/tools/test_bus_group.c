@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -33,8 +34,19 @@ struct member {
 static struct error error;
 static struct member one, other;
 
+static sem_t let_go; /* the keeper, if it is held */
+static bool held;
+
+static void let_keeper_go(void)
+{
+    if (held)
+        sem_post(&let_go);
+    held = false;
+}
+
 static void teardown(void)
 {
+    let_keeper_go();
     if (stage_bus)
         stage_close();
 }
@@ -175,7 +187,6 @@ static void expect_given(const struct member *member, size_t from, uint64_t firs
 
 /* What is given to the keeper from here on waits until it is let go. */
 static struct keeper_task stop;
-static sem_t let_go;
 
 static void work_stop(struct keeper_task *task)
 {
@@ -192,13 +203,9 @@ static void done_stop(struct keeper_task *task)
 static void hold_keeper(void)
 {
     sem_init(&let_go, 0, 0);
+    held = true;
     stop = (struct keeper_task){.work = work_stop, .done = done_stop};
     keeper_give(stage_bus->keeper, &stop);
-}
-
-static void let_keeper_go(void)
-{
-    sem_post(&let_go);
 }
 
 Test(bus_group, gives_each_event_and_says_when_that_is_all)
@@ -224,6 +231,34 @@ Test(bus_group, tells_that_something_is_settled_when_that_is_durable_and_not_bef
     cr_assert_eq(one.settled, 0);
     settle(&one);
     cr_assert_eq(one.settled, 7);
+}
+
+enum { REPEATS = 1000 };
+
+Test(bus_group, answers_in_the_order_of_the_requests_and_takes_a_bounded_number_of_them)
+{
+    open_with(10, 20);
+    join(&one);
+    hold_keeper();
+    say(&one, true, 1, 7);
+    bus_round(stage_bus, 0);
+    /* Nothing is left of these to settle: the answer could be given at once. */
+    struct buffer frames = {0};
+    const struct wire_range range = {1, 7};
+    for (unsigned i = 0; i < REPEATS; i++)
+        cr_assert_eq(wire_write_accept(&frames, ++one.said, &range, 1, &error), OK);
+    stage_send(&one.client, &frames);
+    buffer_release(&frames);
+    for (unsigned i = 0; i < 20; i++)
+        bus_round(stage_bus, 0);
+    const struct bus_group *group =
+        LIST_MEMBER(stage_bus->groups.next, struct bus_group, in_groups);
+    cr_assert_gt(group->settling_count, 1);
+    cr_assert_lt(group->settling_count, REPEATS / 2);
+    let_keeper_go();
+    settle(&one);
+    cr_assert_eq(one.settled, 7);
+    cr_assert_eq(one.settled_ids, 1 + REPEATS);
 }
 
 Test(bus_group, whose_store_fails_says_so_and_gives_everything_again)
@@ -319,6 +354,21 @@ Test(bus_group, stores_what_was_settled_last_when_its_last_member_goes)
     cr_assert_eq(other.count, 3);
     cr_assert_eq(other.sequences[0], 8);
     cr_assert_eq(other.tries[0], 2);
+}
+
+Test(bus_group, takes_what_was_sent_before_the_daemon_was_told_to_stop)
+{
+    struct segment_cursor_look look;
+    open_with(10, 20);
+    join(&one);
+    say(&one, true, 1, 7);
+    bus_end(stage_bus, "stopping", "the daemon stops");
+    settle(&one);
+    cr_assert_str_eq(one.error_code, "stopping");
+    int fd = open(stage_bus->options.directory, O_RDONLY | O_DIRECTORY);
+    cr_assert_eq(segment_cursor_look(fd, "g", NULL, &look, &error), OK, "%s", error.text);
+    close(fd);
+    cr_assert_eq(look.state.needed, 8);
 }
 
 Test(bus_group, without_members_does_not_keep_the_bus_awake_while_the_disk_is_at_work)

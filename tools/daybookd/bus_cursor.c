@@ -39,6 +39,10 @@ static void work_open(struct keeper_task *task)
 {
     struct bus_cursor *cursor = cursor_of(task);
     const uint8_t *log_id = segment_log_id(cursor->bus->options.log);
+    if (atomic_load(&cursor->bus->ended)) { /* nobody is there any more for whom it would be */
+        error_set(&cursor->error, ERROR_BUSY, "the daemon is stopping");
+        return;
+    }
     int log_fd;
     cursor->error.code = open_directory(cursor->bus, &log_fd, &cursor->error);
     if (cursor->error.code)
@@ -76,6 +80,7 @@ static void give(struct bus_cursor *cursor, void (*work)(struct keeper_task *),
     cursor->busy = true;
     cursor->task.work = work;
     cursor->task.done = done;
+    cursor->task.may_wait = work == work_open;
     keeper_give(cursor->bus->keeper, &cursor->task);
 }
 

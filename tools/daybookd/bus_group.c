@@ -28,6 +28,10 @@ static void work_open(struct keeper_task *task)
 {
     struct bus_group *group = bus_group_of(task);
     const uint8_t *log_id = segment_log_id(group->bus->options.log);
+    if (atomic_load(&group->bus->ended)) { /* nobody is there any more for whom it would be */
+        error_set(&group->error, ERROR_BUSY, "the daemon is stopping");
+        return;
+    }
     int log_fd = -1;
     group->error.code =
         file_open_directory_to_read(group->bus->options.directory, &log_fd, &group->error);
@@ -65,6 +69,7 @@ void bus_group_task(struct bus_group *group, void (*work)(struct keeper_task *),
     group->busy = true;
     group->task.work = work;
     group->task.done = done;
+    group->task.may_wait = work == work_open;
     keeper_give(group->bus->keeper, &group->task);
 }
 
@@ -163,6 +168,14 @@ static enum error_code write_settled(struct subscriber *member, const struct bus
     return wire_write_settled(&member->answers, settling->id, settling->count, NULL);
 }
 
+/* It may have waited with what it sent until enough was answered. */
+static void look_again(struct subscriber *member)
+{
+    if (!member->gone && (member->readable || member->input.size > 0) &&
+        !list_contains(&member->in_readable))
+        list_append(&member->bus->readable, &member->in_readable);
+}
+
 /* All that this version has in it, in the order in which it was asked for. */
 static void tell_settled(struct bus_group *group)
 {
@@ -171,8 +184,10 @@ static void tell_settled(struct bus_group *group)
         const struct bus_settling *settling = &group->settlings[told];
         if (settling->version > group->stored_version)
             break;
-        if (settling->member)
-            subscriber_answered(settling->member, write_settled(settling->member, settling));
+        if (!settling->member)
+            continue;
+        settling->member->settlings--;
+        subscriber_answered(settling->member, write_settled(settling->member, settling));
     }
     if (told == 0)
         return;
@@ -185,6 +200,7 @@ static void tell_settled(struct bus_group *group)
         struct subscriber *member = member_of(link);
         if (!member->gone && member->answers.size > member->answers_sent)
             subscriber_send(member, NULL);
+        look_again(member);
     }
 }
 
@@ -459,7 +475,8 @@ void bus_group_settle(struct subscriber *member, bool accept, uint64_t id,
                                  : group_release(group->group, &member->share, ranges[i].first,
                                                  ranges[i].last);
     group->due = true;
-    if (settling.count == 0) {
+    /* What changes nothing needs no store, but answers come in the order of the requests. */
+    if (settling.count == 0 && member->settlings == 0) {
         subscriber_answered(member, write_settled(member, &settling));
         if (!member->gone)
             subscriber_send(member, NULL);
@@ -467,6 +484,7 @@ void bus_group_settle(struct subscriber *member, bool accept, uint64_t id,
     }
     settling.version = group_version(group->group);
     group->settlings[group->settling_count++] = settling;
+    member->settlings++;
 }
 
 /* ---- Rounds ---- */
