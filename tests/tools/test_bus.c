@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "indexer/retention.h"
 #include "segment/packer.h"
@@ -304,6 +305,11 @@ Test(bus, refuses_what_is_wrong_and_says_what)
     struct wire_subscribe future = after(99), pattern = {.topic_count = 1}, where = {0}, name = {0};
     pattern.topics[0] = (struct wire_text){"a.>.b", 5};
     where.where = (struct wire_text){"n >", 3};
+    struct wire_subscribe many = {.topic_count = 64};
+    char long_topic[129];
+    memset(long_topic, 'a', sizeof long_topic);
+    for (int i = 0; i < 64; i++)
+        many.topics[i] = (struct wire_text){long_topic, 129};
     name.cursor = (struct wire_text){".x", 2};
     const struct {
         const struct wire_subscribe *subscribe;
@@ -312,6 +318,7 @@ Test(bus, refuses_what_is_wrong_and_says_what)
         {&future, "the last event that is durable here is"},
         {&pattern, "pattern"},
         {&where, "where: incomplete input"},
+        {&many, "8256 bytes in all, more than 8192"},
         {&name, "cursor"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -471,6 +478,89 @@ Test(bus, a_filter_that_takes_too_long_is_served_from_the_log_until_it_has_paid)
         expect_all(&client);
     }
     cr_assert(only_feed()->live);
+}
+
+/* Items of nothing but a number, which any filter without patterns lets through. */
+static size_t take_of(size_t count, int64_t look_ns, int64_t time_ns)
+{
+    static struct log_stream_item items[LOG_STREAM_BATCH];
+    struct ring ring = {0};
+    struct buffer scratch = {0};
+    size_t taken = 0;
+    for (size_t i = 0; i < count; i++)
+        items[i].event = (struct event){.sequence = i + 1,
+                                        .topic = "t",
+                                        .topic_bytes = 1,
+                                        .payload = "\xc0",
+                                        .payload_bytes = 1};
+    struct feed *feed = feed_create(&(struct filter){0}, NULL);
+    const struct feed_limits limits = {.ring_bytes = SIZE_MAX,
+                                       .deadline_ns = clock_monotonic_ns() + time_ns};
+    stage_look_takes(look_ns);
+    cr_assert_eq(feed_take(feed, &ring, items, count, &limits, &scratch, &taken, &error), OK);
+    stage_look_takes(0);
+    ring_release(&ring);
+    buffer_release(&scratch);
+    feed_free(feed);
+    return taken;
+}
+
+/* Who takes a millisecond for each item is asked about the time behind each. */
+Test(bus, a_filter_that_is_slow_is_stopped_behind_the_item_that_was_too_late)
+{
+    enum { MS = 1000000 };
+    stage_open(0);
+    cr_assert_eq(take_of(200, 0, 0), 1, "one is always taken");
+    cr_assert_leq(take_of(200, MS, 5 * MS), 5);
+    cr_assert_eq(take_of(200, 0, INT64_C(1000000) * MS), 200);
+}
+
+/* In the middle of a batch: nothing of it is left out, and nothing comes twice. */
+Test(bus, a_batch_that_takes_too_long_goes_on_from_the_log)
+{
+    struct stage_client other;
+    struct wire_subscribe even = {.topic_count = 1};
+    even.topics[0] = (struct wire_text){"even", 4};
+    stage_open(0);
+    stage_connect(&other, false, 0);
+    stage_subscribe(&other, &even);
+    other.only_even = true;
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert_eq(stage_bus->live_count, 2);
+    stage_append(100, 50);
+    stage_commit();
+    stage_look_takes(BUS_BATCH_NS / 8);
+    stage_round();
+    stage_look_takes(0);
+    cr_assert_eq(stage_bus->live_count, 0, "they were stopped");
+    expect_all(&client);
+    expect_all(&other);
+    cr_assert_eq(client.events, 100);
+    cr_assert_eq(other.events, 50);
+}
+
+Test(bus, who_was_slow_is_asked_last_the_next_time)
+{
+    struct stage_client other;
+    struct wire_subscribe even = {.topic_count = 1};
+    even.topics[0] = (struct wire_text){"even", 4};
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    stage_connect(&other, false, 0);
+    stage_subscribe(&other, &even);
+    other.only_even = true;
+    stage_settle();
+    struct feed *first = LIST_MEMBER(stage_bus->live.next, struct feed, in_live);
+    first->slow = true; /* as if it had just taken long */
+    stage_append(2, 10);
+    stage_commit();
+    expect_all(&client);
+    expect_all(&other);
+    cr_assert_eq(stage_bus->live.previous, &first->in_live);
+    cr_assert_not(first->slow);
+    cr_assert_eq(stage_bus->live_count, 2);
 }
 
 Test(bus, more_filters_than_can_be_live_get_everything_all_the_same)
