@@ -393,6 +393,8 @@ static void take_frame(struct stage_client *client, const uint8_t *data, size_t 
         take_error(client, cursor, left);
         break;
     case WIRE_PONG:
+        client->pongs++;
+        break;
     case WIRE_CURSORS:
         break;
     default:

@@ -47,6 +47,7 @@ struct stage_client {
     uint64_t caught_up_at;
     unsigned times_caught_up;
     unsigned events;            /* got */
+    unsigned pongs;
     unsigned frames;            /* events frames, also empty ones */
     bool only_even;             /* asked for these only */
     uint64_t committed;

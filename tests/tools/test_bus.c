@@ -530,7 +530,7 @@ Test(bus, a_batch_that_takes_too_long_goes_on_from_the_log)
     cr_assert_eq(stage_bus->live_count, 2);
     stage_append(100, 50);
     stage_commit();
-    stage_look_takes(BUS_BATCH_NS / 8);
+    stage_look_takes(BUS_BATCH_NS / 16);
     stage_round();
     stage_look_takes(0);
     cr_assert_eq(stage_bus->live_count, 0, "they were stopped");
@@ -913,6 +913,90 @@ Test(bus, half_a_frame_is_waited_for_no_longer_than_ten_seconds)
     stage_settle();
     stage_settle();
     expect_error(&client, "timeout", "10 s");
+}
+
+/* The beginning of a frame of 60,000 bytes. */
+static void send_part(struct stage_client *subscriber, size_t bytes)
+{
+    static uint8_t part[60000] = {0, 0, 0xea, 0x5c};
+    stage_send(subscriber, &(struct buffer){.data = part, .size = bytes});
+}
+
+static void subscribe_many(struct stage_client *many, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        stage_connect(&many[i], false, 0);
+        stage_subscribe(&many[i], &LATEST);
+    }
+    stage_settle();
+}
+
+Test(bus, the_beginning_of_a_frame_keeps_no_more_memory_than_it_needs)
+{
+    enum { MANY = 400 };
+    static struct stage_client many[MANY];
+    stage_open(0);
+    subscribe_many(many, MANY);
+    for (int i = 0; i < MANY; i++)
+        send_part(&many[i], 1);
+    stage_settle();
+    cr_assert_leq(stage_bus->input_bytes, MANY * 256);
+    stage_append(3, 10);
+    stage_commit();
+    for (int i = 0; i < MANY; i++)
+        expect_all(&many[i]);
+}
+
+Test(bus, where_unfinished_frames_need_too_much_who_has_held_his_for_longest_has_to_go)
+{
+    enum { MANY = 90 };
+    static struct stage_client many[MANY];
+    unsigned closed = 0;
+    stage_open(0);
+    subscribe_many(many, MANY);
+    subscribe_with(&LATEST);
+    for (int i = 0; i < MANY; i++) {
+        send_part(&many[i], 50000);
+        stage_settle();
+        stage_pass(1000000);
+    }
+    send_part(&client, 1000);
+    stage_settle();
+    cr_assert_leq(stage_bus->input_bytes, BUS_INPUT_BYTES);
+    for (int i = 0; i < MANY; i++) {
+        stage_read(&many[i], ALL);
+        cr_assert(!many[i].closed || closed == (unsigned)i, "%d, after %u", i, closed);
+        closed += many[i].closed;
+    }
+    cr_assert_gt(closed, 0);
+    cr_assert_lt(closed, MANY);
+    expect_error(&many[0], "busy", "unfinished for longest");
+    stage_append(3, 10);
+    stage_commit();
+    expect_all(&client);
+}
+
+/* What has come already waits in the buffer while answers are to be read, and not for ever. */
+Test(bus, takes_everything_that_was_sent_when_the_answers_to_it_were_read)
+{
+    enum { PINGS = 800 };
+    struct buffer pings = {0};
+    const struct wire_subscribe subscribe = after(0);
+    for (int i = 0; i < PINGS; i++)
+        cr_assert_eq(wire_write_ping(&pings, (uint64_t)i, &error), OK);
+    for (unsigned events = 1; events <= 40; events += 3) {
+        stage_open(0);
+        stage_append(events, 10000);
+        stage_commit();
+        stage_connect(&client, false, 16384);
+        stage_subscribe(&client, &subscribe);
+        stage_settle(); /* it stands in the middle of a frame */
+        stage_send(&client, &pings);
+        expect_all(&client);
+        cr_assert_eq(client.pongs, PINGS, "%u, behind %u events", client.pongs, events);
+        stage_close();
+    }
+    buffer_release(&pings);
 }
 
 /* ---- Lines ---- */
