@@ -530,7 +530,7 @@ SPILLER = """
     import sys, time
     from event_bus import event_bridge
     log, folder, first, last, then = sys.argv[1:]
-    event_bridge.enable(log, spill=folder, max_events=50)
+    event_bridge.enable(log, spill=folder, max_events=MAX_EVENTS)
     n = int(first)
     while n < int(last):
         if event_bridge.publish("t", {"n": n}):
@@ -549,8 +549,8 @@ SPILLER = """
     """
 
 
-def spiller(directory, log, *arguments):
-    return script(directory, SPILLER, log, os.path.join(directory, "spill"), *arguments,
+def spiller(directory, log, *arguments, max_events=50):
+    return script(directory, SPILLER.replace("MAX_EVENTS", str(max_events)), log, os.path.join(directory, "spill"), *arguments,
                   stdout=subprocess.PIPE)
 
 
@@ -611,15 +611,22 @@ def spill_bound(directory):
 
 
 @promise("a program that ends while the log is away leaves its events in the spill file, for "
-         "its next run")
+         "its next run: whether memory held them or not")
 def spill_over_runs(directory):
-    log = os.path.join(directory, "log")
-    for first in (0, 500):
-        assert end_of(spiller(directory, log, first, first + 500, "exit")) == 0
-    with running(directory) as daemon:
-        assert end_of(spiller(directory, log, 1000, 1500, "flush")) == 0
-        assert numbers_of(daemon) == list(range(1500))
-        assert os.listdir(os.path.join(directory, "spill")) == []
+    for max_events in (50, 100000, 1):
+        folder = os.path.join(directory, str(max_events))
+        os.mkdir(folder)
+        log, spill = os.path.join(folder, "log"), os.path.join(folder, "spill")
+        for first in (0, 500):
+            assert end_of(spiller(folder, log, first, first + 500, "exit",
+                                  max_events=max_events)) == 0
+            kept = os.path.join(spill, "event_bridge.program.jsonl")
+            assert os.listdir(spill) == [os.path.basename(kept)]
+            assert os.stat(kept).st_mode & 0o777 == 0o600
+        with running(folder) as daemon:
+            assert end_of(spiller(folder, log, 1000, 1500, "flush", max_events=max_events)) == 0
+            assert numbers_of(daemon) == list(range(1500)), max_events
+            assert os.listdir(spill) == []
 
 
 @promise("kill -9 of the program and of the daemon, while the spill file is being sent: each "

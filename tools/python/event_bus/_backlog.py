@@ -147,9 +147,12 @@ class Backlog:
         spill = self.spill
         if spill is None:
             return
-        self._save(spill)
+        if self.empty:
+            spill.clear()
         for reason, count in self._untold.items():
             spill.append({"dropped": count, "reason": reason}, force=True)
+        self._untold.clear()
+        self._save(spill)
         spill.close()
 
     def _save(self, spill: Spill) -> None:

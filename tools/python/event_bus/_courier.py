@@ -175,9 +175,7 @@ class Courier:
     def _turn(self, backlog: Backlog) -> bool:
         """A burst of work and a rest. False: it is time to end."""
         more = self._fetch(backlog)
-        for reason, count in self.inbox.new_drops().items():
-            self._warn_of_drops()
-            backlog.skip(count, reason)
+        self._skip_drops(backlog)
         if self.closed and not self._closing:
             self._closing = True
             self._next_attempt = 0.0  # a last one
@@ -241,6 +239,11 @@ class Courier:
         except Exception as error:  # pylint: disable=broad-except
             self.inbox.drops[BROKEN].up()
             self.inbox.last_error = "an event was dropped: %s" % error
+
+    def _skip_drops(self, backlog: Backlog) -> None:
+        for reason, count in self.inbox.new_drops().items():
+            self._warn_of_drops()
+            backlog.skip(count, reason)
 
     def _event_of(self, parts: Any) -> Dict[str, Any]:
         event_type, now, given, source, data, correlation_id, user_id, session_id = parts
@@ -385,6 +388,7 @@ class Courier:
             backlog.spill_everything()
             while self._fetch(backlog):
                 pass
+            self._skip_drops(backlog)
             backlog.close()
         if self._socket:
             self._socket.close()
