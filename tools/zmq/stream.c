@@ -68,7 +68,8 @@ static enum stream_state judge(struct stream *stream, const struct daybook_error
         tell_away(stream, why->text);
         return STREAM_AWAY;
     default:
-        error_set(error, ERROR_CLOSED, "%s", why->text);
+        error_set(error, why->code == DAYBOOK_REPLACED ? ERROR_BUSY : ERROR_CLOSED, "%s",
+                  why->text);
         return STREAM_ENDED;
     }
 }
