@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/file.h"
 #include "tests/support/broken_calls.h"
 #include "tests/tools/bus_stage.h"
 
@@ -339,6 +340,30 @@ Test(bus_group, that_cannot_be_opened_says_why)
     cr_assert_eq(broken_calls_end(), 1);
     cr_assert_str_eq(one.error_code, "io");
     join(&other);
+    expect_given(&other, 0, 1, 3, 1);
+}
+
+Test(bus_group, whose_cursor_cannot_be_made_just_now_may_come_again)
+{
+    open_with(3, 20);
+    join(&one);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/" SEGMENT_CURSORS_DIRECTORY, stage_bus->options.directory);
+    int fd = open(path, O_RDONLY | O_DIRECTORY);
+    cr_assert_eq(file_lock_directory(fd, path, &error), OK, "%s", error.text);
+    join_as(&other, "h", (struct wire_subscribe){0}, 0);
+    settle(&other);
+    cr_assert_str_eq(other.error_code, "busy", "%s", other.error_text);
+    cr_assert_not_null(strstr(other.error_text, "just now"), "%s", other.error_text);
+    struct stage_client alone;
+    stage_connect(&alone, false, 0);
+    stage_subscribe(&alone, &(struct wire_subscribe){.cursor = {"s", 1}});
+    stage_settle();
+    stage_read(&alone, 1 << 20);
+    cr_assert_str_eq(alone.error_code, "busy", "%s", alone.error_text);
+    close(fd);
+    join_as(&other, "h", (struct wire_subscribe){0}, 0);
+    settle(&other);
     expect_given(&other, 0, 1, 3, 1);
 }
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "core/file.h"
 #include "segment/log.h"
 #include "tools/daybookd/bus_state.h"
 
@@ -27,23 +26,14 @@ static bool has_members(const struct bus_group *group)
 static void work_open(struct keeper_task *task)
 {
     struct bus_group *group = bus_group_of(task);
-    const uint8_t *log_id = segment_log_id(group->bus->options.log);
-    if (atomic_load(&group->bus->ended)) { /* nobody is there any more for whom it would be */
-        error_set(&group->error, ERROR_BUSY, "the daemon is stopping");
-        return;
-    }
-    int log_fd = -1;
-    group->error.code =
-        file_open_directory_to_read(group->bus->options.directory, &log_fd, &group->error);
-    if (group->error.code)
-        return;
-    group->error.code =
-        segment_cursor_open(log_fd, group->name, log_id, &group->handle, &group->error);
-    if (group->error.code == ERROR_NOT_FOUND && group->may_make)
-        group->error.code =
-            segment_cursor_create(log_fd, group->name, log_id, CURSOR_SHARED, group->make_at,
-                                  clock_realtime_ns(), &group->handle, &group->error);
-    file_close(&log_fd);
+    const struct bus_cursor_wanted wanted = {
+        .bus = group->bus,
+        .name = group->name,
+        .kind = CURSOR_SHARED,
+        .may_make = group->may_make,
+        .make_at = group->make_at,
+    };
+    group->error.code = bus_cursor_open(&wanted, &group->handle, &group->error);
 }
 
 static void work_store(struct keeper_task *task)
@@ -78,11 +68,6 @@ static void fail_members(struct bus_group *group, const char *code, const char *
 {
     while (has_members(group))
         subscriber_fail(member_of(group->members.next), code, text);
-}
-
-static const char *open_code(enum error_code code)
-{
-    return code == ERROR_BUSY ? "taken" : code == ERROR_INVALID ? "invalid" : "io";
 }
 
 static enum error_code begin(struct bus_group *group, struct error *error)
@@ -155,7 +140,7 @@ static void done_open(struct keeper_task *task)
         if (!group->error.code && has_members(group))
             group->error.code = begin(group, &group->error);
         if (group->error.code)
-            fail_members(group, open_code(group->error.code), group->error.text);
+            fail_members(group, bus_cursor_open_code(group->error.code), group->error.text);
     }
     bus_group_step(group);
 }
