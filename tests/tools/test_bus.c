@@ -298,6 +298,47 @@ Test(bus, begins_where_it_was_asked_to)
     }
 }
 
+/* More of them than can read the log at a time, and each turn has time for one step only. */
+Test(bus, searches_by_time_in_pieces_while_others_are_served)
+{
+    enum { SEARCHERS = BUS_HISTORIES + 3 };
+    struct stage_client searchers[SEARCHERS], live;
+    struct wire_subscribe future = {.start = WIRE_START_SINCE, .since_ns = INT64_MAX};
+    struct wire_subscribe past = {.start = WIRE_START_SINCE, .since_ns = 0};
+    stage_open(SMALL);
+    stage_connect(&live, false, 0);
+    stage_subscribe(&live, &LATEST);
+    for (int i = 0; i < 40; i++) {
+        stage_append(500, 1);
+        stage_commit();
+        stage_settle();
+        stage_read(&live, ALL);
+    }
+    for (int i = 0; i < SEARCHERS; i++) {
+        stage_connect(&searchers[i], false, 0);
+        stage_subscribe(&searchers[i], i == 0 ? &past : &future);
+    }
+    stage_look_takes(2 * BUS_BEHIND_NS);
+    stage_round();
+    stage_look_takes(0);
+    unsigned searching = 0;
+    for (struct list_link *link = stage_bus->all.next; link != &stage_bus->all; link = link->next)
+        searching += LIST_MEMBER(link, struct subscriber, in_all)->searching;
+    cr_assert_geq(searching, SEARCHERS - 1, "%u: one turn was one piece", searching);
+    stage_look_takes(2 * BUS_BEHIND_NS);
+    for (int i = 0; i < 400; i++)
+        stage_round();
+    stage_look_takes(0);
+    stage_append(3, 1);
+    stage_commit();
+    expect_all(&live);
+    for (int i = 0; i < SEARCHERS; i++) {
+        expect_all(&searchers[i]);
+        cr_assert_eq(searchers[i].after, i == 0 ? 0 : 20000, "%d: %" PRIu64, i,
+                     searchers[i].after);
+    }
+}
+
 Test(bus, refuses_what_is_wrong_and_says_what)
 {
     stage_open(0);

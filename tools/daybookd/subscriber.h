@@ -75,6 +75,7 @@ struct subscriber {
     bool caught_up;  /* … and it has been told so, and has not fallen behind since */
     enum wire_start start;
     int64_t since_ns;
+    struct log_stream_search search;
     uint64_t start_after; /* unless searched for */
     struct bus_cursor *cursor;
     struct bus_group *group;   /* it is a member; then it has no feed */
