@@ -97,6 +97,7 @@ def after_a_crowd(directory):
             if kill:
                 daemon.kill()
                 daemon.start()
+                daemon.connect().close()
                 assert crowd(daemon, "b") == 0
             connection = daemon.connect("old")
             assert connection.welcome["last_number"] == 20, connection.welcome
