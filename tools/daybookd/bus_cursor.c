@@ -276,8 +276,9 @@ enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
         cursor = create(bus, name);
     if (!cursor)
         return error_set(error, ERROR_MEMORY, "no memory for a cursor");
+    /* Where it begins is for the newcomer to say; unless it is being made: then it was there. */
     if (!cursor->busy)
-        cursor->missing = cursor->may_make = false; /* where it begins is for the newcomer to say */
+        cursor->missing = cursor->may_make = false;
     cursor->owner = subscriber;
     subscriber->cursor = cursor;
     step(cursor);
