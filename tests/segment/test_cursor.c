@@ -238,7 +238,8 @@ Test(cursor, has_one_user_at_a_time)
     struct segment_cursor *second = NULL;
     create("billing", CURSOR_SINGLE, 0);
     cr_assert_eq(segment_cursor_open(log_fd, "billing", log_id, &second, &error), ERROR_BUSY);
-    cr_assert_str_eq(error.text, "the cursor 'billing' is in use by another consumer");
+    cr_assert_str_eq(error.text, "the cursor 'billing' is in use by another consumer: stop it first, or "
+                                 "take another name");
     cr_assert_eq(segment_cursor_remove(log_fd, "billing", &error), ERROR_BUSY);
     cr_assert(look("billing").in_use);
     close_cursor();
@@ -430,6 +431,125 @@ Test(cursor, is_made_whole_or_not_at_all_whichever_call_fails)
         segment_cursor_remove(log_fd, "billing", NULL);
     }
     cr_assert_gt(number, 10);
+}
+
+/* What can be done with a cursor that is there; each of them once, with whatever call failing. */
+static enum error_code try_open(void)
+{
+    enum error_code code = segment_cursor_open(log_fd, "billing", log_id, &cursor, &error);
+    if (!code)
+        code = segment_cursor_commit(cursor, 8, 0, &error);
+    close_cursor();
+    return code;
+}
+
+static enum error_code try_look(void)
+{
+    struct segment_cursor_look found;
+    return segment_cursor_look(log_fd, "billing", log_id, &found, &error);
+}
+
+static enum error_code try_list(void)
+{
+    segment_cursors_free(&cursors);
+    enum error_code code = segment_cursors_load(log_fd, log_id, &cursors, &error);
+    return code || cursors.count == 0 ? code : cursors.list[0].trouble.code;
+}
+
+static enum error_code try_remove(void)
+{
+    return segment_cursor_remove(log_fd, "billing", &error);
+}
+
+Test(cursor, says_so_whichever_call_fails_and_leaves_nothing_open)
+{
+    enum error_code (*const attempts[])(void) = {try_open, try_look, try_list, try_remove};
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
+        for (unsigned number = 1;; number++) {
+            if (segment_cursor_create(log_fd, "billing", log_id, CURSOR_SINGLE, 7, 0, &cursor,
+                                      NULL) == OK)
+                close_cursor();
+            struct broken_plan plan = {.call = BROKEN_ANY, .number = number, .reason = EACCES};
+            broken_calls_begin(&plan);
+            enum error_code code = attempts[i]();
+            int left_open = broken_calls_open();
+            unsigned fired = broken_calls_end();
+            cr_assert_eq(left_open, 0, "attempt %zu, call %u", i, number);
+            if (!fired) {
+                cr_assert_eq(code, OK, "attempt %zu: %s", i, error.text);
+                cr_assert_gt(number, 3);
+                break;
+            }
+        }
+    }
+}
+
+/* The device refuses one slot: the other one counts. */
+Test(cursor, of_which_one_copy_cannot_be_read_is_what_the_other_copy_says)
+{
+    create("billing", CURSOR_SINGLE, 10);
+    close_cursor();
+    struct broken_plan plan = {.call = BROKEN_READ, .number = 1, .reason = EIO};
+    broken_calls_begin(&plan);
+    open_cursor("billing");
+    cr_assert_eq(broken_calls_end(), 1);
+    expect_position(10);
+    cr_assert(segment_cursor_state(cursor)->copy_lost);
+}
+
+static void replace_it(void)
+{
+    cr_assert_eq(rename(path_of("other"), path_of("billing")), 0);
+}
+
+Test(cursor, that_was_replaced_before_it_was_locked_is_opened_again)
+{
+    create("billing", CURSOR_SINGLE, 10);
+    create("other", CURSOR_SINGLE, 20);
+    close_cursor();
+    struct broken_plan plan = {.call = BROKEN_LOCK, .number = 1, .before = replace_it};
+    broken_calls_begin(&plan);
+    open_cursor("billing");
+    broken_calls_end();
+    expect_position(20);
+}
+
+Test(cursor, is_made_by_one_process_at_a_time)
+{
+    int directory_fd = -1;
+    create("other", CURSOR_SINGLE, 0);
+    close_cursor();
+    cr_assert_eq(file_open_directory_at(log_fd, "cursors", false, &directory_fd, &error), OK);
+    cr_assert_eq(file_lock_directory(directory_fd, "cursors", &error), OK);
+    cr_assert_eq(segment_cursor_create(log_fd, "billing", log_id, CURSOR_SINGLE, 0, 0, &cursor,
+                                       &error),
+                 ERROR_BUSY);
+    cr_assert(strstr(error.text, "another process is making a cursor"));
+    file_close(&directory_fd);
+    create("billing", CURSOR_SINGLE, 0);
+}
+
+Test(cursor, takes_the_place_of_one_that_was_half_made)
+{
+    create("other", CURSOR_SINGLE, 0);
+    FILE *half_made = fopen(path_of(".new"), "w");
+    cr_assert(half_made && fclose(half_made) == 0);
+    create("billing", CURSOR_SINGLE, 7);
+    expect_position(7);
+    cr_assert_neq(access(path_of(".new"), F_OK), 0);
+}
+
+Test(cursors, are_as_many_as_there_are, .init = setup, .fini = teardown)
+{
+    char name[16];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "c%02d", i);
+        create(name, CURSOR_SINGLE, (uint64_t)i);
+    }
+    cr_assert_eq(segment_cursors_load(log_fd, log_id, &cursors, &error), OK);
+    cr_assert_eq(cursors.count, 40);
+    for (size_t i = 0; i < 40; i++)
+        cr_assert_eq(cursors.list[i].look.state.position, i);
 }
 
 Test(cursors, are_listed_by_name_and_each_with_its_trouble, .init = setup, .fini = teardown)

@@ -22,6 +22,9 @@ struct json_reader;
 enum {
     BUS_LIVE_BYTES = 65536, /* looked at for the live feeds before it is sent */
     BUS_LIVE_MAX = 128,     /* live feeds */
+    BUS_LIVE_NS = 10000000,  /* after this time of a round what was read for them is sent */
+    BUS_BATCH_NS = 40000000, /* for all of them to look at one batch */
+    BUS_SLOW_NS = 1000000,   /* who takes longer for it comes last the next time */
     BUS_WORK_NS = 50000,     /* a live turn that took longer is followed by a rest … */
     BUS_REST_PARTS = 2,      /* … so many times as long … */
     BUS_REST_NS = 700000,    /* … and no longer than this */
@@ -106,6 +109,9 @@ void bus_round(struct bus *bus, int64_t timeout_ns);
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */
 void bus_watch_room(struct bus *bus, const struct subscriber *subscriber, bool wanted);
+
+/* It has sent what is to be looked at, in its socket or in its buffer. */
+void bus_watch_input(struct subscriber *subscriber);
 
 /* The feed with this filter, which it takes over or releases. NULL: no memory, or conditions. */
 struct feed *bus_find_feed(struct bus *bus, struct filter *filter);
