@@ -137,6 +137,7 @@ static void settle(struct member *member)
 static void join_as(struct member *member, const char *name, struct wire_subscribe subscribe,
                     int socket_bytes)
 {
+    buffer_release(&member->received); /* of the one before */
     *member = (struct member){0};
     subscribe.cursor = (struct wire_text){name, strlen(name)};
     subscribe.shared = true;
