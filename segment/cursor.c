@@ -178,6 +178,26 @@ static enum error_code check_absent(int place_fd, const char *name, struct error
                 : error_set(error, ERROR_EXISTS, "there is a cursor '%s' already", name);
 }
 
+static int count_name(void *context, const char *name)
+{
+    size_t *count = context;
+    *count += segment_cursor_check_name(name, strlen(name), NULL) == OK;
+    return 0;
+}
+
+static enum error_code check_count(int place_fd, struct error *error)
+{
+    size_t count = 0;
+    enum error_code code =
+        file_list(place_fd, SEGMENT_CURSORS_DIRECTORY, count_name, &count, error);
+    if (code || count < SEGMENT_CURSORS_MAX)
+        return code;
+    return error_set(error, ERROR_FULL,
+                     "there are %zu cursors in this log, as many as there may be; remove those "
+                     "that nobody needs with 'daybook cursors NAME --remove'",
+                     count);
+}
+
 /* The directory is locked against others who make one, so that nobody's file is renamed over. */
 static enum error_code make(struct segment_cursor *cursor, const struct segment_cursor_place *place,
                             struct error *error)
@@ -188,6 +208,8 @@ static enum error_code make(struct segment_cursor *cursor, const struct segment_
                          "another process is making a cursor of this log just now; try again");
     if (!code)
         code = check_absent(place->fd, cursor->name, error);
+    if (!code)
+        code = check_count(place->fd, error);
     if (code)
         return code;
     code = write_new(cursor, place, error);

@@ -32,6 +32,7 @@
 #define SEGMENT_CURSORS_DIRECTORY "cursors"
 
 enum {
+    SEGMENT_CURSORS_MAX = 4096, /* of a log: so that whoever makes them by mistake is told */
     SEGMENT_CURSOR_NAME_BYTES_MAX = 64,
     SEGMENT_CURSOR_PENDING_MAX = 1024,
     SEGMENT_CURSOR_TRIES_MAX = 100,
@@ -74,7 +75,7 @@ struct segment_cursor;
  * Make a cursor and open it. `log_fd` is the log's directory, borrowed for the call; `log_id` the
  * log's identity, of which the public half is kept. The file gets the owner of the log's directory.
  * ERROR_EXISTS: there is one of this name. ERROR_BUSY: another process is making one just now.
- * ERROR_INVALID: the name.
+ * ERROR_INVALID: the name. ERROR_FULL: there are SEGMENT_CURSORS_MAX.
  */
 enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_t *log_id,
                                       enum segment_cursor_kind kind, uint64_t position,

@@ -181,6 +181,26 @@ Test(cursor, of_a_name_is_made_once)
     expect_position(7);
 }
 
+Test(cursor, is_one_of_so_many)
+{
+    create("c", CURSOR_SINGLE, 0);
+    int fd = -1;
+    cr_assert_eq(file_open_directory_at(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &fd, &error), OK);
+    for (unsigned i = 1; i < SEGMENT_CURSORS_MAX; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "c%u", i);
+        cr_assert_eq(linkat(fd, "c", fd, name, 0), 0);
+    }
+    close_cursor();
+    cr_assert_eq(segment_cursor_create(log_fd, "new", log_id, CURSOR_SINGLE, 0, 0, &cursor, &error),
+                 ERROR_FULL);
+    cr_assert(strstr(error.text, "4096 cursors"), "%s", error.text);
+    cr_assert(strstr(error.text, "--remove"), "%s", error.text);
+    cr_assert_eq(unlinkat(fd, "c1", 0), 0);
+    file_close(&fd);
+    create("new", CURSOR_SINGLE, 0);
+}
+
 Test(cursor, has_a_name_that_is_a_name)
 {
     const char *const bad[] = {"",  ".",     "..",   ".new",

@@ -137,6 +137,7 @@ static void settle(struct member *member)
 static void join_as(struct member *member, const char *name, struct wire_subscribe subscribe,
                     int socket_bytes)
 {
+    buffer_release(&member->received); /* of the one before */
     *member = (struct member){0};
     subscribe.cursor = (struct wire_text){name, strlen(name)};
     subscribe.shared = true;
@@ -478,14 +479,22 @@ Test(bus_group, writes_its_dead_letters_one_after_the_other)
     join_with(&one, (struct wire_subscribe){.tries = 1}, 0);
     settle(&one);
     say(&one, false, 1, 3);
+    const struct log_stream *stream = NULL;
     for (unsigned i = 1; i <= 3; i++) {
         settle(&one);
+        /* All are read through one open log. */
+        cr_assert(i == 1 || stage_bus->buried.stream == stream);
+        stream = stage_bus->buried.stream;
+        cr_assert_not_null(stream);
         cr_assert(bus_append_letters(stage_bus), "letter %u", i);
         stage_commit();
     }
     stage_settle();
     cr_assert_not(bus_append_letters(stage_bus));
     cr_assert_eq(segment_log_appended(stage_log), 6);
+    stage_pass(INT64_C(5000000000));
+    stage_settle();
+    cr_assert_null(stage_bus->buried.stream);
 }
 
 Test(bus_group, does_again_at_most_once_what_a_crash_may_have_cut_off_behind_the_append)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """daybook cursors and daybook read --cursor: where a consumer stands, kept, moved and told."""
+import fcntl
 import json
 import os
 import shutil
 import signal
+import struct
 
 from cli_support import (DAMAGE, FAILURE, INCOMPLETE, OK, USAGE, daemon, daybook, event_lines,
                          fill, main, promise, segment_files, start)
@@ -250,6 +252,21 @@ def closed_pipe(directory):
     assert process.wait() == OK and errors == b"", errors
     assert position(directory, "a") == 0
     assert consume(directory, "a")[0] == 1
+
+
+@promise("a hold is not set while retention is deciding what goes, and says so")
+def holds_or_says_so(directory):
+    fill(directory, 3)
+    consume(directory, "a", "-n", "1")
+    with open(os.path.join(directory, "LOCK"), "r+b") as held:
+        # F_OFD_SETLK of the byte that stands for retention
+        fcntl.fcntl(held, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 1, 1, 0))
+        refused = daybook("cursors", "-D", directory, "a", "--hold", "1G", expect=FAILURE)
+        assert "deleting old segments" in refused.err, refused.err
+        assert cursors(directory, "a")["a"]["hold"] is None
+        daybook("cursors", "-D", directory, "a", "--reset-to", "latest")
+    daybook("cursors", "-D", directory, "a", "--hold", "1G")
+    assert cursors(directory, "a")["a"]["hold"] == 1 << 30
 
 
 @promise("a hold keeps segments from retention up to its size; what it loses beyond that is told")

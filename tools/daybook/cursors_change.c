@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/units.h"
 #include "segment/cursor.h"
+#include "segment/lock.h"
 #include "segment/reader.h"
 
 /* The sequence before the first event, in the order of the log, that is of this time or later. */
@@ -132,15 +133,24 @@ static enum error_code change_open(struct segment_cursor *cursor, struct segment
     return code;
 }
 
+/*
+ * Retention looks at holds once, and deletes then: one that is set meanwhile would be told to hold
+ * what is about to go. So that is not done at the same time.
+ */
 static enum error_code change(int log_fd, struct segment_reader *reader, const char *name,
                               const struct cursors_request *request, struct error *error)
 {
     struct segment_cursor *cursor = NULL;
-    enum error_code code = segment_cursor_open(log_fd, name, segment_reader_log_id(reader),
-                                               &cursor, error);
+    int retention_fd = -1;
+    enum error_code code = OK;
+    if (request->hold && !request->dry_run)
+        code = segment_lock_take(log_fd, LOCK_RETENTION, &retention_fd, error);
+    if (!code)
+        code = segment_cursor_open(log_fd, name, segment_reader_log_id(reader), &cursor, error);
     if (!code)
         code = change_open(cursor, reader, name, request, error);
     segment_cursor_close(cursor);
+    file_close(&retention_fd);
     return code;
 }
 

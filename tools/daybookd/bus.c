@@ -325,6 +325,8 @@ static void close_unused(struct bus *bus)
             history_release(&bus->histories[i]);
     close_source(bus, &bus->fresh);
     close_source(bus, &bus->again);
+    if (bus->letters_on_their_way == 0) /* else it may be in use by the keeper */
+        close_source(bus, &bus->buried);
     if (bus->live_count > 0)
         return;
     log_stream_close(bus->trunk);
@@ -588,6 +590,7 @@ void bus_free(struct bus *bus)
         history_release(&bus->histories[i]);
     log_stream_close(bus->fresh.stream);
     log_stream_close(bus->again.stream);
+    log_stream_close(bus->buried.stream);
     log_stream_close(bus->trunk);
     json_reader_free(bus->json);
     buffer_release(&bus->scratch);

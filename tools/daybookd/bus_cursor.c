@@ -42,7 +42,7 @@ static enum error_code open_or_make(const struct bus_cursor_wanted *wanted, int 
             return code;
         code = segment_cursor_create(log_fd, wanted->name, log_id, wanted->kind, wanted->make_at,
                                      clock_realtime_ns(), handle_out, error);
-        /* Another process is making one, which is done soon: that is not for ever, as `taken` is. */
+        /* Another process is making one, and done soon: that is not for ever, as `taken` is. */
         if (code == ERROR_BUSY)
             return error->code = ERROR_FULL;
         if (code != ERROR_EXISTS)
@@ -276,8 +276,9 @@ enum error_code bus_cursor_take(struct bus *bus, struct subscriber *subscriber,
         cursor = create(bus, name);
     if (!cursor)
         return error_set(error, ERROR_MEMORY, "no memory for a cursor");
+    /* Where it begins is for the newcomer to say; unless it is being made: then it was there. */
     if (!cursor->busy)
-        cursor->missing = cursor->may_make = false; /* where it begins is for the newcomer to say */
+        cursor->missing = cursor->may_make = false;
     cursor->owner = subscriber;
     subscriber->cursor = cursor;
     step(cursor);

@@ -16,11 +16,6 @@ static struct subscriber *member_of(struct list_link *link)
     return LIST_MEMBER(link, struct subscriber, in_group);
 }
 
-static bool has_members(const struct bus_group *group)
-{
-    return !list_is_empty(&group->members);
-}
-
 /* ---- On the keeper's thread ---- */
 
 static void work_open(struct keeper_task *task)
@@ -66,7 +61,7 @@ void bus_group_task(struct bus_group *group, void (*work)(struct keeper_task *),
 /* What is not durable is not settled: members that come back get it again. */
 static void fail_members(struct bus_group *group, const char *code, const char *text)
 {
-    while (has_members(group))
+    while (bus_group_has_members(group))
         subscriber_fail(member_of(group->members.next), code, text);
 }
 
@@ -132,12 +127,12 @@ static void done_open(struct keeper_task *task)
     group->busy = false;
     if (group->error.code == ERROR_NOT_FOUND && !group->may_make) {
         group->missing = true;
-        if (has_members(group)) {
+        if (bus_group_has_members(group)) {
             subscriber_find_start(member_of(group->members.next));
             return;
         }
     } else {
-        if (!group->error.code && has_members(group))
+        if (!group->error.code && bus_group_has_members(group))
             group->error.code = begin(group, &group->error);
         if (group->error.code)
             fail_members(group, bus_cursor_open_code(group->error.code), group->error.text);
@@ -248,7 +243,7 @@ static bool wants_store(const struct bus_group *group)
     if (group_version(group->group) != group->stored_version)
         return true;
     bool moved = group_position(group->group) != group->stored_position;
-    return moved && (!has_members(group) ||
+    return moved && (!bus_group_has_members(group) ||
                      group->bus->now_ns - group->stored_ns >= STORE_POSITION_NS);
 }
 
@@ -267,13 +262,13 @@ void bus_group_step(struct bus_group *group)
 {
     if (group->busy)
         return;
-    bool leaves = !has_members(group) || group->stale || group->failed;
+    bool leaves = !bus_group_has_members(group) || group->stale || group->failed;
     if (wants_store(group)) {
         store(group);
     } else if (group->handle && leaves) {
         forget_group(group);
         bus_group_task(group, work_close, done_close);
-    } else if (!has_members(group)) {
+    } else if (!bus_group_has_members(group)) {
         free_group(group);
     } else if (!group->handle && (!group->missing || group->may_make)) {
         bus_group_task(group, work_open, done_open);
@@ -285,137 +280,6 @@ void bus_group_step(struct bus_group *group)
 }
 
 /* ---- For subscribers ---- */
-
-static struct bus_group *find(const struct bus *bus, const char *name, size_t name_bytes)
-{
-    for (struct list_link *link = bus->groups.next; link != &bus->groups; link = link->next) {
-        struct bus_group *group = LIST_MEMBER(link, struct bus_group, in_groups);
-        if (strlen(group->name) == name_bytes && memcmp(group->name, name, name_bytes) == 0)
-            return group;
-    }
-    return NULL;
-}
-
-bool bus_group_is_open(const struct bus *bus, const char *name, size_t name_bytes)
-{
-    const struct bus_group *group = find(bus, name, name_bytes);
-    return group && has_members(group);
-}
-
-static enum error_code check_member(struct bus_group *group, const struct subscriber *newcomer,
-                                    const struct filter *filter,
-                                    const struct wire_subscribe *subscribe, struct error *error)
-{
-    const struct subscriber *other = member_of(group->members.next);
-    if (newcomer->peer.uid != 0 && other->peer.uid != newcomer->peer.uid)
-        return error_set(error, ERROR_BUSY, "cursor '%s' is in use by user %u", group->name,
-                         (unsigned)other->peer.uid);
-    const char *differs = NULL;
-    if (!filter_is_equal(&group->filter, filter))
-        differs = "topics or where";
-    else if (subscribe->ack_timeout_ns && subscribe->ack_timeout_ns != group->ack_timeout_ns)
-        differs = "ack_timeout";
-    else if (subscribe->tries && subscribe->tries != group->tries)
-        differs = "tries";
-    if (!differs)
-        return OK;
-    return error_set(error, ERROR_INVALID,
-                     "the group '%s' has members, and their %s is another than this one",
-                     group->name, differs);
-}
-
-static void take_settings(struct bus_group *group, struct filter *filter,
-                          const struct wire_subscribe *subscribe)
-{
-    filter_release(&group->filter);
-    group->filter = *filter;
-    *filter = (struct filter){0};
-    group->ack_timeout_ns =
-        subscribe->ack_timeout_ns ? subscribe->ack_timeout_ns : WIRE_ACK_TIMEOUT_NS_DEFAULT;
-    group->tries = subscribe->tries ? subscribe->tries : WIRE_TRIES_DEFAULT;
-    group->stale = group->busy || group->handle; /* in this order: it may be the keeper's */
-}
-
-static struct bus_group *create(struct bus *bus, const struct wire_text *name)
-{
-    struct bus_group *group = calloc(1, sizeof *group);
-    if (group)
-        group->snapshot = calloc(GROUP_PENDING_MAX, sizeof *group->snapshot);
-    if (!group || !group->snapshot) {
-        free(group);
-        return NULL;
-    }
-    group->bus = bus;
-    list_init(&group->members);
-    memcpy(group->name, name->text, name->bytes);
-    list_append(&bus->groups, &group->in_groups);
-    bus->group_count++;
-    return group;
-}
-
-static enum error_code join(struct bus *bus, struct subscriber *subscriber, struct filter *filter,
-                            const struct wire_subscribe *subscribe, struct error *error)
-{
-    const struct wire_text *name = &subscribe->cursor;
-    struct bus_group *group = find(bus, name->text, name->bytes);
-    enum error_code code = OK;
-    if (group && has_members(group))
-        code = check_member(group, subscriber, filter, subscribe, error);
-    if (code)
-        return code;
-    if (!group && bus->group_count == BUS_GROUPS)
-        return error_set(error, ERROR_MEMORY, "there are %d groups, as many as there may be",
-                         BUS_GROUPS);
-    if (!group)
-        group = create(bus, name);
-    if (!group)
-        return error_set(error, ERROR_MEMORY, "no memory for a group");
-    if (!has_members(group))
-        take_settings(group, filter, subscribe);
-    list_append(&group->members, &subscriber->in_group);
-    subscriber->group = group;
-    bus_group_step(group);
-    return OK;
-}
-
-enum error_code bus_group_join(struct bus *bus, struct subscriber *subscriber,
-                               const struct wire_subscribe *subscribe, struct error *error)
-{
-    struct filter filter;
-    const struct wire_text *name = &subscribe->cursor;
-    enum error_code code = segment_cursor_check_name(name->text, name->bytes, error);
-    if (!code && bus_cursor_is_open(bus, name->text, name->bytes))
-        code = error_set(error, ERROR_INVALID,
-                         "cursor '%.*s' is in use by one consumer alone; take another name",
-                         (int)name->bytes, name->text);
-    if (!code)
-        code = filter_init(&filter, subscribe, false, error);
-    if (code)
-        return code;
-    code = join(bus, subscriber, &filter, subscribe, error);
-    filter_release(&filter);
-    return code;
-}
-
-void bus_group_leave(struct subscriber *subscriber)
-{
-    struct bus_group *group = subscriber->group;
-    if (!group)
-        return;
-    subscriber->group = NULL;
-    list_remove(&subscriber->in_group);
-    buffer_release(&subscriber->given);
-    subscriber->given_count = 0;
-    if (subscriber->begun && group->group)
-        group_leave(group->group, &subscriber->share);
-    for (size_t i = 0; i < group->settling_count; i++)
-        if (group->settlings[i].member == subscriber)
-            group->settlings[i].member = NULL;
-    /* Who was to find out where a new cursor begins has gone without: another one may. */
-    if (group->missing && !group->may_make && has_members(group) && !group->busy)
-        group->missing = false;
-    group->due = true;
-}
 
 void bus_group_make(struct bus_group *group, uint64_t position)
 {
@@ -497,7 +361,7 @@ static void give_to_all(struct bus *bus)
         struct bus_group *group = LIST_MEMBER(bus->groups.next, struct bus_group, in_groups);
         list_remove(&group->in_groups);
         list_append(&bus->groups, &group->in_groups);
-        if (!is_open(group) || !has_members(group) || !has_something_to_give(group))
+        if (!is_open(group) || !bus_group_has_members(group) || !has_something_to_give(group))
             continue;
         bus_group_give(group);
         if (clock_monotonic_ns() >= end_ns)
@@ -520,9 +384,9 @@ int64_t bus_groups_timeout(const struct bus *bus, int64_t longest_ns)
     for (struct list_link *link = bus->groups.next; link != &bus->groups; link = link->next) {
         const struct bus_group *group = LIST_MEMBER(link, struct bus_group, in_groups);
         /* The next step of one without members is its end, and of the keeper's tasks one hears. */
-        if (!has_members(group) && !group->busy)
+        if (!bus_group_has_members(group) && !group->busy)
             return 0;
-        if (!has_members(group) || !is_open(group))
+        if (!bus_group_has_members(group) || !is_open(group))
             continue;
         int64_t deadline_ns = group_deadline(group->group);
         if (group->due || deadline_ns <= bus->now_ns)

@@ -3,8 +3,8 @@
  *
  * group.h decides who gets what; here its events are read from the log, given to the members'
  * sockets, and its snapshots made durable by the keeper (keeper.h), one task of a group at a time.
- * What members settle meanwhile becomes one store. bus_group.c has its life, bus_group_turn.c what
- * it gives, bus_letter.c its dead letters.
+ * What members settle meanwhile becomes one store. bus_group.c has its life, bus_group_join.c
+ * who comes and goes, bus_group_turn.c what it gives, bus_letter.c its dead letters.
  *
  * Invariants
  *   - "settled" is told once a snapshot without those events is durable.
@@ -100,7 +100,12 @@ int64_t bus_groups_timeout(const struct bus *bus, int64_t longest_ns);
 /* Wait until nothing is open any more; there are no subscribers. */
 void bus_groups_end(struct bus *bus);
 
-/* ---- Between bus_group.c, bus_group_turn.c and bus_letter.c ---- */
+/* ---- Between bus_group*.c and bus_letter.c ---- */
+
+static inline bool bus_group_has_members(const struct bus_group *group)
+{
+    return !list_is_empty(&group->members);
+}
 
 /* Give events to members, a bounded piece of work. */
 void bus_group_give(struct bus_group *group);

@@ -7,7 +7,6 @@
 
 #include "core/msgpack.h"
 #include "segment/log.h"
-#include "segment/reader.h"
 #include "tools/daybookd/bus_state.h"
 
 enum { RETRY_NS = 1000000000 };
@@ -21,16 +20,20 @@ void bus_letter_name_producer(uint64_t cursor_id, char name_out[EVENT_PRODUCER_B
 
 /* ---- Written by the keeper ---- */
 
-/* ERROR_NOT_FOUND: the event is not in the log any more, and cannot be read whole again. */
-static enum error_code find_event(struct segment_reader *reader, uint64_t sequence,
-                                  struct event *event_out, struct error *error)
+/* NULL, and OK: the event is not in the log any more, or cannot be read whole again. */
+static enum error_code find_event(struct bus_source *source, struct bus_letter *letter,
+                                  const struct event **event_out, struct error *error)
 {
-    enum error_code code = segment_reader_seek(reader, sequence, error);
-    if (!code)
-        code = segment_reader_next(reader, event_out, error);
-    if (code == ERROR_DAMAGED || code == ERROR_END || (!code && event_out->sequence != sequence))
-        return error_set(error, ERROR_NOT_FOUND, "event %" PRIu64 " is not there", sequence);
-    return code;
+    const uint64_t sequence = letter->what.sequence;
+    log_stream_seek(source->stream, sequence - 1, &letter->place);
+    enum error_code code = log_stream_read(source->stream, source->items, &source->count, error);
+    if (code && code != ERROR_END)
+        return code;
+    const struct log_stream_item *item = &source->items[0];
+    letter->place = log_stream_place(source->stream);
+    bool is_there = !code && !item->lost && item->event.sequence == sequence;
+    *event_out = is_there ? &item->event : NULL;
+    return OK;
 }
 
 static bool pack_head(msgpack_packer *packer, const char *cursor,
@@ -96,18 +99,19 @@ static enum error_code write_letter(struct bus_group *group, const struct event 
     return code;
 }
 
+/* The source stays open from one letter to the next: until it has been out of use for a while. */
 static void work_letter(struct keeper_task *task)
 {
     struct bus_group *group = bus_group_of(task);
-    struct segment_reader *reader = NULL;
-    struct event event;
-    enum error_code code =
-        segment_reader_open(group->bus->options.directory, &reader, &group->error);
+    struct bus_source *source = &group->bus->buried;
+    const struct event *event = NULL;
+    enum error_code code = OK;
+    if (!source->stream)
+        code = log_stream_open(group->bus->options.directory, &source->stream, &group->error);
     if (!code)
-        code = find_event(reader, group->letter.what.sequence, &event, &group->error);
-    if (!code || code == ERROR_NOT_FOUND)
-        code = write_letter(group, code ? NULL : &event, &group->error);
-    segment_reader_close(reader);
+        code = find_event(source, &group->letter, &event, &group->error);
+    if (!code)
+        code = write_letter(group, event, &group->error);
     group->error.code = code;
 }
 
@@ -116,6 +120,8 @@ static void done_letter(struct keeper_task *task)
     struct bus_group *group = bus_group_of(task);
     struct bus_letter *letter = &group->letter;
     group->busy = false;
+    group->bus->buried.used_ns = group->bus->now_ns;
+    landmarks_note(&group->bus->landmarks, &letter->place); /* the next one's may be close */
     letter->state = LETTER_WRITTEN;
     if (group->error.code) {
         bus_letter_drop(group);
@@ -226,6 +232,7 @@ static bool begin(struct bus_group *group)
         !group_next_letter(group->group, 0, &letter->what) ||
         letter->what.letter > group->stored_letters)
         return false;
+    letter->place = landmarks_find(&group->bus->landmarks, letter->what.sequence);
     letter->state = LETTER_BEGUN;
     group->bus->letters_on_their_way++;
     bus_group_task(group, work_letter, done_letter);

@@ -16,6 +16,7 @@
 #include "core/event.h"
 #include "segment/cursor.h"
 #include "tools/daybookd/list.h"
+#include "tools/daybookd/log_stream.h"
 
 struct bus;
 struct bus_group;
@@ -33,6 +34,7 @@ enum bus_letter_state {
 struct bus_letter {
     enum bus_letter_state state;
     struct segment_cursor_pending what;
+    struct log_stream_place place; /* near its event */
     int64_t retry_ns; /* it could not be written: not before this time */
     char topic[EVENT_TOPIC_BYTES_MAX + 1];
     char producer[EVENT_PRODUCER_BYTES_MAX + 1];

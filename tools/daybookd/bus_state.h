@@ -93,6 +93,7 @@ struct bus {
     size_t letters_on_their_way;
     struct list_link letters;        /* posted to the network threads; under the mutex */
     struct bus_source fresh, again;  /* for what groups give for the first time, and again */
+    struct bus_source buried;        /* for dead letters: the keeper's while one is being written */
     size_t listings;          /* of cursors, being made */
     size_t input_bytes;       /* of unfinished frames */
     uint64_t durable;   /* as last looked at */

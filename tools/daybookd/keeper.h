@@ -6,8 +6,8 @@
  * later on the bus thread, from keeper_take_done. Between give and done the task is the keeper's.
  * So each thing that tasks work on belongs to one thread at a time, and needs no lock.
  *
- * Making a cursor takes several syncs, a commit one, and who commits has waited for longer: so there
- * are two queues. Neither can starve the other.
+ * Making a cursor takes several syncs, a commit one, and who commits has waited for longer: so
+ * there are two queues. Neither can starve the other.
  *
  * The thread is made with the first task.
  */
