@@ -156,6 +156,8 @@ static void evict_one(struct bus *bus, const struct ucred *whose)
     }
 }
 
+static void take_input(struct bus *bus);
+
 /* What other threads have asked for. */
 static void take_requests(struct bus *bus)
 {
@@ -173,8 +175,10 @@ static void take_requests(struct bus *bus)
     free(arrivals.items);
     for (size_t i = 0; i < evicted_count; i++)
         evict_one(bus, &evicted[i]);
-    if (end_code) /* its text does not change any more */
-        fail_all(bus, end_code, bus->end_text);
+    if (!end_code)
+        return;
+    take_input(bus); /* what was sent before the end counts: a last commit, perhaps */
+    fail_all(bus, end_code, bus->end_text); /* its text does not change any more */
 }
 
 /* ---- Feeds, and who is where ---- */
@@ -307,7 +311,7 @@ static void close_source(const struct bus *bus, struct bus_source *source)
         return;
     log_stream_close(source->stream);
     source->stream = NULL;
-    source->owner = NULL;
+    source->placed = false;
 }
 
 /*

@@ -31,11 +31,14 @@ enum {
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
 };
 
-/* A place in the log from which groups read, one after the other. */
+/*
+ * A place in the log from which groups read, one after the other. Whose place it is follows from
+ * `looked` alone: a group that is not there seeks, and one that is needs not.
+ */
 struct bus_source {
     struct log_stream *stream; /* NULL: not needed yet */
-    struct bus_group *owner;   /* whose place it is; NULL: nobody's */
-    uint64_t looked;
+    bool placed;               /* false: it has to be sought first */
+    uint64_t looked;           /* what was taken from it last, or where it was sought */
     struct log_stream_item items[LOG_STREAM_BATCH];
     size_t count, next;
     int64_t used_ns;

@@ -15,7 +15,7 @@
 #include "tools/daybookd/bus_state.h"
 #include "tools/daybookd/subscriber_take.h"
 
-enum { READ_BYTES = 16384 };
+enum { READ_BYTES = 16384, SETTLED_BYTES = 32 /* an answer to accept or release */ };
 
 struct subscriber *subscriber_create(struct bus *bus, struct bus_arrival *arrival)
 {
@@ -144,10 +144,14 @@ void subscriber_fail(struct subscriber *subscriber, const char *code, const char
 
 /* ---- Input ---- */
 
-/* Before anything else is taken, these have to be read. */
+/*
+ * Before anything else is taken, these have to be read; answers that wait for the disk count with
+ * them. But who has hung up reads none, and its last words are worth no less.
+ */
 static bool has_answered_much(const struct subscriber *subscriber)
 {
-    return subscriber->answers.size - subscriber->answers_sent > SUBSCRIBER_ANSWERS_MAX;
+    size_t owed = subscriber->hung_up ? 0 : subscriber->settlings * SETTLED_BYTES;
+    return subscriber->answers.size - subscriber->answers_sent + owed > SUBSCRIBER_ANSWERS_MAX;
 }
 
 static bool may_take(const struct subscriber *subscriber)

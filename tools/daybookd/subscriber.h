@@ -83,6 +83,7 @@ struct subscriber {
     struct list_link in_group;
     struct buffer given; /* … the frame that is being made for it */
     uint32_t given_count;
+    uint32_t settlings; /* … asked for, and not answered before that is durable */
     struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */
