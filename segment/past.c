@@ -102,6 +102,17 @@ static int note_newest(void *context, const char *name)
     return 0;
 }
 
+/* A crash came between a new file, which no longer names these, and their deletion. */
+static int delete_unnamed(void *context, const char *name)
+{
+    struct segment_past *past = context;
+    uint64_t number = segment_past_run_number(name);
+    uint64_t number_first = past->run_count ? past->runs[0].head.number : past->number;
+    if (number > 0 && number < number_first)
+        file_unlink(past->directory_fd, name, NULL); /* the next time, then */
+    return 0;
+}
+
 /* Of what is there, what can be believed: all of it, or nothing. */
 static enum error_code look(struct segment_past *past, struct error *doubt_out,
                             struct error *error)
@@ -118,7 +129,7 @@ static enum error_code look(struct segment_past *past, struct error *doubt_out,
         return code;
     code = load(past, newest, doubt_out);
     if (!code)
-        return OK;
+        return file_list(past->directory_fd, directory_name, delete_unnamed, past, error);
     forget_all(past);
     return code == ERROR_MEMORY ? error_set(error, code, "%s", doubt_out->text) : OK;
 }

@@ -69,7 +69,8 @@ enum error_code segment_pending_find_origin(struct segment_pending *pending, con
  * Make room for the producer's entry before its event is stored: then noting the number cannot fail
  * afterwards, and a stored event is never without its number, nor a number without its event. The
  * entry says what `origin` does, for the event may yet be refused: a producer of the past must not
- * come into the table as one of whom nothing is known, which would hide what is. ERROR_BUSY: who has to leave the table for it has an event that is not durable.
+ * come into the table as one of whom nothing is known, which would hide what is. ERROR_BUSY: who
+ * has to leave the table for it has an event that is not durable.
  */
 enum error_code segment_pending_know_producer(struct segment_pending *pending,
                                               const struct event *event,

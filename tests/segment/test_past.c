@@ -154,6 +154,26 @@ Test(past, files_go_when_retention_has_passed_all_that_they_hold)
     segment_past_close(past);
 }
 
+/* As a crash leaves it between the new file, which does not name it any more, and its deletion. */
+Test(past, a_file_that_no_other_names_any_more_goes_at_the_next_start)
+{
+    open_past();
+    add_many(1, 3 * PAST_RUN_ENTRIES);
+    char saved[4096];
+    snprintf(saved, sizeof saved, "%s", scratch_path("log/saved"));
+    cr_assert_eq(link(scratch_path("log/producers/0000000001"), saved), 0);
+    cr_assert_eq(segment_bound_store(log_fd, PAST_RUN_ENTRIES + 1, &error), OK);
+    write_through(3 * PAST_RUN_ENTRIES + 1);
+    cr_assert(!has_file("0000000001"));
+    cr_assert_eq(rename(saved, scratch_path("log/producers/0000000001")), 0);
+    reopen_past();
+    cr_assert_eq(doubt.code, OK, "%s", doubt.text);
+    cr_assert(!has_file("0000000001"));
+    cr_assert(has_file("0000000002"));
+    expect_many(PAST_RUN_ENTRIES + 1, 3 * PAST_RUN_ENTRIES);
+    segment_past_close(past);
+}
+
 Test(past, damage_is_seen_and_nothing_of_it_believed)
 {
     static const uint64_t offsets[] = {0, 9, 13, 20, 33, 41, 50, 57, 64, 72, 80, 1000};

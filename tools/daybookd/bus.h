@@ -39,7 +39,7 @@ enum {
     BUS_INPUT_BYTES = 4 << 20,  /* of all unfinished frames */
     BUS_HISTORIES = 4,          /* that are read at a time */
     BUS_HISTORY_BYTES = 12 << 20, /* one: the largest event as JSON, a block, a reader's window */
-    BUS_SUBSCRIBER_BYTES = 12288, /* with its answers */
+    BUS_SUBSCRIBER_BYTES = 22528, /* with its answers, and the patterns of its filter */
     BUS_CONDITIONS = 256,         /* different ones at a time */
     BUS_CONDITION_BYTES = 65536,
     BUS_EVICTIONS = 8, /* asked for, and not done yet */

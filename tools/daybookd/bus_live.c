@@ -149,7 +149,7 @@ static size_t bytes_of(const struct log_stream_item *items, size_t count)
 static void fail_live(struct bus *bus, const struct error *error)
 {
     while (!list_is_empty(&bus->live))
-        fail_feed(bus, feed_of(bus->live.next), "io", error);
+        fail_feed(bus, feed_of(bus->live.next), error->code == ERROR_MEMORY ? "busy" : "io", error);
     bus->trunk_runs = false;
 }
 
