@@ -30,6 +30,7 @@ class Backlog:
         self.spill = spill
         self.spilled = 0      # events that went into the file
         self.spill_full = 0   # events that were dropped because it was full
+        self.unusable = 0     # lines of it that are no event; their numbers are skipped
         self.last_error = ""
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -123,6 +124,7 @@ class Backlog:
             else:
                 self.outbox.restore(body_of(line.keys), line.number, EVENT)
         except (DaybookError, _plain.TooLarge, KeyError, TypeError, ValueError) as error:
+            self.unusable += 1
             self.last_error = "a line of the spill file was dropped: %s" % error
 
     # ---- Out, otherwise than by acks ----

@@ -64,7 +64,8 @@ class Courier:
         self.inbox = Inbox(config.max_events if config else EVENTS_MAX,
                            config.max_bytes if config else BYTES_MAX)
         self.running = False
-        self.state = "starting" if config else "idle"   # connecting, connected, stopped, or why it can never connect
+        # And then connecting, connected, stopped, or why it can never connect.
+        self.state = "starting" if config else "idle"
         self.name: Optional[Name] = None
         self.stored = self.refused = self.unknown = 0
         self.connections = 0
@@ -172,6 +173,9 @@ class Courier:
         if backlog and backlog.spill_full:
             reason = "the spill file was full"
             dropped[reason] = dropped.get(reason, 0) + backlog.spill_full
+        if backlog and backlog.unusable:
+            reason = "a line of the spill file could not be used"
+            dropped[reason] = dropped.get(reason, 0) + backlog.unusable
         spill = backlog.spill if backlog else None
         return {
             "state": self.state, "producer": self.name.text if self.name else None,
@@ -441,6 +445,7 @@ class Courier:
         self.name.release()
         new = self._new_backlog(True)
         new.spill_full += backlog.spill_full
+        new.unusable += backlog.unusable
         self._tell(backlog.move_to(new), new)
 
     # ---- The end ----
