@@ -7,6 +7,7 @@ import collections
 import contextlib
 import datetime
 import decimal
+import fcntl
 import itertools
 import json
 import math
@@ -721,6 +722,46 @@ def spill_bound(directory):
         assert numbers == sorted(set(numbers)) and numbers[-1] == n
         missing = sum(row["missing"] for row in gaps_of(daemon))
         assert missing == n + 1 - len(numbers) == event_bridge.stats()["dropped"], missing
+
+
+@promise("what processes that are no more have left in their spill files is sent by another one of "
+         "the program, under their names; other programs' files, and those in use, are left alone")
+def stranded(directory):
+    folder = os.path.join(directory, "spill")
+    os.mkdir(folder)
+    others = ["event_bridge.other.jsonl", "event_bridge.program.3.jsonl",
+              "event_bridge.program.x.jsonl"]
+    for n, name in enumerate(["event_bridge.program.2.jsonl",
+                              "event_bridge.program.0123456789ab.jsonl", *others]):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            for i in range(1000 * n, 1000 * n + 1000):
+                print(json.dumps({"topic": "t", "time": i, "payload": {"n": i}}), file=file)
+    used = open(os.path.join(folder, others[1]), "rb")
+    fcntl.flock(used, fcntl.LOCK_EX)
+    log = os.path.join(directory, "log")
+    program = script(directory, """
+        import os, sys, time
+        from event_bus import event_bridge
+        log, folder = sys.argv[1:]
+        event_bridge.enable(log, spill=folder)
+        event_bridge.publish("own", 1)
+        while len(os.listdir(folder)) > 4:  # its own, and three
+            time.sleep(0.001)
+        event_bridge.publish("own", 2)
+        assert event_bridge.flush(120)
+        """, log, folder)
+    with running(directory) as daemon:
+        while len(payloads_of(daemon)) < 500:
+            pass
+        daemon.kill()
+        daemon.start()
+        assert program.wait() == 0
+        numbers = [event["payload"]["n"] for event in events_of(daemon, "-t", "t")]
+        assert sorted(numbers) == list(range(2000)) and len(events_of(daemon, "-t", "own")) == 2
+        assert [n for n in numbers if n < 1000] == list(range(1000))
+        assert gaps_of(daemon) == []
+    assert sorted(os.listdir(folder)) == others
+    used.close()
 
 
 @promise("what goes through the spill file is checked as what does not: text without UTF-8 "
