@@ -3,9 +3,12 @@
 log is doing; what it took arrives once and in order, and what it dropped is in `daybook gaps`.
 """
 import asyncio
+import collections
 import contextlib
 import datetime
 import decimal
+import fcntl
+import itertools
 import json
 import math
 import os
@@ -197,6 +200,32 @@ class Lively:
         return "lively"
 
 
+def lists(depth):
+    """So many, inside each other; the innermost is empty."""
+    made = []
+    for _ in range(depth - 1):
+        made = [made]
+    return made
+
+
+class Endless:
+    """A mapping of a kind."""
+
+    def keys(self):
+        return itertools.count()
+
+    def __getitem__(self, key):
+        return key
+
+
+class Huge:
+    """As arrays of numpy are, if nobody looks at their size before."""
+    size = 10**9
+
+    def tolist(self):
+        raise AssertionError("nobody has looked at the size")
+
+
 @promise("whatever the data is, no call raises, and what arrives is as near to it as JSON comes")
 def any_data(directory):
     circle = {}
@@ -225,10 +254,16 @@ def any_data(directory):
         assert event_bridge.system_health("x" * 1000000) is True
         assert event_bridge.system_health("x" * 1048577) is False
         assert event_bridge.system_health(["x" * 1000] * 1100) is False
+        assert event_bridge.system_health(lists(31)) is True
+        assert event_bridge.system_health(lists(32)) is True
         assert event_bridge.system_health([0] * 2000000) is False
         assert event_bridge.system_health("ü" * 600000) is True, "too large only when encoded"
         assert event_bridge.publish("not a topic", 1) is True
         assert event_bridge.publish(None, 1) is True
+        assert event_bridge.publish() is True
+        assert event_bridge.publish(event_type="system_health", data={"e": 5}) is True
+        assert event_bridge.system_health({"a": 1}, data=5, event_type=6) is True
+        assert event_bridge.system_health(data=[7]) is True
         assert event_bridge.system_health(1, 2, 3, four=4) is True
         assert event_bridge.flush(FOREVER)
         kept = [payload["data"] for payload in payloads_of(daemon)]
@@ -242,23 +277,52 @@ def any_data(directory):
         found = kept[len(given):]
         assert json.dumps(found[0]).count("self") >= 20 and json.dumps(found[1]).count('"d"') >= 20
         assert len(found[2]) == 1000000
-        assert found[3] == {"data": 1, "four": 4, "args": [2, 3]}
+        assert found[3] == lists(31)
+        assert json.dumps(found[4]) == "[" * 31 + '"<list inside too many others>"' + "]" * 31
+        assert found[5:8] == [{"e": 5}, {"a": 1, "data": 5, "event_type": 6}, [7]]
+        assert found[8] == {"data": 1, "four": 4, "args": [2, 3]}
         stats = event_bridge.stats()
         assert stats["dropped_because"] == {"the event was too large": 4,
-                                            "the event could not be read": 2}, stats
-        assert sum(row["missing"] for row in gaps_of(daemon)) == 6
+                                            "the event could not be read": 3}, stats
+        assert stats["refused"] == 0, stats
+        assert sum(row["missing"] for row in gaps_of(daemon)) == 7
         assert stats["stored"] == len(kept), stats
 
 
 @promise("looking at data is bounded by what an event can be, whatever it holds")
-def bounded_look(_directory):
+def bounded_look(directory):
+    event_bridge.enable(os.path.join(directory, "none"))
     circle = []
     circle += [circle, circle]
+    shared = [object()]
+    for _ in range(64):
+        shared = [shared, shared]
+    for data in (list(range(20001)), set(range(20001)), bytearray(2 << 20), shared, Endless(),
+                 collections.OrderedDict.fromkeys(range(20001)), Huge(), [object()] * 20001,
+                 memoryview(bytearray(2 << 20)), [{}] * 20001, 1 << (1 << 24)):
+        assert event_bridge.publish("t", data) is False, type(data)
+    assert event_bridge.publish("t", list(range(19000))) is True
     for data, expected in [("x" * 10**8, plain.LARGE), ([0] * 10**7, plain.LARGE),
                            ({"a": [{}] * 10**7}, plain.LARGE), (circle, plain.LARGE),
                            ({"a": (1, [2.5, None])}, plain.PLAIN), ({1: 2}, plain.OTHER),
                            ({"a": object()}, plain.OTHER)]:
         assert plain.look(data) == expected, repr(data)[:50]
+    event_bridge.disable(0)
+
+
+@promise("who ends the program from a signal handler or a method of the data is not held up")
+def ends(directory):
+    class Ending:
+        def __str__(self):
+            raise SystemExit(3)
+
+    with bridge(os.path.join(directory, "none")):
+        try:
+            event_bridge.publish("t", Ending())
+            raise AssertionError("it went on")
+        except SystemExit:
+            pass
+        assert event_bridge.publish("t", 1) is True
 
 
 @promise("what is changed after the call, or during it, is stored as it was")
@@ -490,7 +554,8 @@ def handed_on(directory):
         assert sum(row["missing"] for row in gaps_of(daemon)) == 1
 
 
-@promise("calls in a directory that is no more raise nothing, nor do our own mistakes; all is counted")
+@promise("calls in a directory that is no more raise nothing, nor do our own mistakes; all is "
+         "counted")
 def no_directory(directory):
     program = script(directory, """
         import os, sys
@@ -598,7 +663,8 @@ SPILLER = """
 
 
 def spiller(directory, log, *arguments, max_events=50):
-    return script(directory, SPILLER.replace("MAX_EVENTS", str(max_events)), log, os.path.join(directory, "spill"), *arguments,
+    text = SPILLER.replace("MAX_EVENTS", str(max_events))
+    return script(directory, text, log, os.path.join(directory, "spill"), *arguments,
                   stdout=subprocess.PIPE)
 
 
@@ -656,6 +722,72 @@ def spill_bound(directory):
         assert numbers == sorted(set(numbers)) and numbers[-1] == n
         missing = sum(row["missing"] for row in gaps_of(daemon))
         assert missing == n + 1 - len(numbers) == event_bridge.stats()["dropped"], missing
+
+
+@promise("what processes that are no more have left in their spill files is sent by another one of "
+         "the program, under their names; other programs' files, and those in use, are left alone")
+def stranded(directory):
+    folder = os.path.join(directory, "spill")
+    os.mkdir(folder)
+    others = ["event_bridge.other.jsonl", "event_bridge.program.3.jsonl",
+              "event_bridge.program.x.jsonl"]
+    for n, name in enumerate(["event_bridge.program.2.jsonl",
+                              "event_bridge.program.0123456789ab.jsonl", *others]):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            for i in range(1000 * n, 1000 * n + 1000):
+                print(json.dumps({"topic": "t", "time": i, "payload": {"n": i}}), file=file)
+    used = open(os.path.join(folder, others[1]), "rb")
+    fcntl.flock(used, fcntl.LOCK_EX)
+    log = os.path.join(directory, "log")
+    program = script(directory, """
+        import os, sys, time
+        from event_bus import event_bridge
+        log, folder = sys.argv[1:]
+        event_bridge.enable(log, spill=folder)
+        event_bridge.publish("own", 1)
+        while len(os.listdir(folder)) > 4:  # its own, and three
+            time.sleep(0.001)
+        event_bridge.publish("own", 2)
+        assert event_bridge.flush(120)
+        """, log, folder)
+    with running(directory) as daemon:
+        while len(payloads_of(daemon)) < 500:
+            pass
+        daemon.kill()
+        daemon.start()
+        assert program.wait() == 0
+        numbers = [event["payload"]["n"] for event in events_of(daemon, "-t", "t")]
+        assert sorted(numbers) == list(range(2000)) and len(events_of(daemon, "-t", "own")) == 2
+        assert [n for n in numbers if n < 1000] == list(range(1000))
+        assert gaps_of(daemon) == []
+    assert sorted(os.listdir(folder)) == others
+    used.close()
+
+
+@promise("what goes through the spill file is checked as what does not: text without UTF-8 "
+         "arrives, what is too large is dropped and told")
+def spill_checks(directory):
+    folder = os.path.join(directory, "spill")
+    os.mkdir(folder)
+    with open(os.path.join(folder, "event_bridge.test_python_bridge.jsonl"), "w",
+              encoding="utf-8") as file:
+        for data in ({"n": 0}, "x" * 1100000, {"n": 2}):
+            print(json.dumps({"topic": "t", "time": 1, "payload": {"data": data}}), file=file)
+    with bridge(os.path.join(directory, "log"), spill=folder):
+        while event_bridge.stats()["spill_bytes"] == 0:
+            time.sleep(0.001)
+        assert event_bridge.publish("t", "a\ud800b") is True
+        assert event_bridge.publish("t", "ü" * 600000) is True, "too large only when encoded"
+        assert event_bridge.publish("t", {"n": 3}) is True
+        with running(directory) as daemon:
+            assert event_bridge.flush(FOREVER)
+            stats = event_bridge.stats()
+            assert [payload["data"] for payload in payloads_of(daemon)] \
+                == [{"n": 0}, {"n": 2}, "a\\ud800b", {"n": 3}]
+            assert stats["dropped_because"] == {
+                "the event was too large": 1,
+                "a line of the spill file could not be used": 1}, stats
+            assert sum(row["missing"] for row in gaps_of(daemon)) == 2, gaps_of(daemon)
 
 
 @promise("a program that ends while the log is away leaves its events in the spill file, for "

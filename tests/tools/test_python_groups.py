@@ -188,7 +188,8 @@ def with_asyncio(directory):
         asyncio.run(work(daemon))
 
 
-@promise("answers that nobody waits for are not kept; a daemon that is stopped makes no accept() wait")
+@promise("answers that nobody waits for are not kept; a daemon that is stopped makes no accept() "
+         "wait")
 def answers(directory):
     with running(directory) as daemon:
         publish(daemon, range(60))

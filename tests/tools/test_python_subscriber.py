@@ -204,8 +204,8 @@ def moved(directory):
             assert numbers_of(subscriber, 70) == list(range(30, 100))
 
 
-@promise("a cursor that is removed while its subscriber is away begins where it was committed; what "
-         "was given and not committed comes to the next one")
+@promise("a cursor that is removed while its subscriber is away begins where it was committed; "
+         "what was given and not committed comes to the next one")
 def removed(directory):
     with running(directory) as daemon:
         publish(daemon, range(100))

@@ -70,7 +70,7 @@ class Subscription:
         self._free = 0             # credit that was used up and may be given again
         self._events = 0           # how many of the items are events
         self._losses = 0           # ... and how many are Lost
-        self._had = 0              # what was taken before this connection: sent again, it is left out
+        self._had = 0              # taken before this connection: sent again, it is left out
         self._from = 0             # the daemon sends what is behind this, on this connection
         self._began = False
         self._log: Any = None

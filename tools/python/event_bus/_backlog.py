@@ -30,6 +30,7 @@ class Backlog:
         self.spill = spill
         self.spilled = 0      # events that went into the file
         self.spill_full = 0   # events that were dropped because it was full
+        self.unusable = 0     # lines of it that are no event; their numbers are skipped
         self.last_error = ""
         self._max_events = max_events
         self._max_bytes = max_bytes
@@ -50,15 +51,15 @@ class Backlog:
     def put(self, keys: Dict[str, Any]) -> bool:
         """Take an event: topic, time, payload. False: neither memory nor file had room. TooLarge,
         PackError: it is none that the log could take, and the file has none such either."""
-        return self.take(body_of(keys))
+        return self.take(body_of(keys), keys)
 
-    def take(self, body: bytes) -> bool:
-        """The same, for what body_of() has made."""
+    def take(self, body: bytes, keys: Optional[Dict[str, Any]] = None) -> bool:
+        """The same, for what body_of() has made, of these."""
         spill = self.spill
         if spill is None or not self._should_spill(spill):
             self.outbox.add(body, EVENT)
             return True
-        if self._write_untold(spill) and spill.append(_keys_of(body)):
+        if self._write_untold(spill) and spill.append(keys or _keys_of(body)):
             self.spilled += 1
             return True
         self.spill_full += 1
@@ -123,6 +124,7 @@ class Backlog:
             else:
                 self.outbox.restore(body_of(line.keys), line.number, EVENT)
         except (DaybookError, _plain.TooLarge, KeyError, TypeError, ValueError) as error:
+            self.unusable += 1
             self.last_error = "a line of the spill file was dropped: %s" % error
 
     # ---- Out, otherwise than by acks ----
@@ -181,11 +183,13 @@ class Backlog:
 
 
 def body_of(keys: Dict[str, Any]) -> bytes:
-    """An event's topic, time and payload as the outbox takes them. TooLarge, PackError."""
+    """An event's topic, time and payload as the outbox takes them; a payload that msgpack cannot say
+    is made plain. TooLarge, PackError."""
     try:
         payload = _msgpack.pack(keys["payload"])
     except _msgpack.PackError:  # a text without UTF-8, an integer of more than 64 bits
-        payload = _msgpack.pack(_plain.plain(keys["payload"]))
+        keys["payload"] = _plain.plain(keys["payload"])
+        payload = _msgpack.pack(keys["payload"])
     if len(payload) > _plain.SIZE_MAX:
         raise _plain.TooLarge("it has more than %d bytes" % _plain.SIZE_MAX)
     return _msgpack.pack_text(keys["topic"]) + _msgpack.pack(keys["time"]) + payload

@@ -12,7 +12,7 @@ import logging
 import select
 import socket
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from daybook import _wire
 from daybook._event import check_topic
@@ -23,7 +23,8 @@ from daybook.producer import Pauses
 from . import _plain
 from ._backlog import RELOAD_STEP, Backlog
 from ._inbox import BROKEN, LARGE, Inbox
-from ._names import Name, claim
+from ._names import Name, claim, stranded
+from ._spill import Spill
 
 CLIENT = "event_bus-python/0.1.0"
 # Seconds of work between two rests, by what waits in the queue: who gets the interpreter's lock
@@ -34,6 +35,7 @@ REST = 20e-6            # the kernel makes some 70 us of it
 TICKS = (0.001, 0.02)   # between looks at the queue while something is awaited: shortest, longest
 IDLE = 1.0              # a look at the socket while nothing happens
 HOPELESS = 60.0         # before the next attempt, after an answer that trying again won't change
+LOOK = 10.0             # between looks for files that others have left
 QUIET = 60.0            # between two warnings
 FLIGHT_MAX = 1 << 20
 EVENTS_MAX = 100000     # in memory, unless enable() says otherwise
@@ -57,14 +59,20 @@ class Config(NamedTuple):
 
 class Courier:
     """One log's inbox and thread. Making it costs no I/O, and it takes events from then on; start()
-    begins the thread. Without a `config`, it has to be set before that."""
+    begins the thread. Without a `config`, it has to be set before that. `claimed`: a name and its
+    spill file, which drain() sends."""
 
-    def __init__(self, config: Optional[Config] = None):
+    def __init__(self, config: Optional[Config] = None,
+                 claimed: Optional[Tuple[Name, Spill]] = None):
         self._config = config
+        self._claimed = claimed
+        self._drainer: Optional["Courier"] = None  # of what another process has left
+        self._next_look = 0.0
         self.inbox = Inbox(config.max_events if config else EVENTS_MAX,
                            config.max_bytes if config else BYTES_MAX)
         self.running = False
-        self.state = "starting" if config else "idle"   # connecting, connected, stopped, or why it can never connect
+        # And then connecting, connected, stopped, or why it can never connect.
+        self.state = "starting" if config else "idle"
         self.name: Optional[Name] = None
         self.stored = self.refused = self.unknown = 0
         self.connections = 0
@@ -117,6 +125,12 @@ class Courier:
         except BaseException:
             self._done.release()
             raise
+
+    def drain(self) -> None:
+        """Begin a thread that sends what is in the claimed file, and ends; also when it cannot."""
+        self.inbox.closed = True
+        self._deadline = float("inf")
+        self.start()
 
     def waiting(self) -> int:
         """Events that are taken and have no result yet; those in the spill file, too. What is on
@@ -172,6 +186,9 @@ class Courier:
         if backlog and backlog.spill_full:
             reason = "the spill file was full"
             dropped[reason] = dropped.get(reason, 0) + backlog.spill_full
+        if backlog and backlog.unusable:
+            reason = "a line of the spill file could not be used"
+            dropped[reason] = dropped.get(reason, 0) + backlog.unusable
         spill = backlog.spill if backlog else None
         return {
             "state": self.state, "producer": self.name.text if self.name else None,
@@ -193,6 +210,8 @@ class Courier:
             self._backlog.spill.forget()
         if self.name:
             self.name.release()
+        if self._drainer:
+            self._drainer.forget()
 
     # ---- The thread ----
 
@@ -218,7 +237,7 @@ class Courier:
                 self._done.release()
 
     def _new_backlog(self, unique: bool) -> Backlog:
-        self.name, spill = claim(self.config, unique)
+        self.name, spill = self._claimed or claim(self.config, unique)
         self._backlog = Backlog(self.name.text, spill, self.config.max_events,
                                 self.config.max_bytes)
         return self._backlog
@@ -260,6 +279,7 @@ class Courier:
         elif self._socket is None:
             self.inbox.sleep(max(0.0, min(IDLE, self._next_attempt - time.monotonic())))
         else:
+            self._look_for_stranded()
             self.inbox.sleep(IDLE)
 
     def _wait_for_socket(self, seconds: float) -> None:
@@ -269,6 +289,30 @@ class Courier:
         poller = select.poll()
         poller.register(self._socket, select.POLLIN)
         poller.poll(seconds * 1000)
+
+    def _look_for_stranded(self) -> None:
+        """Nothing else is to be done: send what processes of this program that are no more have
+        left in their spill files, each under its own name, one at a time."""
+        now, drainer = time.monotonic(), self._drainer
+        if self._claimed or now < self._next_look or (drainer and drainer.running):
+            return
+        assert self.name is not None
+        self._drainer = None
+        if drainer and drainer.waiting():  # the log did not take it, or not all of it
+            self._next_look = now + LOOK
+            return
+        found = stranded(self.config, self.name)
+        if found is None:
+            self._next_look = now + LOOK
+            return
+        try:
+            self._drainer = Courier(self.config, found)
+            self._drainer.drain()
+        except RuntimeError:  # no thread
+            self._drainer = None
+            self._next_look = now + LOOK
+            found[1].close()
+            found[0].release()
 
     # ---- From the inbox into the backlog ----
 
@@ -432,7 +476,7 @@ class Courier:
         was sent under it and not acknowledged may be stored or not."""
         self._lose(error)
         assert self.name is not None
-        if self.config.producer:
+        if self.config.producer or self._claimed:
             self.state = str(error)
             self._next_attempt = float("inf")
             return
@@ -441,12 +485,15 @@ class Courier:
         self.name.release()
         new = self._new_backlog(True)
         new.spill_full += backlog.spill_full
+        new.unusable += backlog.unusable
         self._tell(backlog.move_to(new), new)
 
     # ---- The end ----
 
     def _finish(self, backlog: Backlog) -> None:
         """What could not be sent in time goes into the spill file."""
+        if self._drainer:
+            self._drainer.close(0.0)
         if backlog.spill is not None:
             backlog.spill_everything()
             while self._fetch(backlog):

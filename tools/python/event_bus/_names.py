@@ -60,7 +60,7 @@ def claim(config: "Config", unique: bool = False) -> Tuple[Name, Optional[Spill]
     have, because one that was free here is in use elsewhere."""
     if config.producer:
         return _claim_given(config, config.producer)
-    base = ("event_bridge." + program())[:_NAME_MAX - 16]
+    base = _base()
     for place in range(0 if unique else _PLACES):
         text = base if place == 0 else "%s.%d" % (base, place + 1)
         holder = _hold(config.path, text)
@@ -72,6 +72,46 @@ def claim(config: "Config", unique: bool = False) -> Tuple[Name, Optional[Spill]
             holder.close()
     text = "%s.%s" % (base, os.urandom(6).hex())
     return Name(text, None), _open_spill(config, text)
+
+
+def stranded(config: "Config", own: Name) -> Optional[Tuple[Name, Spill]]:
+    """A spill file with events that another process of this program has left, which has ended, and
+    the name that goes with it; None: there is none, or it is in use."""
+    if not config.spill or config.producer:
+        return None
+    names = re.compile(re.escape(_base()) + r"(\.[0-9]+|\.[0-9a-f]{12})?\.jsonl", re.ASCII)
+    try:
+        files = sorted(os.listdir(config.spill))
+    except OSError:
+        return None
+    for file in files:
+        text = file[:-len(".jsonl")]
+        if names.fullmatch(file) and text != own.text:
+            found = _take_over(config, text)
+            if found:
+                return found
+    return None
+
+
+def _take_over(config: "Config", text: str) -> Optional[Tuple[Name, Spill]]:
+    holder = _hold(config.path, text)
+    if holder is None:
+        return None
+    spill = None
+    try:
+        spill = _open_spill(config, text)
+    except SpillBusy:
+        pass
+    if spill is not None and spill.lines_left:
+        return Name(text, holder), spill
+    if spill is not None:
+        spill.close()
+    holder.close()
+    return None
+
+
+def _base() -> str:
+    return ("event_bridge." + program())[:_NAME_MAX - 16]
 
 
 def _claim_given(config: "Config", text: str) -> Tuple[Name, Optional[Spill]]:

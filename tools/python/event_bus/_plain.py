@@ -2,7 +2,11 @@
 
 look() tells within bounded work what some data is; plain() makes whatever it is plain: exact str,
 int, float, bool, None, list and dict with str keys, at most so deep. Nothing here raises for any
-data; only the user's own methods (__str__, tolist …) can, and they are caught.
+data; only the user's own methods (__str__, tolist …) can, and their Exceptions are caught. What is
+none (SystemExit, KeyboardInterrupt) goes through: it is most likely a signal handler's, which has
+interrupted us and wants the program to end.
+
+Work is bounded before it is done: lengths are looked at before anything is copied.
 """
 
 import base64
@@ -12,6 +16,7 @@ import re
 from typing import Any, Dict, List, Optional
 
 SIZE_MAX = 1 << 20  # of a payload, as the log takes it
+VALUES_MAX = 20000   # in an event: what some milliseconds can look at and make plain
 DEPTH_MAX = 32      # arrays and maps inside each other, as the log takes them
 
 PLAIN, OTHER, LARGE = range(3)
@@ -21,20 +26,24 @@ _TEXT_MAX = 1 << 16  # of what a str() makes of an object that we do not know
 
 def look(data: Any) -> int:
     """PLAIN: made of nothing but exact builtin types, and not certain to be too large. LARGE: more
-    than a payload can be. OTHER: plain() has to make it plain. Looks at no more than SIZE_MAX."""
+    than an event can be. OTHER: plain() has to make it plain. Looks at no more than VALUES_MAX."""
     budget = SIZE_MAX
+    values = VALUES_MAX
     level = [data]
-    for _ in range(DEPTH_MAX + 1):
+    for _ in range(DEPTH_MAX):
         deeper: List[Any] = []
         for value in level:
             kind = type(value)
             if kind is str:
                 budget -= len(value)
-            elif kind is float or kind is int or value is None or kind is bool:
+            elif kind is float or value is None or kind is bool:
                 continue
+            elif kind is int:
+                if value.bit_length() > 64:
+                    return OTHER
             elif kind is dict:
-                budget -= 2 * len(value) + 1
-                if budget < 0:
+                values -= len(value)
+                if values < 0:
                     return LARGE
                 for key in value:
                     if type(key) is not str:
@@ -42,8 +51,8 @@ def look(data: Any) -> int:
                     budget -= len(key)
                 deeper.extend(value.values())
             elif kind is list or kind is tuple:
-                budget -= len(value) + 1
-                if budget < 0:
+                values -= len(value)
+                if values < 0:
                     return LARGE
                 deeper.extend(value)
             else:
@@ -57,28 +66,39 @@ def look(data: Any) -> int:
 
 
 class TooLarge(Exception):
-    """The data is more than a payload can be."""
+    """The data is more than an event can be."""
 
 
 class _Budget:
-    __slots__ = ("left",)
+    __slots__ = ("left", "values")
 
     def __init__(self) -> None:
         self.left = SIZE_MAX
+        self.values = VALUES_MAX
 
     def spend(self, size: int) -> None:
         self.left -= size
         if self.left < 0:
             raise TooLarge
 
+    def spend_value(self) -> None:
+        self.values -= 1
+        if self.values < 0:
+            raise TooLarge
+
+    def check(self, values: int) -> None:
+        """Before so many are copied."""
+        if values > self.values:
+            raise TooLarge
+
 
 def plain(data: Any) -> Any:
-    """A copy of the data that is plain. TooLarge: more than SIZE_MAX."""
+    """A copy of the data that is plain. TooLarge: more than SIZE_MAX, or than VALUES_MAX."""
     return _plain(data, DEPTH_MAX, _Budget())
 
 
 def _plain(value: Any, depth: int, budget: _Budget) -> Any:
-    budget.spend(1)
+    budget.spend_value()
     if value is None or value is True or value is False:
         return value
     if isinstance(value, enum.Enum):
@@ -87,12 +107,12 @@ def _plain(value: Any, depth: int, budget: _Budget) -> Any:
         budget.spend(len(value))
         return _text(str.__str__(value))
     if isinstance(value, int):
-        return _integer(int(value))
+        return _integer(int(value), budget)
     if isinstance(value, float):
         return float(value)
     if isinstance(value, (dict, list, tuple, set, frozenset)) or _is_mapping(value):
         if depth <= 0:
-            return _words(value, budget)
+            return "<%s inside too many others>" % type(value).__name__
         return _container(value, depth - 1, budget)
     return _other(value, depth, budget)
 
@@ -106,10 +126,11 @@ def _text(text: str) -> str:
         return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _integer(value: int) -> Any:
+def _integer(value: int, budget: _Budget) -> Any:
     """As text where 64 bits do not hold it."""
     if -(1 << 63) <= value < 1 << 64:
         return value
+    budget.spend(value.bit_length() // 4)
     return str(value) if value.bit_length() < 10000 else hex(value)
 
 
@@ -118,13 +139,20 @@ def _is_mapping(value: Any) -> bool:
 
 
 def _container(value: Any, depth: int, budget: _Budget) -> Any:
+    for base in (list, tuple, set, frozenset):
+        if isinstance(value, base):
+            budget.check(base.__len__(value))
+            # At once, whatever other threads do; and whatever its own __iter__ says.
+            return [_plain(item, depth, budget) for item in list(base.__iter__(value))]
+    items: List[Any] = []
     try:
         if isinstance(value, dict):
-            items = list(dict.items(value))  # at once, whatever other threads do
-        elif isinstance(value, (list, tuple, set, frozenset)):
-            return [_plain(item, depth, budget) for item in list(value)]
+            budget.check(dict.__len__(value))
+            items = list(dict.items(value))
         else:
-            items = [(key, value[key]) for key in value.keys()]
+            for key in value.keys():
+                budget.check(len(items) + 1)
+                items.append((key, value[key]))
     except TooLarge:
         raise
     except Exception:  # pylint: disable=broad-except
@@ -151,8 +179,8 @@ def _key(key: Any, budget: _Budget) -> str:
 
 def _other(value: Any, depth: int, budget: _Budget) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
+        budget.spend(value.nbytes if isinstance(value, memoryview) else len(value))
         data = bytes(value)
-        budget.spend(len(data))
         try:
             return data.decode()
         except UnicodeDecodeError:
@@ -169,7 +197,7 @@ def _by_its_own_means(value: Any, depth: int, budget: _Budget) -> Optional[Any]:
     """Arrays and numbers of numpy, dataclasses; None for everything else."""
     try:
         if hasattr(value, "tolist") and depth > 0:
-            budget.spend(int(getattr(value, "size", 1)))
+            budget.check(int(getattr(value, "size", 1)))
             return _plain(value.tolist(), depth, budget)
         if hasattr(value, "__dataclass_fields__") and not isinstance(value, type) and depth > 0:
             return {name: _plain(getattr(value, name), depth - 1, budget)

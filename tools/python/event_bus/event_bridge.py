@@ -6,14 +6,20 @@
 A call takes microseconds, never blocks and never raises, whatever state the log is in: it makes a
 snapshot of the data and queues it; a thread brings it to the daemon. It may be called from any
 thread, from a signal handler, within asyncio, after fork(). True: the event is queued. False: it
-was dropped - because the queue is full, the event is larger than 1 MiB, or the bridge was disabled.
-Nothing is dropped silently: stats() counts it, the log is told as soon as it can be reached, and
-`daybook gaps` shows it.
+was dropped - because the queue is full, the event is larger than 1 MiB or has more than 20,000
+values, or the bridge is disabled. Nothing that an enabled bridge drops is dropped silently: stats()
+counts it, the log is told as soon as it can be reached, and `daybook gaps` shows it.
+
+Microseconds are those of events as they usually are: a snapshot costs some 0.1 us a value of plain
+data, about 1 us a value where something in it has to be made plain first, and what methods of the
+data's own (__str__, tolist …) take. Exceptions of such methods are caught. What is no Exception
+goes through, because it is a signal handler's: Ctrl-C and sys.exit() end a program that is just
+publishing, too.
 
 The event is an object {event_type, timestamp, source, data, correlation_id, user_id, session_id}.
 Its topic is event_type, its time is timestamp, and the whole object is the payload. Data that JSON
 cannot say is made into what it can: dates into ISO text, sets into lists, numpy's numbers into
-numbers, bytes and objects into text.
+numbers, bytes and objects into text. A time without a zone counts as UTC.
 
 Without enable(), the first call enables the bridge, for the log that $DAYBOOK_DIR or
 $DAYBOOK_SOCKET name; $DAYBOOK_BRIDGE=off keeps it disabled. $DAYBOOK_BRIDGE_SPILL names a folder
@@ -54,7 +60,7 @@ _exit_registered = False
 _now = _time.time
 
 
-def signal_generated(data: Any = None, *rest: Any, source: Optional[str] = None,
+def signal_generated(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                      correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                      timestamp: Any = None, **fields: Any) -> bool:
     """A signal was generated. `fields` are added to the data."""
@@ -62,7 +68,7 @@ def signal_generated(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def fire_command(data: Any = None, *rest: Any, source: Optional[str] = None,
+def fire_command(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                  correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                  timestamp: Any = None, **fields: Any) -> bool:
     """A command to fire was given."""
@@ -70,7 +76,7 @@ def fire_command(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def trade_executed(data: Any = None, *rest: Any, source: Optional[str] = None,
+def trade_executed(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                    correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                    timestamp: Any = None, **fields: Any) -> bool:
     """A trade was executed."""
@@ -78,7 +84,7 @@ def trade_executed(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def balance_update(data: Any = None, *rest: Any, source: Optional[str] = None,
+def balance_update(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                    correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                    timestamp: Any = None, **fields: Any) -> bool:
     """An account's balance has changed."""
@@ -86,7 +92,7 @@ def balance_update(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def system_health(data: Any = None, *rest: Any, source: Optional[str] = None,
+def system_health(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                   correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                   timestamp: Any = None, **fields: Any) -> bool:
     """How a part of the system is doing."""
@@ -94,7 +100,7 @@ def system_health(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def user_action(data: Any = None, *rest: Any, source: Optional[str] = None,
+def user_action(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                 correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                 timestamp: Any = None, **fields: Any) -> bool:
     """A user has done something."""
@@ -102,7 +108,7 @@ def user_action(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def market_data(data: Any = None, *rest: Any, source: Optional[str] = None,
+def market_data(data: Any = None, /, *rest: Any, source: Optional[str] = None,
                 correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
                 timestamp: Any = None, **fields: Any) -> bool:
     """A tick, a candle, a depth."""
@@ -110,10 +116,12 @@ def market_data(data: Any = None, *rest: Any, source: Optional[str] = None,
                  session_id, timestamp)
 
 
-def publish(event_type: str, data: Any = None, *rest: Any, source: Optional[str] = None,
-            correlation_id: Any = None, user_id: Any = None, session_id: Any = None,
-            timestamp: Any = None, **fields: Any) -> bool:
+def publish(event_type: Any = None, data: Any = None, /, *rest: Any,
+            source: Optional[str] = None, correlation_id: Any = None, user_id: Any = None,
+            session_id: Any = None, timestamp: Any = None, **fields: Any) -> bool:
     """An event of any other type: 1 to 255 characters of A-Z a-z 0-9 _ . : / -"""
+    if event_type is None:
+        event_type = fields.pop("event_type", None)
     return _take(event_type, data, rest, fields, source, correlation_id, user_id, session_id,
                  timestamp)
 
@@ -138,6 +146,10 @@ def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source:
 
 
 def _merged(data: Any, rest: Any, fields: Dict[str, Any]) -> Any:
+    if data is None and "data" in fields:
+        data = fields.pop("data")  # as a keyword
+        if not rest and not fields:
+            return data
     made = dict(data) if isinstance(data, dict) else {} if data is None else {"data": data}
     made.update(fields)
     if rest:
@@ -149,9 +161,9 @@ def _merged(data: Any, rest: Any, fields: Dict[str, Any]) -> Any:
 
 
 def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
-           producer: Optional[str] = None, source: Optional[str] = None, max_events: int = EVENTS_MAX,
-           max_bytes: int = BYTES_MAX, spill: Optional[str] = None, spill_bytes: int = 256 << 20,
-           exit_timeout: float = 2.0) -> None:
+           producer: Optional[str] = None, source: Optional[str] = None,
+           max_events: int = EVENTS_MAX, max_bytes: int = BYTES_MAX, spill: Optional[str] = None,
+           spill_bytes: int = 256 << 20, exit_timeout: float = 2.0) -> None:
     """Send events, from now on. What was queued with other settings is sent first, for up to 2 s;
     what could not be sent is left to the new settings.
 
@@ -161,8 +173,10 @@ def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
         event_bridge.PROGRAM, and event_bridge.PROGRAM.2 for a second process of the program.
     source: of events that name none; else the program's name.
     max_events, max_bytes: what may wait in memory for the log.
-    spill: a folder. What memory does not hold goes into a file there, of up to `spill_bytes`, and
-        from there to the log, in order and exactly once, also after a restart of the program.
+    spill: a folder, for one log's. What memory does not hold goes into a file there, of up to
+        `spill_bytes`, and from there to the log, in order and exactly once, also after a restart of
+        the program. What a process of the program has left there that is no more, another one
+        sends while it has nothing else to do (not with a `producer` of its own).
     exit_timeout: seconds that the end of the program may wait for the log.
 
     Invalid: a producer's name that is none."""
