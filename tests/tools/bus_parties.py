@@ -204,13 +204,6 @@ class Journal:
         self.repeated += before - len(self.events)
 
 
-def read_client(path):
-    """The events that a client has printed."""
-    with open(path, encoding="utf-8") as lines:
-        parts = [line.split(" ", 2) for line in lines]
-    return [(int(sequence), topic, digest(json.loads(text))) for sequence, topic, text in parts]
-
-
 def run_client(socket, manner, journal, stop_path):
     try:
         for number, path in ((1, journal), (2, journal + ".failure")):

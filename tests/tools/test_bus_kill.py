@@ -22,7 +22,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from bus_parties import Client, Journal, Manner, digest, read_client, start  # noqa: E402  pylint: disable=wrong-import-position
+from bus_parties import Client, Journal, Manner, digest, start  # noqa: E402  pylint: disable=wrong-import-position
 from framed import BUILD, DAYBOOK, Daemon  # noqa: E402  pylint: disable=wrong-import-position
 from kill_parties import Producer  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -157,19 +157,26 @@ def live(company, producers, dice):
     return kills
 
 
-def check_same(manner, given, expected):
-    if given != expected:
-        got, want = set(given), set(expected)
-        raise AssertionError("subscriber '%s' has %d events, %d are right; missing %r, wrong %r"
-                             % (manner.name, len(given), len(expected),
-                                sorted(want - got)[:3], sorted(got - want)[:3]))
+def check_client(client, path, events):
+    """It has printed each event, as it is, and nothing else."""
+    count = 0
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            sequence, topic, text = line.split(" ", 2)
+            assert count < len(events), "the %s has more than %d events" % (client.name, count)
+            event = events[count]
+            assert (int(sequence), topic, json.loads(text)) == (
+                event["seq"], event["topic"], event["payload"]), (
+                    "the %s has %.200s where event %d is" % (client.name, line, event["seq"]))
+            count += 1
+    assert count == len(events), "the %s has %d of %d events" % (client.name, count, len(events))
 
 
 def check_cursors(company, last):
     """What the clients committed is durable."""
     result = subprocess.run([DAYBOOK, "cursors", "-D", company.daemon.directory, "-o", "json"],
                             stdin=subprocess.DEVNULL, capture_output=True, check=True)
-    places = {row["name"]: row["position"] for row in map(json.loads, result.stdout.splitlines())}
+    places = {row["cursor"]: row["position"] for row in json.loads(result.stdout)}
     for client in CLIENTS:
         assert places.get(client.cursor) == last, "the cursor of the %s: %r, not %d" % (
             client.name, places.get(client.cursor), last)
@@ -181,10 +188,15 @@ def compare(company, producers, last):
     journals = []
     for manner in SUBSCRIBERS:
         journal = Journal(company.journal(manner), manner.name)
-        check_same(manner, journal.events, expected_of(manner, events))
+        expected = expected_of(manner, events)
+        if journal.events != expected:
+            got, want = set(journal.events), set(expected)
+            raise AssertionError("subscriber '%s' has %d events, %d are right; missing %r, wrong %r"
+                                 % (manner.name, len(journal.events), len(expected),
+                                    sorted(want - got)[:3], sorted(got - want)[:3]))
         journals.append(journal)
     for client in CLIENTS:
-        check_same(client, read_client(company.journal(client)), expected_of(client, events))
+        check_client(client, company.journal(client), events)
     check_cursors(company, last)
     return events, journals
 
