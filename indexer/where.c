@@ -24,8 +24,7 @@ static const char ask_end[] = "\n) THEN 1 ELSE 0 END FROM \"" INDEXER_WHERE_TABL
 enum {
     TEXT_MAX = 8 << 20, /* one value; the JSON of the largest payload has less than 7 MiB */
     DEPTH_MAX = 100,    /* of the expression: AND and OR count each */
-    ARGUMENTS_MAX = 16,
-    LARGE = 64 << 10, /* what an event of so many bytes has taken is given back behind it */
+    LARGE = 256 << 10, /* what an event has taken that so much was spent on is given back */
 };
 
 struct indexer_where {
@@ -81,7 +80,7 @@ static enum error_code open_database(struct indexer_where *where, struct error *
     sqlite3_db_config(database, SQLITE_DBCONFIG_LOOKASIDE, NULL, 0, 0);
     sqlite3_limit(database, SQLITE_LIMIT_LENGTH, TEXT_MAX);
     sqlite3_limit(database, SQLITE_LIMIT_EXPR_DEPTH, DEPTH_MAX);
-    sqlite3_limit(database, SQLITE_LIMIT_FUNCTION_ARG, ARGUMENTS_MAX);
+    sqlite3_limit(database, SQLITE_LIMIT_FUNCTION_ARG, INDEXER_WHERE_ARGUMENTS_MAX);
     sqlite3_limit(database, SQLITE_LIMIT_ATTACHED, 0);
     sqlite3_limit(database, SQLITE_LIMIT_WORKER_THREADS, 0);
     return indexer_where_functions_attach(database, &where->at, error);
@@ -237,8 +236,10 @@ static enum error_code check_case(const struct indexer_where *where, struct erro
 static enum error_code compile(struct indexer_where *where, struct error *error)
 {
     enum error_code code = indexer_where_text_check(where->text, where->text_bytes, error);
-    if (!code)
+    if (!code) {
+        where->at.passes = indexer_where_text_passes(where->text, where->text_bytes);
         code = open_database(where, error);
+    }
     if (!code)
         code = find_fields(where, error);
     if (!code)
@@ -287,7 +288,7 @@ enum error_code indexer_where_match(struct indexer_where *where, const struct ev
         *matches_out = sqlite3_column_int(where->statement, 0) != 0;
     else
         code = fail(where, result, event, error);
-    if (code || event->payload_bytes > LARGE) {
+    if (code || where->at.work > LARGE) {
         sqlite3_reset(where->statement);
         indexer_where_event_trim(&where->at);
     }

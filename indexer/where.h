@@ -14,8 +14,11 @@
  *
  * Strangers' texts are compiled here. They can neither read nor change anything but the event: not
  * a table, no file, no setting, no clock. No text can be more than one expression; SELECT is not to
- * be had, and without it there is no loop, so that a condition ends. What functions do with long
- * texts is counted, and ends with "takes too long".
+ * be had, and without it there is no loop, so that a condition ends. What is done with long texts
+ * is counted: each costs its bytes times the functions and operators around it, what would make
+ * more bytes of it is not to be had (indexer/where_functions.h), and what would cost more than a
+ * few milliseconds (a tenth of a second for the largest payloads) ends with "takes too long". So
+ * memory is bounded, too.
  *
  * A condition is used by one thread at a time. It holds about 50 KiB, and during a match what the
  * expression makes of the payload.

@@ -7,16 +7,25 @@ void indexer_where_event_set(struct indexer_where_event *at, const struct event 
     at->event = event;
     at->json.size = 0;
     at->work = 0;
+    at->work_max = INDEXER_WHERE_WORK;
+    if (event)
+        at->work_max += INDEXER_WHERE_WORK_A_BYTE * (uint64_t)event->payload_bytes;
 }
 
 bool indexer_where_event_spend(struct indexer_where_event *at, sqlite3_context *context,
                                uint64_t bytes)
 {
     at->work += bytes;
-    if (at->work <= INDEXER_WHERE_WORK_MAX)
+    if (at->work <= at->work_max)
         return true;
     sqlite3_result_error(context, "it takes too long", -1);
     return false;
+}
+
+bool indexer_where_event_spend_text(struct indexer_where_event *at, sqlite3_context *context,
+                                    uint64_t bytes, uint64_t cost)
+{
+    return indexer_where_event_spend(at, context, cost * bytes * (1 + at->passes));
 }
 
 /* As the column of the same name gives it, which SQLite's JSON functions understand. */

@@ -15,8 +15,15 @@
 #include "core/msgpack_path.h"
 #include "indexer/sqlite.h"
 
-/* About a quarter of a second, in bytes that are looked at. */
-#define INDEXER_WHERE_WORK_MAX (UINT64_C(256) << 20)
+/*
+ * What a condition may spend on one event, in bytes that are looked at, each about a nanosecond:
+ * two milliseconds, and for large payloads what it takes to look at them a few times.
+ */
+enum {
+    INDEXER_WHERE_WORK = 2 << 20,
+    INDEXER_WHERE_WORK_A_BYTE = 128, /* of the payload */
+    INDEXER_WHERE_TEXT_COST = 4,     /* a byte that SQLite reads, beside one that is passed over */
+};
 
 /* A column that is a field of the payload. */
 struct indexer_where_field {
@@ -36,7 +43,9 @@ struct indexer_where_event {
     struct buffer scratch;
     struct json_reader *reader; /* of texts that daybook_field is given; made when there is one */
     struct buffer parsed;
-    uint64_t work; /* spent on this event */
+    uint64_t passes; /* over each text, at most: as often operators and functions can copy it */
+    uint64_t work;   /* spent on this event … */
+    uint64_t work_max; /* … of so much */
 };
 
 /* Takes the next event, or none, and forgets what was made of the last. */
@@ -47,6 +56,13 @@ void indexer_where_event_set(struct indexer_where_event *at, const struct event 
  */
 bool indexer_where_event_spend(struct indexer_where_event *at, sqlite3_context *context,
                                uint64_t bytes);
+/*
+ * The same for a text that is given to SQLite, whose operators and functions count nothing: it is
+ * paid for here, `cost` a byte, as if each that can be nested around it looked at all of it. None
+ * of them gives more bytes than it is given; those that would are our own, or not to be had.
+ */
+bool indexer_where_event_spend_text(struct indexer_where_event *at, sqlite3_context *context,
+                                    uint64_t bytes, uint64_t cost);
 /* The payload as JSON text, in at->json. */
 enum error_code indexer_where_event_json(struct indexer_where_event *at, struct error *error);
 /* Give back what large events have taken. */

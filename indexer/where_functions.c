@@ -9,11 +9,11 @@
 
 static const char *const allowed[] = {
     "->", "->>", "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil",
-    "ceiling", "char", "coalesce", "concat", "concat_ws", "cos", "cosh", "daybook_field",
-    "daybook_time", "degrees", "exp", "floor", "format", "glob", "hex", "if", "ifnull", "iif",
+    "ceiling", "char", "coalesce", "concat", "cos", "cosh", "daybook_field",
+    "daybook_time", "degrees", "exp", "floor", "glob", "hex", "if", "ifnull", "iif",
     "instr", "json", "json_array_length", "json_extract", "json_type", "json_valid", "length",
     "like", "likelihood", "likely", "ln", "log", "log10", "log2", "lower", "max", "min", "mod",
-    "nullif", "octet_length", "pi", "pow", "power", "printf", "quote", "radians", "round", "sign",
+    "nullif", "octet_length", "pi", "pow", "power", "radians", "round", "sign",
     "sin", "sinh", "sqrt", "substr", "substring", "tan", "tanh", "trunc", "typeof", "unhex",
     "unicode", "unlikely", "upper",
 };
@@ -51,6 +51,40 @@ static const char *text_of(sqlite3_context *context, sqlite3_value *value)
     if (!text && sqlite3_value_type(value) != SQLITE_NULL)
         sqlite3_result_error_nomem(context);
     return text;
+}
+
+/* Without a result set, it is NULL's: the empty text. */
+static void hex_call(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    (void)argc;
+    struct indexer_where_event *at = sqlite3_user_data(context);
+    struct error error;
+    const uint8_t *bytes = sqlite3_value_blob(argv[0]);
+    size_t count = (size_t)sqlite3_value_bytes(argv[0]);
+    if (!indexer_where_event_spend_text(at, context, 2 * (uint64_t)count, INDEXER_WHERE_TEXT_COST))
+        return;
+    if (count > 0 && !bytes) {
+        sqlite3_result_error_nomem(context);
+        return;
+    }
+    at->scratch.size = 0;
+    if (buffer_reserve(&at->scratch, 2 * count, &error)) {
+        indexer_functions_result_error(context, &error);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        at->scratch.data[at->scratch.size++] = (uint8_t)digits[bytes[i] >> 4];
+        at->scratch.data[at->scratch.size++] = (uint8_t)digits[bytes[i] & 15];
+    }
+    sqlite3_result_text64(context, count ? (const char *)at->scratch.data : "", 2 * count,
+                          SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+static void several_paths_call(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    sqlite3_result_error(context, "json_extract() takes one path in a condition", -1);
 }
 
 /* Each place in the text may be tried with each byte of the pattern. */
@@ -174,7 +208,9 @@ static void field_call(sqlite3_context *context, int argc, sqlite3_value **argv)
         return;
     if (sqlite3_value_type(argv[0]) != SQLITE_INTEGER) {
         const char *text = text_of(context, argv[0]);
-        if (!text)
+        if (!text || !indexer_where_event_spend_text(at, context,
+                                                     (uint64_t)sqlite3_value_bytes(argv[0]),
+                                                     INDEXER_WHERE_TEXT_COST))
             return;
         if (read_json(at, text, (size_t)sqlite3_value_bytes(argv[0]), &payload, &payload_bytes,
                       &error)) {
@@ -188,7 +224,9 @@ static void field_call(sqlite3_context *context, int argc, sqlite3_value **argv)
         return;
     }
     if (indexer_where_event_spend(at, context, payload_bytes) &&
-        !msgpack_path_find(path, payload, payload_bytes, &found))
+        !msgpack_path_find(path, payload, payload_bytes, &found) &&
+        indexer_where_event_spend_text(at, context, (uint64_t)(found.end - found.at),
+                                       INDEXER_WHERE_TEXT_COST))
         indexer_functions_result_value(context, found, &at->scratch);
 }
 
@@ -201,18 +239,32 @@ static const struct {
     {"like", 2, like_call, true},         {"like", 3, like_call, true},
     {"glob", 2, glob_call, true},         {"instr", 2, instr_call, true},
     {"daybook_time", 1, time_call, true}, {"daybook_field", 2, field_call, false},
+    {"hex", 1, hex_call, true},
 };
+
+static int attach(sqlite3 *database, struct indexer_where_event *at, size_t i)
+{
+    int flags = SQLITE_UTF8 | (functions[i].constant ? SQLITE_DETERMINISTIC : 0);
+    return sqlite3_create_function_v2(database, functions[i].name, functions[i].arguments, flags,
+                                      at, functions[i].call, NULL, NULL, NULL);
+}
+
+/* One path is SQLite's own business: the function with the right number of arguments is taken. */
+static int attach_refusals(sqlite3 *database)
+{
+    int result = SQLITE_OK;
+    for (int arguments = 3; !result && arguments <= INDEXER_WHERE_ARGUMENTS_MAX; arguments++)
+        result = sqlite3_create_function_v2(database, "json_extract", arguments,
+                                            SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+                                            several_paths_call, NULL, NULL, NULL);
+    return result;
+}
 
 enum error_code indexer_where_functions_attach(sqlite3 *database, struct indexer_where_event *at,
                                                struct error *error)
 {
-    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        int flags = SQLITE_UTF8 | (functions[i].constant ? SQLITE_DETERMINISTIC : 0);
-        int result =
-            sqlite3_create_function_v2(database, functions[i].name, functions[i].arguments, flags,
-                                       at, functions[i].call, NULL, NULL, NULL);
-        if (result)
-            return indexer_database_error(database, result, error);
-    }
-    return OK;
+    int result = attach_refusals(database);
+    for (size_t i = 0; !result && i < sizeof functions / sizeof functions[0]; i++)
+        result = attach(database, at, i);
+    return result ? indexer_database_error(database, result, error) : OK;
 }

@@ -6,8 +6,8 @@
 #include "indexer/database.h"
 #include "indexer/functions.h"
 
-/* What a byte costs that is made JSON or read by SQLite, beside one that is passed over. */
-enum { JSON_COST = 8, TEXT_COST = 4 };
+/* What a byte costs that is made JSON, beside one that is passed over. */
+enum { JSON_COST = 8 };
 
 enum { COLUMN_SEQ, COLUMN_TS, COLUMN_TIME, COLUMN_TOPIC, COLUMN_PAYLOAD, COLUMN_FIRST_FIELD };
 
@@ -113,7 +113,7 @@ static void result_payload(sqlite3_context *context, struct indexer_where_event 
         return;
     if (indexer_where_event_json(at, &error))
         indexer_functions_result_error(context, &error);
-    else if (indexer_where_event_spend(at, context, JSON_COST * at->json.size))
+    else if (indexer_where_event_spend_text(at, context, at->json.size, JSON_COST))
         indexer_functions_result_json(context, &at->json);
 }
 
@@ -126,7 +126,8 @@ static void result_field(sqlite3_context *context, struct indexer_where_event *a
         msgpack_path_find(&field->path, at->event->payload, at->event->payload_bytes, &found))
         return;
     field->seen = true;
-    if (indexer_where_event_spend(at, context, TEXT_COST * (uint64_t)(found.end - found.at)))
+    if (indexer_where_event_spend_text(at, context, (uint64_t)(found.end - found.at),
+                                       INDEXER_WHERE_TEXT_COST))
         indexer_functions_result_value(context, found, &at->scratch);
 }
 

@@ -158,6 +158,29 @@ enum error_code indexer_where_text_check(const char *text, size_t text_bytes, st
     return OK;
 }
 
+static bool copies(const char *text, size_t bytes, size_t at)
+{
+    if (at + 1 >= bytes)
+        return false;
+    return (text[at] == '|' && text[at + 1] == '|') || (text[at] == '-' && text[at + 1] == '>');
+}
+
+size_t indexer_where_text_passes(const char *text, size_t text_bytes)
+{
+    size_t depth = 0, deepest = 0, operators = 0;
+    struct token token = {TOKEN_SPACE, 0, 0};
+    while (token.kind != TOKEN_END) {
+        token = read_token(text, text_bytes, token.at + token.bytes);
+        if (token.kind != TOKEN_OTHER)
+            continue;
+        depth += text[token.at] == '(';
+        depth -= text[token.at] == ')';
+        deepest = depth > deepest ? depth : deepest;
+        operators += copies(text, text_bytes, token.at);
+    }
+    return deepest + operators;
+}
+
 /* A word that is no name: a function's, a keyword, the x of x'00'. */
 static bool is_plain_name(const char *text, size_t bytes, struct token token)
 {

@@ -16,6 +16,13 @@
 enum error_code indexer_where_text_check(const char *text, size_t text_bytes, struct error *error);
 
 /*
+ * How often can what the text names be copied from one text into another? As deep as its
+ * parentheses are, for functions, and once for each "||", "->" and "->>". The text has passed the
+ * check.
+ */
+size_t indexer_where_text_passes(const char *text, size_t text_bytes);
+
+/*
  * The next name from *at on, without its quotes, replaces what is in `name`, with a NUL; and *at
  * becomes the place behind it. ERROR_END: there is none. Keywords and names of functions are passed
  * over. The text has passed the check.

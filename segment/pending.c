@@ -177,7 +177,8 @@ void segment_pending_tell_withdrawal(struct segment_pending *pending)
 
 /* For so many events, the first of which is this one: nothing can fail any more afterwards. */
 static enum error_code make_room(struct segment_pending *pending, const struct event *event,
-                                 size_t count, size_t bytes, struct error *error)
+                                 const struct segment_pending_origin *origin, size_t count,
+                                 size_t bytes, struct error *error)
 {
     if (pending->sequence_next + count > EVENT_SEQUENCE_END)
         return error_set(error, ERROR_FULL,
@@ -185,7 +186,7 @@ static enum error_code make_room(struct segment_pending *pending, const struct e
     if (!has_room(pending, count, bytes - count * FORMAT_RECORD_HEADER_BYTES))
         return error_set(error, ERROR_BUSY, "%zu events wait for the disk already",
                          pending->events);
-    enum error_code code = segment_pending_know_producer(pending, event, error);
+    enum error_code code = segment_pending_know_producer(pending, event, origin, error);
     return code ? code : find_block(pending, count, bytes, error);
 }
 
@@ -218,7 +219,7 @@ static enum error_code append(struct segment_pending *pending, const struct even
     }
     if (untold.code)
         return error_set(error, untold.code, "%s", untold.text);
-    code = make_room(pending, event, 1, bytes, error);
+    code = make_room(pending, event, &origin, 1, bytes, error);
     if (code)
         return code;
     *sequence_out = pending->sequence_next;
@@ -263,7 +264,7 @@ static enum error_code append_together(struct segment_pending *pending, const st
     if (origin.known && events[0].number <= origin.number)
         return error_set(error, ERROR_INVALID, "the number %llu is in the log already",
                          (unsigned long long)events[0].number);
-    code = make_room(pending, &events[0], count, bytes, error);
+    code = make_room(pending, &events[0], &origin, count, bytes, error);
     if (code)
         return code;
     *sequence_out = pending->sequence_next;

@@ -56,21 +56,24 @@ static enum error_code let_leave(struct segment_pending *pending,
 }
 
 enum error_code segment_pending_know_producer(struct segment_pending *pending,
-                                              const struct event *event, struct error *error)
+                                              const struct event *event,
+                                              const struct segment_pending_origin *origin,
+                                              struct error *error)
 {
-    struct segment_pending_origin origin;
+    struct segment_pending_origin present;
     struct segment_producers_entry leaver;
     enum error_code code = OK;
 
     if (event->producer_bytes == 0 ||
-        find_in_table(pending, event->producer, event->producer_bytes, &origin))
+        find_in_table(pending, event->producer, event->producer_bytes, &present))
         return OK;
     if (segment_producers_leaver(pending->producers, event->producer, event->producer_bytes,
                                  &leaver))
         code = let_leave(pending, &leaver, error);
     return code ? code
                 : segment_producers_note(pending->producers, event->producer,
-                                         event->producer_bytes, 0, 0, error);
+                                         event->producer_bytes, origin->number,
+                                         origin->sequence, error);
 }
 
 enum error_code segment_pending_find_producer(struct segment_pending *pending, const char *name,

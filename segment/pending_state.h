@@ -67,11 +67,14 @@ enum error_code segment_pending_find_origin(struct segment_pending *pending, con
                                             struct error *error);
 /*
  * Make room for the producer's entry before its event is stored: then noting the number cannot fail
- * afterwards, and a stored event is never without its number, nor a number without its event.
- * ERROR_BUSY: who has to leave the table for it has an event that is not durable.
+ * afterwards, and a stored event is never without its number, nor a number without its event. The
+ * entry says what `origin` does, for the event may yet be refused: a producer of the past must not
+ * come into the table as one of whom nothing is known, which would hide what is. ERROR_BUSY: who has to leave the table for it has an event that is not durable.
  */
 enum error_code segment_pending_know_producer(struct segment_pending *pending,
-                                              const struct event *event, struct error *error);
+                                              const struct event *event,
+                                              const struct segment_pending_origin *origin,
+                                              struct error *error);
 /* With the mutex held. Who has the turn sees for itself when it is over (segment_pending_leave). */
 void segment_pending_wake_committer(struct segment_pending *pending);
 /* With the mutex held: wake those waiters who have their answer. */

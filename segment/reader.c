@@ -94,6 +94,18 @@ void segment_reader_stop_behind(struct segment_reader *reader, uint64_t sequence
     reader->walk.last = sequence;
 }
 
+bool segment_reader_stands(const struct segment_reader *reader, uint64_t *segment_first_out,
+                           uint64_t *offset_out, uint64_t *sequence_out)
+{
+    const struct segment_walk *walk = &reader->walk;
+    if (!walk->view.is_open)
+        return false;
+    *segment_first_out = walk->view.segment.sequence_first;
+    *offset_out = walk->offset;
+    *sequence_out = walk->expected;
+    return true;
+}
+
 /* The checksums were right and the records are not: then they were written so. */
 static enum error_code report_records(const struct segment_reader *reader, const char *reason,
                                       struct error *error)

@@ -48,6 +48,12 @@ void segment_reader_hint_times(struct segment_reader *reader, int64_t since_ns, 
  * follows. UINT64_MAX: no limit.
  */
 void segment_reader_stop_behind(struct segment_reader *reader, uint64_t sequence);
+/*
+ * Where the reader stands, for segment_reader_seek_block: before the block with this sequence. False:
+ * between two segments, which a seek to the sequence finds as quickly.
+ */
+bool segment_reader_stands(const struct segment_reader *reader, uint64_t *segment_first_out,
+                           uint64_t *offset_out, uint64_t *sequence_out);
 
 /*
  * The next event, valid until the next call on this reader. ERROR_END: none is durable yet, or

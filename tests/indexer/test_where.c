@@ -320,8 +320,61 @@ Test(where, ends_what_takes_too_long)
     free(json);
     json = long_text("\\u0001"); /* each byte six in JSON */
     cr_assert(matches("length(payload) = 6000008", json));
-    expect_failure("length(payload || payload) > 1", json, "event 17: string or blob too big");
+    expect_failure("length(payload || payload) > 1", json, "event 17: it takes too long");
     free(json);
+}
+
+/* "begin" times over, then the middle, then "end" as often. */
+static char *nest(const char *begin, const char *middle, const char *end, size_t times)
+{
+    char *front = repeat("", begin, times, middle);
+    char *all = repeat(front, end, times, "");
+    free(front);
+    return all;
+}
+
+/* What SQLite itself does with texts counts nothing: it is paid for when the text is given. */
+Test(where, counts_each_function_and_operator_around_a_text)
+{
+    char *json = repeat("{\"s\":\"", "a", 200000, "\"}");
+    char *side = nest("upper(", "s", ")", 20);
+    char *text = repeat(side, " IS NULL OR ", 1, side);
+    expect_failure(text, json, "event 17: it takes too long");
+    free(text);
+    free(side);
+    text = nest("json(", "payload", ")", 20);
+    expect_failure(text, json, "event 17: it takes too long");
+    free(text);
+    text = repeat("length(s", "||s", 40, ")");
+    expect_failure(text, json, "event 17: it takes too long");
+    free(text);
+    text = repeat("payload", " -> '$'", 60, "");
+    expect_failure(text, json, "event 17: it takes too long");
+    free(text);
+    /* With less around it the same is no trouble. */
+    cr_assert(matches("length(upper(lower(s)) || s) = 400000 AND json(payload) -> '$.s' <> s",
+                      json));
+    free(json);
+}
+
+Test(where, has_nothing_that_makes_much_of_little)
+{
+    expect_refusal("printf('%.1000000c', 'a')",
+                   "the function printf() is not to be had in a condition");
+    expect_refusal("format('%.1000000c', 'a')",
+                   "the function format() is not to be had in a condition");
+    expect_refusal("quote('a')", "the function quote() is not to be had in a condition");
+    expect_failure("json_extract('[1]', '$', '$') = 1", "{}",
+                   "event 17: json_extract() takes one path in a condition");
+    char *text = nest("hex(", "'ab'", ")", 18); /* half a million bytes from two */
+    expect_failure(text, "{}", "event 17: it takes too long");
+    free(text);
+    text = nest("hex(", "topic", ")", 18);
+    expect_failure(text, "{}", "event 17: it takes too long");
+    free(text);
+    cr_assert(matches("hex('az\xc3\xbc') = '617AC3BC' AND hex(x'00ff') = '00FF' AND hex(NULL) = '' "
+                              "AND hex(12) = '3132'",
+                      "{}"));
 }
 
 Test(where, knows_which_field_no_event_had)
@@ -421,7 +474,7 @@ static const char *const questions[] = {
     "abs(count) > 3",
     "nullif(id, 'a') IS NULL",
     "iif(price > 2, 1, 0) = 1 AND round(price) <> price",
-    "printf('%s/%d', id, price) = 'a/2'",
+    "id || '/' || price = 'a/2'",
     "substr(id, 1, 1) = 'a' OR upper(id) = 'B'",
     "(id, price) = ('a', 2)",
     "price IS DISTINCT FROM 2",

@@ -19,6 +19,7 @@
 #include "segment/log.h"
 #include "segment/past.h"
 #include "segment/past_run.h"
+#include "segment/pending_state.h"
 #include "tests/support/scratch.h"
 
 static struct error error;
@@ -185,6 +186,33 @@ Test(past, a_missing_file_is_seen)
     cr_assert_eq(segment_past_reset(past, &error), OK);
     cr_assert(!has_file("0000000001") && !has_file("0000000003"));
     segment_past_close(past);
+}
+
+/* The event for which he comes into the table may find no memory afterwards. */
+Test(past, who_was_about_to_publish_and_could_not_is_known_as_before)
+{
+    struct segment_producers *producers;
+    struct segment_pending *pending;
+    const struct event event = {.producer = "old", .producer_bytes = 3, .number = 8};
+    struct segment_pending_origin origin;
+    open_past();
+    cr_assert_eq(add("old", 7, 3), OK);
+    cr_assert_eq(segment_producers_create(&producers, &error), OK);
+    const struct segment_pending_start start = {.bytes_max = 1 << 20,
+                                                .block_bytes_max = 1 << 18,
+                                                .sequence_next = 10,
+                                                .producers = producers,
+                                                .past = past};
+    cr_assert_eq(segment_pending_create(&start, &pending, &error), OK);
+    pthread_mutex_lock(&pending->mutex);
+    cr_assert_eq(segment_pending_find_origin(pending, "old", 3, &origin, &error), OK);
+    cr_assert_eq(segment_pending_know_producer(pending, &event, &origin, &error), OK);
+    cr_assert_eq(segment_pending_find_origin(pending, "old", 3, &origin, &error), OK);
+    pthread_mutex_unlock(&pending->mutex);
+    cr_assert_eq(origin.number, 7, "what he published then must not be stored twice");
+    cr_assert_eq(origin.sequence, 3);
+    segment_pending_free(pending);
+    segment_producers_free(producers);
 }
 
 Test(past, at_the_bound_new_producers_are_refused_and_none_is_forgotten)

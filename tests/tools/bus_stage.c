@@ -22,6 +22,7 @@ static const struct report report = {.level_max = REPORT_ERROR};
 static struct json_reader *json;
 static struct error error;
 static _Atomic int64_t passed_ns; /* the log's own threads ask for the time, too */
+static _Atomic int64_t look_ns;
 static uint64_t connections;
 static char directory[4096];
 static int opened;
@@ -45,6 +46,7 @@ static int64_t machine_ns(clockid_t clock)
 
 static int64_t monotonic_ns(void)
 {
+    passed_ns += look_ns;
     return machine_ns(CLOCK_MONOTONIC) + passed_ns;
 }
 
@@ -60,6 +62,11 @@ static void boot_id(uint8_t out[CLOCK_BOOT_ID_SIZE])
 
 static const struct clock_source machine = {
     .realtime_ns = realtime_ns, .monotonic_ns = monotonic_ns, .boot_id = boot_id};
+
+void stage_look_takes(int64_t ns)
+{
+    look_ns = ns;
+}
 
 void stage_pass(int64_t ns)
 {
@@ -111,6 +118,7 @@ void stage_close(void)
     progress_release(&progress);
     json_reader_free(json);
     clock_use(NULL);
+    look_ns = 0;
 }
 
 struct progress *stage_progress(void)
@@ -385,6 +393,8 @@ static void take_frame(struct stage_client *client, const uint8_t *data, size_t 
         take_error(client, cursor, left);
         break;
     case WIRE_PONG:
+        client->pongs++;
+        break;
     case WIRE_CURSORS:
         break;
     default:

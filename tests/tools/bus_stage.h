@@ -27,6 +27,8 @@ void stage_append(unsigned count, size_t bytes);
 void stage_commit(void);
 /* The bus's and everybody's time goes on. */
 void stage_pass(int64_t ns);
+/* From now on so much time goes by whenever somebody looks at the clock. */
+void stage_look_takes(int64_t ns);
 
 /* One round, after whatever rest the bus was taking. */
 void stage_round(void);
@@ -45,6 +47,7 @@ struct stage_client {
     uint64_t caught_up_at;
     unsigned times_caught_up;
     unsigned events;            /* got */
+    unsigned pongs;
     unsigned frames;            /* events frames, also empty ones */
     bool only_even;             /* asked for these only */
     uint64_t committed;

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/file.h"
 #include "indexer/retention.h"
 #include "segment/packer.h"
@@ -297,6 +298,47 @@ Test(bus, begins_where_it_was_asked_to)
     }
 }
 
+/* More of them than can read the log at a time, and each turn has time for one step only. */
+Test(bus, searches_by_time_in_pieces_while_others_are_served)
+{
+    enum { SEARCHERS = BUS_HISTORIES + 3 };
+    struct stage_client searchers[SEARCHERS], live;
+    struct wire_subscribe future = {.start = WIRE_START_SINCE, .since_ns = INT64_MAX};
+    struct wire_subscribe past = {.start = WIRE_START_SINCE, .since_ns = 0};
+    stage_open(SMALL);
+    stage_connect(&live, false, 0);
+    stage_subscribe(&live, &LATEST);
+    for (int i = 0; i < 40; i++) {
+        stage_append(500, 1);
+        stage_commit();
+        stage_settle();
+        stage_read(&live, ALL);
+    }
+    for (int i = 0; i < SEARCHERS; i++) {
+        stage_connect(&searchers[i], false, 0);
+        stage_subscribe(&searchers[i], i == 0 ? &past : &future);
+    }
+    stage_look_takes(2 * BUS_BEHIND_NS);
+    stage_round();
+    stage_look_takes(0);
+    unsigned searching = 0;
+    for (struct list_link *link = stage_bus->all.next; link != &stage_bus->all; link = link->next)
+        searching += LIST_MEMBER(link, struct subscriber, in_all)->searching;
+    cr_assert_geq(searching, SEARCHERS - 1, "%u: one turn was one piece", searching);
+    stage_look_takes(2 * BUS_BEHIND_NS);
+    for (int i = 0; i < 400; i++)
+        stage_round();
+    stage_look_takes(0);
+    stage_append(3, 1);
+    stage_commit();
+    expect_all(&live);
+    for (int i = 0; i < SEARCHERS; i++) {
+        expect_all(&searchers[i]);
+        cr_assert_eq(searchers[i].after, i == 0 ? 0 : 20000, "%d: %" PRIu64, i,
+                     searchers[i].after);
+    }
+}
+
 Test(bus, refuses_what_is_wrong_and_says_what)
 {
     stage_open(0);
@@ -304,6 +346,11 @@ Test(bus, refuses_what_is_wrong_and_says_what)
     struct wire_subscribe future = after(99), pattern = {.topic_count = 1}, where = {0}, name = {0};
     pattern.topics[0] = (struct wire_text){"a.>.b", 5};
     where.where = (struct wire_text){"n >", 3};
+    struct wire_subscribe many = {.topic_count = 64};
+    char long_topic[129];
+    memset(long_topic, 'a', sizeof long_topic);
+    for (int i = 0; i < 64; i++)
+        many.topics[i] = (struct wire_text){long_topic, 129};
     name.cursor = (struct wire_text){".x", 2};
     const struct {
         const struct wire_subscribe *subscribe;
@@ -312,6 +359,7 @@ Test(bus, refuses_what_is_wrong_and_says_what)
         {&future, "the last event that is durable here is"},
         {&pattern, "pattern"},
         {&where, "where: incomplete input"},
+        {&many, "8256 bytes in all, more than 8192"},
         {&name, "cursor"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -471,6 +519,89 @@ Test(bus, a_filter_that_takes_too_long_is_served_from_the_log_until_it_has_paid)
         expect_all(&client);
     }
     cr_assert(only_feed()->live);
+}
+
+/* Items of nothing but a number, which any filter without patterns lets through. */
+static size_t take_of(size_t count, int64_t look_ns, int64_t time_ns)
+{
+    static struct log_stream_item items[LOG_STREAM_BATCH];
+    struct ring ring = {0};
+    struct buffer scratch = {0};
+    size_t taken = 0;
+    for (size_t i = 0; i < count; i++)
+        items[i].event = (struct event){.sequence = i + 1,
+                                        .topic = "t",
+                                        .topic_bytes = 1,
+                                        .payload = "\xc0",
+                                        .payload_bytes = 1};
+    struct feed *feed = feed_create(&(struct filter){0}, NULL);
+    const struct feed_limits limits = {.ring_bytes = SIZE_MAX,
+                                       .deadline_ns = clock_monotonic_ns() + time_ns};
+    stage_look_takes(look_ns);
+    cr_assert_eq(feed_take(feed, &ring, items, count, &limits, &scratch, &taken, &error), OK);
+    stage_look_takes(0);
+    ring_release(&ring);
+    buffer_release(&scratch);
+    feed_free(feed);
+    return taken;
+}
+
+/* Who takes a millisecond for each item is asked about the time behind each. */
+Test(bus, a_filter_that_is_slow_is_stopped_behind_the_item_that_was_too_late)
+{
+    enum { MS = 1000000 };
+    stage_open(0);
+    cr_assert_eq(take_of(200, 0, 0), 1, "one is always taken");
+    cr_assert_leq(take_of(200, MS, 5 * MS), 5);
+    cr_assert_eq(take_of(200, 0, INT64_C(1000000) * MS), 200);
+}
+
+/* In the middle of a batch: nothing of it is left out, and nothing comes twice. */
+Test(bus, a_batch_that_takes_too_long_goes_on_from_the_log)
+{
+    struct stage_client other;
+    struct wire_subscribe even = {.topic_count = 1};
+    even.topics[0] = (struct wire_text){"even", 4};
+    stage_open(0);
+    stage_connect(&other, false, 0);
+    stage_subscribe(&other, &even);
+    other.only_even = true;
+    subscribe_with(&LATEST);
+    stage_settle();
+    cr_assert_eq(stage_bus->live_count, 2);
+    stage_append(100, 50);
+    stage_commit();
+    stage_look_takes(BUS_BATCH_NS / 16);
+    stage_round();
+    stage_look_takes(0);
+    cr_assert_eq(stage_bus->live_count, 0, "they were stopped");
+    expect_all(&client);
+    expect_all(&other);
+    cr_assert_eq(client.events, 100);
+    cr_assert_eq(other.events, 50);
+}
+
+Test(bus, who_was_slow_is_asked_last_the_next_time)
+{
+    struct stage_client other;
+    struct wire_subscribe even = {.topic_count = 1};
+    even.topics[0] = (struct wire_text){"even", 4};
+    stage_open(0);
+    subscribe_with(&LATEST);
+    stage_settle();
+    stage_connect(&other, false, 0);
+    stage_subscribe(&other, &even);
+    other.only_even = true;
+    stage_settle();
+    struct feed *first = LIST_MEMBER(stage_bus->live.next, struct feed, in_live);
+    first->slow = true; /* as if it had just taken long */
+    stage_append(2, 10);
+    stage_commit();
+    expect_all(&client);
+    expect_all(&other);
+    cr_assert_eq(stage_bus->live.previous, &first->in_live);
+    cr_assert_not(first->slow);
+    cr_assert_eq(stage_bus->live_count, 2);
 }
 
 Test(bus, more_filters_than_can_be_live_get_everything_all_the_same)
@@ -823,6 +954,90 @@ Test(bus, half_a_frame_is_waited_for_no_longer_than_ten_seconds)
     stage_settle();
     stage_settle();
     expect_error(&client, "timeout", "10 s");
+}
+
+/* The beginning of a frame of 60,000 bytes. */
+static void send_part(struct stage_client *subscriber, size_t bytes)
+{
+    static uint8_t part[60000] = {0, 0, 0xea, 0x5c};
+    stage_send(subscriber, &(struct buffer){.data = part, .size = bytes});
+}
+
+static void subscribe_many(struct stage_client *many, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        stage_connect(&many[i], false, 0);
+        stage_subscribe(&many[i], &LATEST);
+    }
+    stage_settle();
+}
+
+Test(bus, the_beginning_of_a_frame_keeps_no_more_memory_than_it_needs)
+{
+    enum { MANY = 400 };
+    static struct stage_client many[MANY];
+    stage_open(0);
+    subscribe_many(many, MANY);
+    for (int i = 0; i < MANY; i++)
+        send_part(&many[i], 1);
+    stage_settle();
+    cr_assert_leq(stage_bus->input_bytes, MANY * 256);
+    stage_append(3, 10);
+    stage_commit();
+    for (int i = 0; i < MANY; i++)
+        expect_all(&many[i]);
+}
+
+Test(bus, where_unfinished_frames_need_too_much_who_has_held_his_for_longest_has_to_go)
+{
+    enum { MANY = 90 };
+    static struct stage_client many[MANY];
+    unsigned closed = 0;
+    stage_open(0);
+    subscribe_many(many, MANY);
+    subscribe_with(&LATEST);
+    for (int i = 0; i < MANY; i++) {
+        send_part(&many[i], 50000);
+        stage_settle();
+        stage_pass(1000000);
+    }
+    send_part(&client, 1000);
+    stage_settle();
+    cr_assert_leq(stage_bus->input_bytes, BUS_INPUT_BYTES);
+    for (int i = 0; i < MANY; i++) {
+        stage_read(&many[i], ALL);
+        cr_assert(!many[i].closed || closed == (unsigned)i, "%d, after %u", i, closed);
+        closed += many[i].closed;
+    }
+    cr_assert_gt(closed, 0);
+    cr_assert_lt(closed, MANY);
+    expect_error(&many[0], "busy", "unfinished for longest");
+    stage_append(3, 10);
+    stage_commit();
+    expect_all(&client);
+}
+
+/* What has come already waits in the buffer while answers are to be read, and not for ever. */
+Test(bus, takes_everything_that_was_sent_when_the_answers_to_it_were_read)
+{
+    enum { PINGS = 800 };
+    struct buffer pings = {0};
+    const struct wire_subscribe subscribe = after(0);
+    for (int i = 0; i < PINGS; i++)
+        cr_assert_eq(wire_write_ping(&pings, (uint64_t)i, &error), OK);
+    for (unsigned events = 1; events <= 40; events += 3) {
+        stage_open(0);
+        stage_append(events, 10000);
+        stage_commit();
+        stage_connect(&client, false, 16384);
+        stage_subscribe(&client, &subscribe);
+        stage_settle(); /* it stands in the middle of a frame */
+        stage_send(&client, &pings);
+        expect_all(&client);
+        cr_assert_eq(client.pongs, PINGS, "%u, behind %u events", client.pongs, events);
+        stage_close();
+    }
+    buffer_release(&pings);
 }
 
 /* ---- Lines ---- */

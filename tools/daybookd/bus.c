@@ -27,7 +27,7 @@ static struct subscriber *member(struct list_link *link)
 
 /* ---- The subscribers' sockets ---- */
 
-static void make_readable(struct subscriber *subscriber)
+void bus_watch_input(struct subscriber *subscriber)
 {
     if (!subscriber->gone && !list_contains(&subscriber->in_readable))
         list_append(&subscriber->bus->readable, &subscriber->in_readable);
@@ -50,7 +50,7 @@ static void take_room(struct subscriber *subscriber)
         subscriber_end(subscriber);
     else
         bus_place(subscriber->bus, subscriber);
-    make_readable(subscriber); /* it may have waited until its answers were read */
+    bus_watch_input(subscriber);
 }
 
 /*
@@ -64,13 +64,13 @@ static void take_event(struct subscriber *subscriber, uint32_t events)
     subscriber->hung_up = subscriber->hung_up || (events & (EPOLLHUP | EPOLLERR)) != 0;
     if (subscriber->hung_up) {
         list_remove(&subscriber->in_place);
-        make_readable(subscriber);
+        bus_watch_input(subscriber);
     } else if (events & EPOLLOUT && subscriber->blocked) {
         take_room(subscriber);
     }
     if (events & (EPOLLIN | EPOLLRDHUP)) {
         subscriber->readable = !subscriber->ended;
-        make_readable(subscriber);
+        bus_watch_input(subscriber);
     }
 }
 
@@ -130,7 +130,7 @@ static void welcome(struct bus *bus, struct bus_arrival *arrival)
         subscriber_drop(subscriber);
         return;
     }
-    make_readable(subscriber);
+    bus_watch_input(subscriber);
 }
 
 static void fail_all(struct bus *bus, const char *code, const char *text)
@@ -156,6 +156,8 @@ static void evict_one(struct bus *bus, const struct ucred *whose)
     }
 }
 
+static void take_input(struct bus *bus);
+
 /* What other threads have asked for. */
 static void take_requests(struct bus *bus)
 {
@@ -173,8 +175,10 @@ static void take_requests(struct bus *bus)
     free(arrivals.items);
     for (size_t i = 0; i < evicted_count; i++)
         evict_one(bus, &evicted[i]);
-    if (end_code) /* its text does not change any more */
-        fail_all(bus, end_code, bus->end_text);
+    if (!end_code)
+        return;
+    take_input(bus); /* what was sent before the end counts: a last commit, perhaps */
+    fail_all(bus, end_code, bus->end_text); /* its text does not change any more */
 }
 
 /* ---- Feeds, and who is where ---- */
@@ -273,7 +277,7 @@ static void take_input(struct bus *bus)
             LIST_MEMBER(round.next, struct subscriber, in_readable);
         list_remove(&subscriber->in_readable);
         if (subscriber_take_input(subscriber))
-            make_readable(subscriber);
+            bus_watch_input(subscriber);
     }
 }
 
@@ -307,7 +311,7 @@ static void close_source(const struct bus *bus, struct bus_source *source)
         return;
     log_stream_close(source->stream);
     source->stream = NULL;
-    source->owner = NULL;
+    source->placed = false;
 }
 
 /*

@@ -10,6 +10,8 @@
 #include "segment/log.h"
 #include "tools/daybookd/bus_state.h"
 
+enum { OPEN_TRIES = 4 };
+
 static void step(struct bus_cursor *cursor);
 
 static struct bus_cursor *cursor_of(struct keeper_task *task)
@@ -29,27 +31,52 @@ static void fail_owner(struct bus_cursor *cursor, const char *code, const char *
 
 /* ---- On the keeper's thread ---- */
 
-static enum error_code open_directory(const struct bus *bus, int *fd_out, struct error *error)
+static enum error_code open_or_make(const struct bus_cursor_wanted *wanted, int log_fd,
+                                    struct segment_cursor **handle_out, struct error *error)
 {
-    *fd_out = -1;
-    return file_open_directory_to_read(bus->options.directory, fd_out, error);
+    const uint8_t *log_id = segment_log_id(wanted->bus->options.log);
+    enum error_code code = OK;
+    for (unsigned tries = 0; tries < OPEN_TRIES; tries++) {
+        code = segment_cursor_open(log_fd, wanted->name, log_id, handle_out, error);
+        if (code != ERROR_NOT_FOUND || !wanted->may_make)
+            return code;
+        code = segment_cursor_create(log_fd, wanted->name, log_id, wanted->kind, wanted->make_at,
+                                     clock_realtime_ns(), handle_out, error);
+        /* Another process is making one, which is done soon: that is not for ever, as `taken` is. */
+        if (code == ERROR_BUSY)
+            return error->code = ERROR_FULL;
+        if (code != ERROR_EXISTS)
+            return code;
+        /* Another process has made it meanwhile. */
+    }
+    return code;
+}
+
+enum error_code bus_cursor_open(const struct bus_cursor_wanted *wanted,
+                                struct segment_cursor **handle_out, struct error *error)
+{
+    int log_fd = -1;
+    if (atomic_load(&wanted->bus->ended)) /* nobody is there any more for whom it would be */
+        return error_set(error, ERROR_FULL, "the daemon is stopping");
+    enum error_code code =
+        file_open_directory_to_read(wanted->bus->options.directory, &log_fd, error);
+    if (!code)
+        code = open_or_make(wanted, log_fd, handle_out, error);
+    file_close(&log_fd);
+    return code;
 }
 
 static void work_open(struct keeper_task *task)
 {
     struct bus_cursor *cursor = cursor_of(task);
-    const uint8_t *log_id = segment_log_id(cursor->bus->options.log);
-    int log_fd;
-    cursor->error.code = open_directory(cursor->bus, &log_fd, &cursor->error);
-    if (cursor->error.code)
-        return;
-    cursor->error.code =
-        segment_cursor_open(log_fd, cursor->name, log_id, &cursor->handle, &cursor->error);
-    if (cursor->error.code == ERROR_NOT_FOUND && cursor->may_make)
-        cursor->error.code =
-            segment_cursor_create(log_fd, cursor->name, log_id, CURSOR_SINGLE, cursor->make_at,
-                                  clock_realtime_ns(), &cursor->handle, &cursor->error);
-    file_close(&log_fd);
+    const struct bus_cursor_wanted wanted = {
+        .bus = cursor->bus,
+        .name = cursor->name,
+        .kind = CURSOR_SINGLE,
+        .may_make = cursor->may_make,
+        .make_at = cursor->make_at,
+    };
+    cursor->error.code = bus_cursor_open(&wanted, &cursor->handle, &cursor->error);
 }
 
 static void work_commit(struct keeper_task *task)
@@ -76,16 +103,20 @@ static void give(struct bus_cursor *cursor, void (*work)(struct keeper_task *),
     cursor->busy = true;
     cursor->task.work = work;
     cursor->task.done = done;
+    cursor->task.may_wait = work == work_open;
     keeper_give(cursor->bus->keeper, &cursor->task);
 }
 
-static const char *open_code(enum error_code code)
+const char *bus_cursor_open_code(enum error_code code)
 {
     switch (code) {
     case ERROR_BUSY:
         return "taken";
     case ERROR_INVALID:
         return "invalid";
+    case ERROR_FULL:
+    case ERROR_MEMORY:
+        return "busy";
     default:
         return "io";
     }
@@ -117,7 +148,7 @@ static void done_open(struct keeper_task *task)
     if (!cursor->error.code)
         cursor->error.code = check_opened(cursor, &cursor->error);
     if (cursor->error.code)
-        fail_owner(cursor, open_code(cursor->error.code), cursor->error.text);
+        fail_owner(cursor, bus_cursor_open_code(cursor->error.code), cursor->error.text);
     else
         cursor->committed = cursor->wanted = segment_cursor_state(cursor->handle)->position;
     step(cursor);

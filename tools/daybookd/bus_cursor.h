@@ -63,4 +63,23 @@ enum error_code bus_cursors_list(struct bus *bus, struct subscriber *subscriber,
 /* It has gone, and needs no list. */
 void bus_cursors_forget(struct subscriber *subscriber);
 
+/* ---- For groups, too ---- */
+
+struct bus_cursor_wanted {
+    struct bus *bus;
+    const char *name;
+    enum segment_cursor_kind kind; /* if it is made */
+    bool may_make;
+    uint64_t make_at;
+};
+
+/*
+ * On the keeper's thread: open the cursor, or make it. ERROR_BUSY: another process uses it.
+ * ERROR_FULL: it cannot be made just now. ERROR_NOT_FOUND: it is not to be made.
+ */
+enum error_code bus_cursor_open(const struct bus_cursor_wanted *wanted,
+                                struct segment_cursor **handle_out, struct error *error);
+/* The wire's word for why it could not be opened. */
+const char *bus_cursor_open_code(enum error_code code);
+
 #endif

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "core/file.h"
 #include "segment/log.h"
 #include "tools/daybookd/bus_state.h"
 
@@ -27,19 +26,14 @@ static bool has_members(const struct bus_group *group)
 static void work_open(struct keeper_task *task)
 {
     struct bus_group *group = bus_group_of(task);
-    const uint8_t *log_id = segment_log_id(group->bus->options.log);
-    int log_fd = -1;
-    group->error.code =
-        file_open_directory_to_read(group->bus->options.directory, &log_fd, &group->error);
-    if (group->error.code)
-        return;
-    group->error.code =
-        segment_cursor_open(log_fd, group->name, log_id, &group->handle, &group->error);
-    if (group->error.code == ERROR_NOT_FOUND && group->may_make)
-        group->error.code =
-            segment_cursor_create(log_fd, group->name, log_id, CURSOR_SHARED, group->make_at,
-                                  clock_realtime_ns(), &group->handle, &group->error);
-    file_close(&log_fd);
+    const struct bus_cursor_wanted wanted = {
+        .bus = group->bus,
+        .name = group->name,
+        .kind = CURSOR_SHARED,
+        .may_make = group->may_make,
+        .make_at = group->make_at,
+    };
+    group->error.code = bus_cursor_open(&wanted, &group->handle, &group->error);
 }
 
 static void work_store(struct keeper_task *task)
@@ -65,6 +59,7 @@ void bus_group_task(struct bus_group *group, void (*work)(struct keeper_task *),
     group->busy = true;
     group->task.work = work;
     group->task.done = done;
+    group->task.may_wait = work == work_open;
     keeper_give(group->bus->keeper, &group->task);
 }
 
@@ -73,11 +68,6 @@ static void fail_members(struct bus_group *group, const char *code, const char *
 {
     while (has_members(group))
         subscriber_fail(member_of(group->members.next), code, text);
-}
-
-static const char *open_code(enum error_code code)
-{
-    return code == ERROR_BUSY ? "taken" : code == ERROR_INVALID ? "invalid" : "io";
 }
 
 static enum error_code begin(struct bus_group *group, struct error *error)
@@ -150,7 +140,7 @@ static void done_open(struct keeper_task *task)
         if (!group->error.code && has_members(group))
             group->error.code = begin(group, &group->error);
         if (group->error.code)
-            fail_members(group, open_code(group->error.code), group->error.text);
+            fail_members(group, bus_cursor_open_code(group->error.code), group->error.text);
     }
     bus_group_step(group);
 }
@@ -163,6 +153,14 @@ static enum error_code write_settled(struct subscriber *member, const struct bus
     return wire_write_settled(&member->answers, settling->id, settling->count, NULL);
 }
 
+/* It may have waited with what it sent until enough was answered. */
+static void look_again(struct subscriber *member)
+{
+    if (!member->gone && (member->readable || member->input.size > 0) &&
+        !list_contains(&member->in_readable))
+        list_append(&member->bus->readable, &member->in_readable);
+}
+
 /* All that this version has in it, in the order in which it was asked for. */
 static void tell_settled(struct bus_group *group)
 {
@@ -171,8 +169,10 @@ static void tell_settled(struct bus_group *group)
         const struct bus_settling *settling = &group->settlings[told];
         if (settling->version > group->stored_version)
             break;
-        if (settling->member)
-            subscriber_answered(settling->member, write_settled(settling->member, settling));
+        if (!settling->member)
+            continue;
+        settling->member->settlings--;
+        subscriber_answered(settling->member, write_settled(settling->member, settling));
     }
     if (told == 0)
         return;
@@ -185,6 +185,7 @@ static void tell_settled(struct bus_group *group)
         struct subscriber *member = member_of(link);
         if (!member->gone && member->answers.size > member->answers_sent)
             subscriber_send(member, NULL);
+        look_again(member);
     }
 }
 
@@ -332,7 +333,7 @@ static void take_settings(struct bus_group *group, struct filter *filter,
     group->ack_timeout_ns =
         subscribe->ack_timeout_ns ? subscribe->ack_timeout_ns : WIRE_ACK_TIMEOUT_NS_DEFAULT;
     group->tries = subscribe->tries ? subscribe->tries : WIRE_TRIES_DEFAULT;
-    group->stale = group->handle != NULL || group->busy;
+    group->stale = group->busy || group->handle; /* in this order: it may be the keeper's */
 }
 
 static struct bus_group *create(struct bus *bus, const struct wire_text *name)
@@ -459,7 +460,8 @@ void bus_group_settle(struct subscriber *member, bool accept, uint64_t id,
                                  : group_release(group->group, &member->share, ranges[i].first,
                                                  ranges[i].last);
     group->due = true;
-    if (settling.count == 0) {
+    /* What changes nothing needs no store, but answers come in the order of the requests. */
+    if (settling.count == 0 && member->settlings == 0) {
         subscriber_answered(member, write_settled(member, &settling));
         if (!member->gone)
             subscriber_send(member, NULL);
@@ -467,6 +469,7 @@ void bus_group_settle(struct subscriber *member, bool accept, uint64_t id,
     }
     settling.version = group_version(group->group);
     group->settlings[group->settling_count++] = settling;
+    member->settlings++;
 }
 
 /* ---- Rounds ---- */
@@ -516,7 +519,10 @@ int64_t bus_groups_timeout(const struct bus *bus, int64_t longest_ns)
 {
     for (struct list_link *link = bus->groups.next; link != &bus->groups; link = link->next) {
         const struct bus_group *group = LIST_MEMBER(link, struct bus_group, in_groups);
-        if (!is_open(group))
+        /* The next step of one without members is its end, and of the keeper's tasks one hears. */
+        if (!has_members(group) && !group->busy)
+            return 0;
+        if (!has_members(group) || !is_open(group))
             continue;
         int64_t deadline_ns = group_deadline(group->group);
         if (group->due || deadline_ns <= bus->now_ns)

@@ -162,12 +162,17 @@ static enum error_code open_source(struct bus *bus, struct bus_source *source, s
     return log_stream_open(bus->options.directory, &source->stream, error);
 }
 
-static void seek(struct bus_source *source, struct bus_group *group, uint64_t after,
-                 const struct log_stream_place *place)
+static void seek(struct bus_source *source, uint64_t after, const struct log_stream_place *place)
 {
-    source->owner = group;
+    source->placed = true;
+    source->looked = after;
     source->count = source->next = 0;
     log_stream_seek(source->stream, after, place);
+}
+
+static uint64_t last_of(const struct log_stream_item *item)
+{
+    return item->lost ? item->last : item->event.sequence;
 }
 
 /* NULL: nothing more is durable, or it cannot be read. */
@@ -179,12 +184,14 @@ static const struct log_stream_item *next_item(struct bus_source *source, enum e
         source->next = source->count = 0;
         *code_out = log_stream_read(source->stream, source->items, &source->count, error);
     }
-    return *code_out ? NULL : &source->items[source->next++];
-}
-
-static uint64_t last_of(const struct log_stream_item *item)
-{
-    return item->lost ? item->last : item->event.sequence;
+    if (*code_out) {
+        source->placed = *code_out == ERROR_END;
+        source->looked = log_stream_looked(source->stream);
+        return NULL;
+    }
+    const struct log_stream_item *item = &source->items[source->next++];
+    source->looked = last_of(item);
+    return item;
 }
 
 /*
@@ -214,18 +221,16 @@ static enum error_code give_new(struct bus_group *group, struct error *error)
     if (code)
         return code;
     uint64_t position = group_position(group->group);
-    if (source->owner != group)
-        seek(source, group, position, &group->place);
+    if (!source->placed || source->looked != position)
+        seek(source, position, &group->place);
     const struct log_stream_item *item = next_item(source, &code, error);
     if (!item) {
         if (code == ERROR_END)
-            group_pass(group->group, log_stream_looked(source->stream));
+            group_pass(group->group, source->looked);
         return code;
     }
     group->place = log_stream_place(source->stream);
     landmarks_note(&group->bus->landmarks, &group->place);
-    if (last_of(item) <= position)
-        return OK;
     bool match = false;
     if (item->lost)
         tell_lost(group, item);
@@ -246,20 +251,14 @@ static enum error_code give_again(struct bus_group *group, struct error *error)
     enum error_code code = open_source(group->bus, source, error);
     if (code)
         return code;
-    uint64_t looked = source->owner == group ? source->looked : 0;
-    if (source->owner != group || looked >= sequence || sequence - looked > FORWARD_MAX) {
+    if (!source->placed || source->looked >= sequence ||
+        sequence - source->looked > FORWARD_MAX) {
         struct log_stream_place place = landmarks_find(&group->bus->landmarks, sequence);
-        seek(source, group, sequence - 1, &place);
-        source->looked = sequence - 1;
+        seek(source, sequence - 1, &place);
     }
     const struct log_stream_item *item = next_item(source, &code, error);
-    if (!item) {
-        source->owner = NULL;
+    if (!item || last_of(item) < sequence)
         return code;
-    }
-    source->looked = last_of(item);
-    if (source->looked < sequence)
-        return OK;
     if (!item->lost && item->event.sequence == sequence) {
         give_event(group, &item->event);
         return OK;
@@ -270,7 +269,6 @@ static enum error_code give_again(struct bus_group *group, struct error *error)
                  "group '%s': event %" PRIu64 " was not settled, and is not in the log any more",
                  group->name, sequence);
     group_lose(group->group, sequence);
-    source->owner = NULL; /* what stands at hand may be behind others that wait */
     return OK;
 }
 

@@ -254,5 +254,6 @@ bool bus_letter_step(struct bus_group *group)
                  group->name, letter->what.sequence, letter->what.tries, letter->topic);
     bus_letter_drop(group);
     group_bury(group->group, letter->what.sequence);
+    group->due = true; /* for another round: that has to be stored, and the next one may begin */
     return false;
 }

@@ -74,37 +74,66 @@ static uint64_t needed_above(const struct feed *feed)
     return lowest;
 }
 
-static void give_to_feed(struct bus *bus, struct feed *feed, size_t count)
+/* What it costs is bounded by the filter's own limits for one item, and the deadline for all. */
+static void give_to_feed(struct bus *bus, struct feed *feed, size_t count, int64_t deadline_ns)
 {
     const struct feed_limits limits = {
         .needed_above = needed_above(feed),
         .ring_bytes = SIZE_MAX,
-        .deadline_ns = INT64_MAX,
+        .deadline_ns = deadline_ns,
     };
     struct error error;
     size_t taken;
     int64_t begin_ns = clock_monotonic_ns();
+    if (begin_ns >= deadline_ns) {
+        end_live(bus, feed);
+        return;
+    }
     enum error_code code = feed_take(feed, &feed->ring, bus->items, count, &limits, &bus->scratch,
                                      &taken, &error);
     int64_t end_ns = clock_monotonic_ns();
     feed->due = true;
     if (code == ERROR_INVALID)
         fail_feed(bus, feed, "invalid", &error);
-    else if (code || feed_charge(feed, end_ns - begin_ns, end_ns))
+    else if (feed_charge(feed, end_ns - begin_ns, end_ns) || code || taken < count)
         end_live(bus, feed);
+    else if (end_ns - begin_ns > BUS_SLOW_NS)
+        feed->slow = true;
+}
+
+/* Who has taken long comes last the next time, so that it is not the others who pay for it. */
+static void put_slow_last(struct list_link *live, struct list_link *given)
+{
+    struct list_link slow;
+    list_init(&slow);
+    while (!list_is_empty(given)) {
+        struct feed *feed = feed_of(given->next);
+        list_remove(&feed->in_live);
+        list_append(feed->slow ? &slow : live, &feed->in_live);
+        feed->slow = false;
+    }
+    while (!list_is_empty(&slow)) {
+        struct list_link *link = slow.next;
+        list_remove(link);
+        list_append(live, link);
+    }
 }
 
 static void give_to_all(struct bus *bus, size_t count)
 {
-    struct list_link *next;
-    for (struct list_link *link = bus->live.next; link != &bus->live; link = next) {
-        next = link->next;
-        struct feed *feed = feed_of(link);
+    int64_t deadline_ns = clock_monotonic_ns() + BUS_BATCH_NS;
+    struct list_link given;
+    list_init(&given);
+    while (!list_is_empty(&bus->live)) {
+        struct feed *feed = feed_of(bus->live.next);
+        list_remove(&feed->in_live);
+        list_append(&given, &feed->in_live);
         if (list_is_empty(&feed->attached))
             end_live(bus, feed);
         else
-            give_to_feed(bus, feed, count);
+            give_to_feed(bus, feed, count, deadline_ns);
     }
+    put_slow_last(&bus->live, &given);
 }
 
 static size_t bytes_of(const struct log_stream_item *items, size_t count)
@@ -128,7 +157,9 @@ static void fail_live(struct bus *bus, const struct error *error)
 static bool read_trunk(struct bus *bus)
 {
     size_t bytes = 0;
-    while (bytes < BUS_LIVE_BYTES && !list_is_empty(&bus->live)) {
+    int64_t end_ns = clock_monotonic_ns() + BUS_LIVE_NS;
+    while (bytes < BUS_LIVE_BYTES && !list_is_empty(&bus->live) &&
+           (bytes == 0 || clock_monotonic_ns() < end_ns)) {
         size_t count;
         struct error error;
         enum error_code code = log_stream_read(bus->trunk, bus->items, &count, &error);

@@ -22,17 +22,23 @@ struct json_reader;
 enum {
     BUS_LIVE_BYTES = 65536, /* looked at for the live feeds before it is sent */
     BUS_LIVE_MAX = 128,     /* live feeds */
+    BUS_LIVE_NS = 10000000,  /* after this time of a round what was read for them is sent */
+    BUS_BATCH_NS = 40000000, /* for all of them to look at one batch */
+    BUS_SLOW_NS = 1000000,   /* who takes longer for it comes last the next time */
     BUS_WORK_NS = 50000,     /* a live turn that took longer is followed by a rest … */
     BUS_REST_PARTS = 2,      /* … so many times as long … */
     BUS_REST_NS = 700000,    /* … and no longer than this */
     BUS_BEHIND_NS = 1000000, /* a round's time for those who are behind; one turn at least */
 };
 
-/* A place in the log from which groups read, one after the other. */
+/*
+ * A place in the log from which groups read, one after the other. Whose place it is follows from
+ * `looked` alone: a group that is not there seeks, and one that is needs not.
+ */
 struct bus_source {
     struct log_stream *stream; /* NULL: not needed yet */
-    struct bus_group *owner;   /* whose place it is; NULL: nobody's */
-    uint64_t looked;
+    bool placed;               /* false: it has to be sought first */
+    uint64_t looked;           /* what was taken from it last, or where it was sought */
     struct log_stream_item items[LOG_STREAM_BATCH];
     size_t count, next;
     int64_t used_ns;
@@ -102,6 +108,9 @@ void bus_round(struct bus *bus, int64_t timeout_ns);
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */
 void bus_watch_room(struct bus *bus, const struct subscriber *subscriber, bool wanted);
+
+/* It has sent what is to be looked at, in its socket or in its buffer. */
+void bus_watch_input(struct subscriber *subscriber);
 
 /* The feed with this filter, which it takes over or releases. NULL: no memory, or conditions. */
 struct feed *bus_find_feed(struct bus *bus, struct filter *filter);

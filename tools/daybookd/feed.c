@@ -53,18 +53,36 @@ static enum error_code take_one(struct feed *feed, struct ring *ring,
     return code;
 }
 
+/* Looks at the clock behind one item, then behind two more, … while they are quick. */
+struct watch {
+    int64_t looked_ns;
+    unsigned stride, items;
+};
+
+static bool is_late(struct watch *watch, int64_t deadline_ns)
+{
+    enum { STRIDE_MAX = 16, SLOW_NS = 50000 };
+    if (++watch->items < watch->stride)
+        return false;
+    int64_t now_ns = clock_monotonic_ns();
+    bool slow = now_ns - watch->looked_ns > SLOW_NS;
+    watch->stride = slow ? 1 : watch->stride < STRIDE_MAX ? 2 * watch->stride : STRIDE_MAX;
+    watch->looked_ns = now_ns;
+    watch->items = 0;
+    return now_ns >= deadline_ns;
+}
+
 enum error_code feed_take(struct feed *feed, struct ring *ring, const struct log_stream_item *items,
                           size_t count, const struct feed_limits *limits, struct buffer *scratch,
                           size_t *taken_out, struct error *error)
 {
-    enum { CLOCK_EVERY = 16 };
+    struct watch watch = {.looked_ns = clock_monotonic_ns(), .stride = 1};
     size_t taken = 0;
     enum error_code code = OK;
     while (!code && taken < count) {
         code = take_one(feed, ring, &items[taken], limits->needed_above, scratch, error);
         taken += !code;
-        if (ring_bytes(ring) >= limits->ring_bytes ||
-            (taken % CLOCK_EVERY == 0 && clock_monotonic_ns() >= limits->deadline_ns))
+        if (ring_bytes(ring) >= limits->ring_bytes || is_late(&watch, limits->deadline_ns))
             break;
     }
     if (scratch->capacity > RING_BYTES_MAX)

@@ -7,7 +7,8 @@
  * holds, or whose feed is not live, is served from the log (history.h) until it has caught up.
  *
  * A filter that takes long costs its own subscribers only: the time of a live feed is counted, and
- * one that has used up its share is not live for a while.
+ * one that has used up its share is not live for a while. Those that are slow are asked last, and
+ * when the time for all of them is over, whoever was not asked is not live any more.
  *
  * The bus thread's.
  */
@@ -27,6 +28,7 @@ struct feed {
     struct filter filter;
     size_t users;              /* subscribers that have it */
     bool live;
+    bool slow;                 /* … and has just taken long */
     bool due;                  /* somebody who is attached may have something to be sent */
     struct ring ring;          /* while it is live */
     struct list_link in_feeds; /* of the bus */
@@ -45,7 +47,7 @@ void feed_free(struct feed *feed);
 struct feed_limits {
     uint64_t needed_above; /* nobody needs what is at or below this any more */
     size_t ring_bytes;     /* stop when so many are in the ring */
-    int64_t deadline_ns;   /* … or at this time; one item is always taken */
+    int64_t deadline_ns;   /* … or at this time, as soon as it is seen; one item is always taken */
 };
 /*
  * Look at `items`, which follow on what was looked at, and keep what matches in `ring`, the feed's

@@ -25,10 +25,17 @@ enum error_code filter_init(struct filter *filter, const struct wire_subscribe *
 {
     struct filter made = {.lines = lines};
     enum error_code code = OK;
+    size_t bytes = 0;
     for (uint32_t i = 0; !code && i < subscribe->topic_count; i++) {
         const struct wire_text *topic = &subscribe->topics[i];
         code = topic_patterns_add(&made.topics, topic->text, topic->bytes, error);
+        bytes += topic->bytes;
     }
+    if (!code && bytes > FILTER_PATTERN_BYTES_MAX)
+        code = error_set(error, ERROR_INVALID,
+                         "the patterns have %zu bytes in all, more than %d; one with a wildcard "
+                         "does for many topics",
+                         bytes, FILTER_PATTERN_BYTES_MAX);
     if (!code && subscribe->where.text)
         code = take_where(&made, &subscribe->where, error);
     if (code) {

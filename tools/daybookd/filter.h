@@ -23,6 +23,9 @@ struct filter {
     bool lines;
 };
 
+/* Of all patterns: each byte of a topic may be held against each of them. */
+enum { FILTER_PATTERN_BYTES_MAX = 8192 };
+
 /* ERROR_INVALID: a pattern or the where is wrong; the text says which and why. */
 enum error_code filter_init(struct filter *filter, const struct wire_subscribe *subscribe,
                             bool lines, struct error *error);

@@ -75,13 +75,16 @@ static struct history *take_history(struct bus *bus, struct subscriber *subscrib
     return history;
 }
 
-/* From the first event of that time on. */
+/* From the first event of that time on; a bounded piece of the search for it. */
 static enum error_code search(struct history *history, struct subscriber *subscriber,
                               struct error *error)
 {
     uint64_t after;
-    enum error_code code =
-        log_stream_find_time(history->stream, subscriber->since_ns, &after, error);
+    enum error_code code = log_stream_find_time(
+        history->stream, subscriber->since_ns, clock_monotonic_ns() + HISTORY_TURN_NS,
+        &subscriber->search, &after, error);
+    if (code == ERROR_BUSY)
+        return OK;
     if (code && code != ERROR_END)
         return code;
     subscriber->searching = false;
@@ -145,6 +148,10 @@ static void give_turn(struct bus *bus, struct history *history, struct subscribe
     enum error_code code = OK;
     if (subscriber->searching)
         code = search(history, subscriber, &error);
+    if (!code && subscriber->searching) {
+        bus_place(bus, subscriber);
+        return;
+    }
     if (!code && !subscriber->begun) {
         history_leave(history); /* its cursor is made first */
         return;

@@ -16,7 +16,8 @@ struct keeper {
     bool running; /* the bus thread's */
     pthread_mutex_t mutex;
     pthread_cond_t moved;
-    struct queue given, done;
+    struct queue given, waiting, done; /* waiting: given, and it may wait */
+    unsigned before; /* tasks done since the last one that waited */
     bool ending;
     size_t unfinished; /* the bus thread's: given, and not taken back */
 };
@@ -42,6 +43,20 @@ static struct keeper_task *pop(struct queue *queue)
     return task;
 }
 
+/* NULL: there is nothing to do. */
+static struct keeper_task *next_task(struct keeper *keeper)
+{
+    bool its_turn = !keeper->given.first || keeper->before >= KEEPER_BEFORE;
+    struct keeper_task *task = its_turn ? pop(&keeper->waiting) : NULL;
+    if (task) {
+        keeper->before = 0;
+        return task;
+    }
+    task = pop(&keeper->given);
+    keeper->before += task != NULL;
+    return task;
+}
+
 static void ring_bell(const struct keeper *keeper)
 {
     uint64_t one = 1;
@@ -55,7 +70,7 @@ static void *run(void *context)
     pthread_setname_np(pthread_self(), "keeper");
     pthread_mutex_lock(&keeper->mutex);
     for (;;) {
-        struct keeper_task *task = pop(&keeper->given);
+        struct keeper_task *task = next_task(keeper);
         if (!task && keeper->ending)
             break;
         if (!task) {
@@ -110,7 +125,8 @@ void keeper_give(struct keeper *keeper, struct keeper_task *task)
     if (!running)
         task->work(task);
     pthread_mutex_lock(&keeper->mutex);
-    push(running ? &keeper->given : &keeper->done, task);
+    struct queue *to_do = task->may_wait ? &keeper->waiting : &keeper->given;
+    push(running ? to_do : &keeper->done, task);
     pthread_cond_broadcast(&keeper->moved);
     pthread_mutex_unlock(&keeper->mutex);
     if (!running)

@@ -6,6 +6,9 @@
  * later on the bus thread, from keeper_take_done. Between give and done the task is the keeper's.
  * So each thing that tasks work on belongs to one thread at a time, and needs no lock.
  *
+ * Making a cursor takes several syncs, a commit one, and who commits has waited for longer: so there
+ * are two queues. Neither can starve the other.
+ *
  * The thread is made with the first task.
  */
 #ifndef DAYBOOK_TOOLS_DAYBOOKD_KEEPER_H
@@ -17,9 +20,12 @@
 
 struct keeper;
 
+enum { KEEPER_BEFORE = 4 };
+
 struct keeper_task {
     void (*work)(struct keeper_task *task);
     void (*done)(struct keeper_task *task);
+    bool may_wait; /* until others are done: KEEPER_BEFORE of them for each of these */
     struct keeper_task *next; /* the keeper's */
 };
 

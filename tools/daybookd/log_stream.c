@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "segment/block.h"
 #include "segment/reader.h"
 
@@ -17,6 +18,9 @@ struct log_stream {
     struct segment_block_cursor cursor;
     uint64_t block_last;
     struct log_stream_place place;
+    bool finds; /* it stands where a search for this time has come to */
+    int64_t finds_since_ns;
+    uint64_t found_through;
     struct log_stream_item lost[LOST_MAX];
     size_t lost_count;
     char damage[sizeof((struct error *)0)->text]; /* what the reader has reported; "" */
@@ -54,6 +58,7 @@ void log_stream_seek(struct log_stream *stream, uint64_t after,
     stream->lost_count = 0;
     stream->damage[0] = '\0';
     stream->place = (struct log_stream_place){0};
+    stream->finds = false;
     segment_reader_hint_times(stream->reader, INT64_MIN, INT64_MAX);
     /* After a failure the reader stands before that block all the same, or where it was. */
     if (!place || place->segment_first == 0 || place->sequence_first > after + 1 ||
@@ -241,19 +246,34 @@ enum error_code log_stream_read(struct log_stream *stream, struct log_stream_ite
     }
 }
 
-enum error_code log_stream_find_time(struct log_stream *stream, int64_t since_ns,
-                                     uint64_t *after_out, struct error *error)
+/* ---- By time ---- */
+
+/* Stand where the search has come to; when it was this stream that came there, it does. */
+static void go_on_finding(struct log_stream *stream, int64_t since_ns,
+                          const struct log_stream_search *search)
+{
+    const struct log_stream_place *place = &search->place;
+    segment_reader_hint_times(stream->reader, since_ns, INT64_MAX);
+    if (stream->finds && stream->found_through == search->looked &&
+        stream->finds_since_ns == since_ns)
+        return;
+    if (place->segment_first == 0 ||
+        segment_reader_seek_block(stream->reader, place->segment_first, place->offset,
+                                  place->sequence_first, NULL))
+        segment_reader_seek(stream->reader, search->looked + 1, NULL);
+    stream->finds = true;
+    stream->finds_since_ns = since_ns;
+}
+
+/* Up to where the reader stops. ERROR_END: there is none. */
+static enum error_code find_event(struct log_stream *stream, int64_t since_ns, uint64_t *after_out,
+                                  struct error *error)
 {
     struct segment_reader_block block;
-    segment_reader_seek(stream->reader, 1, NULL);
-    segment_reader_hint_times(stream->reader, since_ns, INT64_MAX);
     for (;;) {
-        uint64_t durable = segment_reader_watermark(stream->reader);
         enum error_code code = segment_reader_next_block(stream->reader, &block, error);
         if (code == ERROR_DAMAGED)
             continue;
-        if (code == ERROR_END)
-            *after_out = durable;
         if (code)
             return code;
         if (block.header.kind != FORMAT_BLOCK_EVENTS)
@@ -267,4 +287,43 @@ enum error_code log_stream_find_time(struct log_stream *stream, int64_t since_ns
                 return OK;
             }
     }
+}
+
+static void note_search(struct log_stream *stream, uint64_t looked,
+                        struct log_stream_search *search)
+{
+    struct log_stream_place *place = &search->place;
+    search->looked = stream->found_through = looked;
+    if (!segment_reader_stands(stream->reader, &place->segment_first, &place->offset,
+                               &place->sequence_first))
+        *place = (struct log_stream_place){0};
+}
+
+/* In steps, for a block may have one event, and the reader passes any number of blocks at once. */
+enum error_code log_stream_find_time(struct log_stream *stream, int64_t since_ns,
+                                     int64_t deadline_ns, struct log_stream_search *search,
+                                     uint64_t *after_out, struct error *error)
+{
+    enum { STEP = 2048 };
+    enum error_code code;
+    go_on_finding(stream, since_ns, search);
+    for (;;) {
+        uint64_t durable = segment_reader_watermark(stream->reader);
+        bool last = durable <= search->looked + STEP;
+        uint64_t end = last ? durable : search->looked + STEP;
+        segment_reader_stop_behind(stream->reader, end);
+        code = find_event(stream, since_ns, after_out, error);
+        if (code == ERROR_END && last)
+            *after_out = durable;
+        if (code != ERROR_END || last)
+            break;
+        note_search(stream, end, search);
+        if (clock_monotonic_ns() >= deadline_ns) {
+            code = error_set(error, ERROR_BUSY, "the search by time is not at its end");
+            break;
+        }
+    }
+    segment_reader_stop_behind(stream->reader, UINT64_MAX);
+    stream->finds = code == ERROR_BUSY;
+    return code;
 }

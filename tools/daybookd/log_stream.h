@@ -40,11 +40,19 @@ void log_stream_close(struct log_stream *stream);
 /* What is above `after` comes next; 0: from the first that is left. `place` may be NULL. */
 void log_stream_seek(struct log_stream *stream, uint64_t after,
                      const struct log_stream_place *place);
+/* How far a search has come; zero-initialised: nowhere. */
+struct log_stream_search {
+    uint64_t looked; /* there is none up to here */
+    struct log_stream_place place;
+};
 /*
- * Behind what does the first event stand whose time is at or after `since_ns`? ERROR_END: there is
- * none yet; then *after_out is the last durable sequence. The stream has to be sought anew.
+ * Behind what does the first event stand whose time is at or after `since_ns`? ERROR_BUSY: it was
+ * looked for until the deadline, and somewhat beyond; call again, with this stream or another.
+ * ERROR_END: there is none yet; then *after_out is the last durable sequence. The stream has to be
+ * sought anew.
  */
 enum error_code log_stream_find_time(struct log_stream *stream, int64_t since_ns,
+                                     int64_t deadline_ns, struct log_stream_search *search,
                                      uint64_t *after_out, struct error *error);
 /*
  * The next 1 to LOG_STREAM_BATCH items, all of one block. ERROR_END: nothing more is durable now,

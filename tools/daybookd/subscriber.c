@@ -15,7 +15,7 @@
 #include "tools/daybookd/bus_state.h"
 #include "tools/daybookd/subscriber_take.h"
 
-enum { READ_BYTES = 16384 };
+enum { READ_BYTES = 16384, SETTLED_BYTES = 32 /* an answer to accept or release */ };
 
 struct subscriber *subscriber_create(struct bus *bus, struct bus_arrival *arrival)
 {
@@ -39,7 +39,7 @@ static void drop_input(struct subscriber *subscriber)
 {
     subscriber->bus->input_bytes -= subscriber->input.capacity;
     buffer_release(&subscriber->input);
-    subscriber->unit_since_ns = 0;
+    subscriber->unit_since_ns = subscriber->held_since_ns = 0;
 }
 
 void subscriber_free(struct subscriber *subscriber)
@@ -144,10 +144,14 @@ void subscriber_fail(struct subscriber *subscriber, const char *code, const char
 
 /* ---- Input ---- */
 
-/* Before anything else is taken, these have to be read. */
+/*
+ * Before anything else is taken, these have to be read; answers that wait for the disk count with
+ * them. But who has hung up reads none, and its last words are worth no less.
+ */
 static bool has_answered_much(const struct subscriber *subscriber)
 {
-    return subscriber->answers.size - subscriber->answers_sent > SUBSCRIBER_ANSWERS_MAX;
+    size_t owed = subscriber->hung_up ? 0 : subscriber->settlings * SETTLED_BYTES;
+    return subscriber->answers.size - subscriber->answers_sent + owed > SUBSCRIBER_ANSWERS_MAX;
 }
 
 static bool may_take(const struct subscriber *subscriber)
@@ -183,7 +187,7 @@ static void take_units(struct subscriber *subscriber)
     struct buffer *input = &subscriber->input;
     size_t bytes;
     while (input->size > 0 && may_take(subscriber) && (bytes = unit_bytes(subscriber)) > 0) {
-        subscriber->unit_since_ns = 0;
+        subscriber->unit_since_ns = subscriber->held_since_ns = 0;
         if (subscriber->lines)
             subscriber_take_line(subscriber, (const char *)input->data, bytes - 1);
         else
@@ -234,15 +238,47 @@ static void read_once(struct subscriber *subscriber)
         subscriber_drop(subscriber);
 }
 
+/* Half a frame is mostly small: it should not keep what a read needs. */
+static void shrink_input(struct subscriber *subscriber)
+{
+    enum { LEAST_BYTES = 128 };
+    struct buffer *input = &subscriber->input, small = {0};
+    if (input->capacity <= LEAST_BYTES || input->capacity / 4 < input->size ||
+        buffer_append(&small, input->data, input->size, NULL))
+        return;
+    subscriber->bus->input_bytes -= input->capacity - small.capacity;
+    buffer_release(input);
+    *input = small;
+}
+
+/* All together have too much: it is not the last who pays, but who has kept his for longest. */
+static struct subscriber *find_longest_held(struct bus *bus)
+{
+    struct subscriber *longest = NULL;
+    for (struct list_link *link = bus->all.next; link != &bus->all; link = link->next) {
+        struct subscriber *other = LIST_MEMBER(link, struct subscriber, in_all);
+        if (other->held_since_ns && (!longest || other->held_since_ns < longest->held_since_ns))
+            longest = other;
+    }
+    return longest;
+}
+
 /* What is not a whole unit stays, within the bounds of all; nobody keeps memory for nothing. */
 static void park_input(struct subscriber *subscriber)
 {
-    struct buffer *input = &subscriber->input;
-    if (input->size == 0)
+    struct bus *bus = subscriber->bus;
+    if (subscriber->input.size == 0) {
         drop_input(subscriber);
-    else if (subscriber->bus->input_bytes > BUS_INPUT_BYTES)
-        subscriber_fail(subscriber, "busy",
-                        "the daemon's memory for subscribers' unfinished frames is used up");
+        return;
+    }
+    shrink_input(subscriber);
+    if (subscriber->held_since_ns == 0)
+        subscriber->held_since_ns = bus->now_ns;
+    struct subscriber *longest;
+    while (bus->input_bytes > BUS_INPUT_BYTES && (longest = find_longest_held(bus)))
+        subscriber_fail(longest, "busy",
+                        "the daemon's memory for subscribers' unfinished frames is used up, and "
+                        "this one has been unfinished for longest");
 }
 
 bool subscriber_take_input(struct subscriber *subscriber)

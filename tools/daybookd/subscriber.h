@@ -66,7 +66,8 @@ struct subscriber {
     bool readable;       /* the socket may have more */
     bool ended;          /* the client sends no more */
     bool hung_up;        /* … nor reads: what it has sent is taken, then it is gone */
-    int64_t unit_since_ns;
+    int64_t unit_since_ns; /* 0: none has begun, or it waits for us */
+    int64_t held_since_ns; /* so long it has kept memory for what it has not been served of */
 
     bool subscribed; /* … has been asked for */
     bool searching;  /* … and the event of that time, where it begins, is still to be found */
@@ -74,6 +75,7 @@ struct subscriber {
     bool caught_up;  /* … and it has been told so, and has not fallen behind since */
     enum wire_start start;
     int64_t since_ns;
+    struct log_stream_search search;
     uint64_t start_after; /* unless searched for */
     struct bus_cursor *cursor;
     struct bus_group *group;   /* it is a member; then it has no feed */
@@ -81,6 +83,7 @@ struct subscriber {
     struct list_link in_group;
     struct buffer given; /* … the frame that is being made for it */
     uint32_t given_count;
+    uint32_t settlings; /* … asked for, and not answered before that is durable */
     struct bus_listing *listing; /* of cursors, is being made for it */
     struct feed *feed; /* while subscribed */
     bool limited;      /* by credit */

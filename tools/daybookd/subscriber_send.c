@@ -47,6 +47,8 @@ static void send_answers(struct subscriber *subscriber)
         return;
     buffer_release(answers);
     subscriber->answers_sent = 0;
+    if (subscriber->readable || subscriber->input.size > 0)
+        bus_watch_input(subscriber); /* it may have waited until its answers were read */
 }
 
 /* ---- Frames ---- */
