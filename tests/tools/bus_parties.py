@@ -23,6 +23,18 @@ def digest(payload):
     return hashlib.blake2b(json.dumps(payload, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+class Client:
+    """A subscriber that is a program of its own, written with one of our clients: it gets over kills
+    of the daemon by the client's means, and its journal is what it has printed."""
+
+    late = killed = False
+    topics = None
+
+    def __init__(self, name, *words):
+        self.name, self.words = name, words
+        self.cursor = name.lower().replace(" ", "-")
+
+
 class Manner:
     """How a subscriber behaves. `cursor`: it commits, and begins there when it is started again;
     without one it remembers in its own memory. `nap`: seconds that it sleeps between two looks at
@@ -192,11 +204,22 @@ class Journal:
         self.repeated += before - len(self.events)
 
 
+def run_client(socket, manner, journal, stop_path):
+    try:
+        for number, path in ((1, journal), (2, journal + ".failure")):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
+        os.execvp(manner.words[0], (*manner.words, socket, manner.cursor, stop_path))
+    finally:
+        os._exit(127)
+
+
 def start(socket, manner, journal, stop_path, seed):
     """Fork it; returns the pid."""
     pid = os.fork()
     if pid:
         return pid
+    if isinstance(manner, Client):
+        run_client(socket, manner, journal, stop_path)
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

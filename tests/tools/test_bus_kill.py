@@ -3,7 +3,8 @@
 
 Four producers, and eight subscribers: two that read at once (one of all topics, one of two of
 them), two slow ones, two that are killed themselves and begin again at their cursors, two that join
-late and read history first. The daemon is killed every few seconds. In the end each subscriber has,
+late and read history first. Beside them one written with each of our clients: the C library, the
+Python package, and Node's where there is a node. The daemon is killed every few seconds. In the end each subscriber has,
 exactly once and in order, what `daybook read` has, and everything that producers were told is
 durable is there. Segments are small and are packed, so that history and live meet everywhere.
 
@@ -21,8 +22,8 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True
-from bus_parties import Journal, Manner, digest, start  # noqa: E402  pylint: disable=wrong-import-position
-from framed import DAYBOOK, Daemon  # noqa: E402  pylint: disable=wrong-import-position
+from bus_parties import Client, Journal, Manner, digest, start  # noqa: E402  pylint: disable=wrong-import-position
+from framed import BUILD, DAYBOOK, Daemon  # noqa: E402  pylint: disable=wrong-import-position
 from kill_parties import Producer  # noqa: E402  pylint: disable=wrong-import-position
 
 SECONDS = float(os.environ.get("SECONDS", "15"))
@@ -41,6 +42,12 @@ SUBSCRIBERS = (
     Manner("late 1", late=True),
     Manner("late 2", cursor="late-2", late=True),
 )
+HERE = os.path.dirname(os.path.abspath(__file__))
+NODE = shutil.which(os.environ.get("NODE", "node"))
+CLIENTS = (
+    Client("C library", os.path.join(BUILD, "tests", "bus_client")),
+    Client("Python package", sys.executable, os.path.join(HERE, "bus_client.py")),
+) + ((Client("Node client", NODE, os.path.join(HERE, "bus_client.js")),) if NODE else ())
 
 
 class Company:
@@ -128,7 +135,7 @@ def live(company, producers, dice):
     begin = time.monotonic()
     kills = 0
     late = [manner for manner in SUBSCRIBERS if manner.late]
-    for manner in SUBSCRIBERS:
+    for manner in SUBSCRIBERS + CLIENTS:
         if not manner.late:
             company.start(manner)
     while time.monotonic() < begin + SECONDS:
@@ -150,7 +157,32 @@ def live(company, producers, dice):
     return kills
 
 
-def compare(company, producers):
+def check_client(client, path, events):
+    """It has printed each event, as it is, and nothing else."""
+    count = 0
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            sequence, topic, text = line.split(" ", 2)
+            assert count < len(events), "the %s has more than %d events" % (client.name, count)
+            event = events[count]
+            assert (int(sequence), topic, json.loads(text)) == (
+                event["seq"], event["topic"], event["payload"]), (
+                    "the %s has %.200s where event %d is" % (client.name, line, event["seq"]))
+            count += 1
+    assert count == len(events), "the %s has %d of %d events" % (client.name, count, len(events))
+
+
+def check_cursors(company, last):
+    """What the clients committed is durable."""
+    result = subprocess.run([DAYBOOK, "cursors", "-D", company.daemon.directory, "-o", "json"],
+                            stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    places = {row["cursor"]: row["position"] for row in json.loads(result.stdout)}
+    for client in CLIENTS:
+        assert places.get(client.cursor) == last, "the cursor of the %s: %r, not %d" % (
+            client.name, places.get(client.cursor), last)
+
+
+def compare(company, producers, last):
     events = read_all(company.daemon.directory)
     check_acked(producers, events)
     journals = []
@@ -163,6 +195,9 @@ def compare(company, producers):
                                  % (manner.name, len(journal.events), len(expected),
                                     sorted(want - got)[:3], sorted(got - want)[:3]))
         journals.append(journal)
+    for client in CLIENTS:
+        check_client(client, company.journal(client), events)
+    check_cursors(company, last)
     return events, journals
 
 
@@ -184,7 +219,7 @@ def run(directory):
         last = connection.welcome["durable"]
         connection.close()
         company.wait_for(last)
-        events, journals = compare(company, producers)
+        events, journals = compare(company, producers, last)
         assert daemon.stop() == 0, daemon.output()[-2000:]
     finally:
         for producer in producers:
@@ -197,7 +232,7 @@ def run(directory):
 def main():
     directory = tempfile.mkdtemp(prefix="daybook-bus.", dir=os.environ.get("TMPDIR", "/var/tmp"))
     sentence = ("each of %d subscribers was given every event exactly once and in order, "
-                "over kills of the daemon and of subscribers" % len(SUBSCRIBERS))
+                "over kills of the daemon and of subscribers" % len(SUBSCRIBERS + CLIENTS))
     try:
         kills, subscriber_kills, events, journals = run(directory)
     except Exception as failure:  # pylint: disable=broad-except
@@ -206,6 +241,8 @@ def main():
         return 1
     shutil.rmtree(directory)
     print("ok - " + sentence)
+    print("# clients: %s%s" % (", ".join(client.name for client in CLIENTS),
+                               "" if NODE else "; LEFT OUT: the client for Node, there is no node"))
     print("# seed %d, %.0f s, %d kills of the daemon, %d of subscribers, %d events" % (
         SEED, SECONDS, kills, subscriber_kills, len(events)))
     print("# %d subscriptions, %d commits, %d events given again behind a cursor" % (

@@ -313,8 +313,8 @@ struct daybook_subscription_options {
     const char *cursor; /* a name; the daemon keeps the position that is committed under it */
     /*
      * Patterns of topics, at most 64, and NULL behind the last: `*` matches any characters but the
-     * dot, `?` one of them, `>` at the end one part or more ("signal.*", "trade.>"). Else all
-     * topics.
+     * dot, `?` one of them, `[a-f]` one of a set and `[!a-f]` one that is not in it, `>` at the end
+     * one part or more ("signal.*", "trade.>", "shard-[0-3]"). Else all topics.
      */
     const char *const *topics;
     const char *where; /* a SQL expression over seq, ts, time, topic, payload and its fields */
