@@ -18,7 +18,7 @@
 
 struct indexer_retention_holds {
     struct segment_cursors cursors; /* owned */
-    struct error damage;            /* the first cursor that is damaged: what it held is not known */
+    struct error damage;            /* the first damaged cursor: what it held is not known */
 };
 
 /*

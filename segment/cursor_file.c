@@ -52,8 +52,9 @@ static enum error_code tell_busy(int fd, const char *name, struct error *error)
     char program[SEGMENT_LOCK_PROGRAM_SIZE], who[64] = "";
     if (segment_lock_find_holder(fd, &pid, program))
         snprintf(who, sizeof who, " (%s, pid %d)", program, pid);
-    return error_set(error, ERROR_BUSY, "the cursor '%s' is in use by another consumer%s", name,
-                     who);
+    return error_set(error, ERROR_BUSY, "the cursor '%s' is in use by another consumer%s: stop it first, or take "
+                     "another name",
+                     name, who);
 }
 
 enum error_code segment_cursor_lock(int fd, const char *name, struct error *error)

@@ -218,7 +218,8 @@ Test(cursor, has_one_user_at_a_time)
     struct segment_cursor *second = NULL;
     create("billing", CURSOR_SINGLE, 0);
     cr_assert_eq(segment_cursor_open(log_fd, "billing", log_id, &second, &error), ERROR_BUSY);
-    cr_assert_str_eq(error.text, "the cursor 'billing' is in use by another consumer");
+    cr_assert_str_eq(error.text, "the cursor 'billing' is in use by another consumer: stop it first, or "
+                                 "take another name");
     cr_assert_eq(segment_cursor_remove(log_fd, "billing", &error), ERROR_BUSY);
     cr_assert(look("billing").in_use);
     close_cursor();

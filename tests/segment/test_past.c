@@ -3,7 +3,9 @@
  * while more others published than the table holds.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/file_calls.h"
 #include "segment/bound.h"
 #include "segment/log.h"
 #include "segment/past.h"
@@ -472,6 +475,65 @@ Test(past, files_from_a_later_time_than_the_log_are_not_believed)
     cr_assert_eq(segment_log_producer_number(log, "d-7", 3), 0, "that was never in this log");
     cr_assert_eq(publish("d-7", 1), LOG_APPENDED);
     close_log();
+}
+
+static atomic_bool full; /* there is no room for a file of producers */
+
+static int rename_file(int directory_fd, const char *from, const char *to)
+{
+    bool ours = strlen(to) == PAST_RUN_NAME_BYTES - 1;
+    errno = ours && atomic_load(&full) ? ENOSPC : 0;
+    return errno ? -1 : file_calls_kernel.rename(directory_fd, from, to);
+}
+
+Test(past, without_room_for_them_the_log_is_full_until_there_is_some)
+{
+    static struct file_calls calls;
+    char name[32];
+    uint64_t number = 0;
+    enum error_code code = OK;
+
+    make_silence();
+    calls = file_calls_kernel;
+    calls.rename = rename_file;
+    file_calls_use(&calls);
+    atomic_store(&full, true);
+    for (int i = 0; !code; i++) {
+        uint8_t payload[66];
+        fill_payload(payload);
+        struct event event = {.topic = "t",
+                              .topic_bytes = 1,
+                              .payload = payload,
+                              .payload_bytes = sizeof payload,
+                              .time_ns = EVENT_TIME_NONE,
+                              .producer = name,
+                              .producer_bytes = (size_t)snprintf(name, sizeof name, "f-%d", i),
+                              .number = 5};
+        enum segment_log_outcome outcome;
+        uint64_t sequence;
+        while ((code = segment_log_append(log, &event, &outcome, &sequence, &error)) == ERROR_BUSY)
+            segment_log_wait_room(log);
+    }
+    cr_assert_eq(code, ERROR_NO_SPACE, "%s", error.text);
+    cr_assert(strstr(error.text, "remember who has published"), "%s", error.text);
+    expect_exactness(silent, 3);
+    atomic_store(&full, false);
+    struct segment_log_counters counters;
+    do { /* it tries again by itself */
+        segment_log_settle(log);
+        segment_log_count(log, &counters);
+    } while (counters.disk_full);
+    expect_exactness(silent, 3);
+    publish_others("g");
+    expect_exactness(silent, 3);
+    close_log();
+    open_log();
+    cr_assert(!report.past_rebuilt);
+    expect_exactness(silent, 3);
+    cr_assert_eq(segment_log_find_producer(log, "f-0", 3, &number, &error), OK);
+    cr_assert_eq(number, 5);
+    close_log();
+    file_calls_use(NULL);
 }
 
 Test(past, few_producers_cost_no_file)

@@ -62,8 +62,8 @@ const char *scratch_directory(void)
 
 const char *scratch_path(const char *format, ...)
 {
-    static char paths[PATHS][PATH_BYTES];
-    static unsigned next;
+    static _Thread_local char paths[PATHS][PATH_BYTES];
+    static _Thread_local unsigned next;
     char *path = paths[next++ % PATHS];
     int used = snprintf(path, PATH_BYTES, "%s/", scratch_directory());
     va_list arguments;

@@ -132,7 +132,8 @@ def notes_on_names(directory):
     assert notes("-t", "doors", "-U", "2001-01-01") == []
     assert notes("-t", "doors", "-t", "bells") == []
     assert notes("--where", "prise = 1") == [
-        'no event that was looked at has the field "prise" of --where']
+        'no event that was looked at has the field "prise" of --where; '
+        "text goes in single quotes: 'prise'"]
     assert notes("--where", "price = 2 OR seq = 4 AND prise") == []
     assert notes("--where", "price = 1 OR prise") == []
     os.remove(os.path.join(directory, "events.db"))

@@ -273,6 +273,18 @@ def onto_daemon(directory):
     assert [e["topic"] for e in copied] == ["copy"] * 500 + ["t"] * 500
 
 
+@promise("a log is not replayed into itself, where each event would be there twice, but to other topics")
+def into_itself(directory):
+    daybook("pub", "-D", directory, stdin=event_lines(3, size=50))
+    with daemon(directory):
+        to = ["replay", "-D", directory, "-r", "max", "--to", f"{directory}/daybook.sock"]
+        result = daybook(*to, expect=FAILURE)
+        assert "keeps the log in" in result.err and "--remap" in result.err, result.err
+        assert len(daybook("read", "-D", directory, "-o", "json").events) == 3
+        daybook(*to, "--remap", "t:=copy")
+    assert len(daybook("read", "-D", directory, "-t", "copy", "-o", "json").events) == 3
+
+
 @promise("no daemon at --to: exit status 3; no log: 1; wrong flags: 2")
 def refusals(directory):
     publish(directory, [0])

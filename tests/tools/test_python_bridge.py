@@ -447,15 +447,71 @@ def first_calls(directory):
         event_bridge.disable()
 
 
-@promise("calls in a directory that is no more raise nothing, and all is counted")
+@promise("what waits where no log is goes to the log that is enabled then, in order, with what is "
+         "called meanwhile; so do the counts of what was dropped")
+def handed_on(directory):
+    nowhere = os.path.join(directory, "none")
+    with running(directory) as daemon:
+        program = script(directory, """
+            import sys, threading
+            from event_bus import event_bridge
+            start = event_bridge._courier.start
+            def interrupted():  # as by a signal handler, in the middle of the first call
+                assert event_bridge.publish("t", {"n": 0})
+                start()
+            event_bridge._courier.start = interrupted
+            assert event_bridge.publish("t", {"n": 1})
+            n = 2
+            for n in range(2, 100):
+                assert event_bridge.publish("t", {"n": n})
+            assert not event_bridge.publish("t", "x" * 1100000)
+            before = event_bridge.stats()
+            assert (before["waiting"], before["dropped"]) == (100, 1), before
+            stop, given = threading.Event(), []
+            def work():
+                while not stop.is_set():
+                    given.append(event_bridge.publish("t", {"n": 100 + len(given)}))
+                    stop.wait(0.0001)
+            worker = threading.Thread(target=work)
+            worker.start()
+            for source in "abc":
+                event_bridge.enable(sys.argv[1] + source, source=source)
+            event_bridge.enable(sys.argv[2])
+            stop.set()
+            worker.join()
+            assert event_bridge.flush(120) and all(given)
+            stats = event_bridge.stats()
+            assert stats["dropped_because"] == before["dropped_because"], stats
+            assert stats["taken"] == stats["stored"] and not stats["waiting"], stats
+            print(len(given))
+            """, nowhere, daemon.directory, env={"DAYBOOK_DIR": nowhere}, stdout=subprocess.PIPE)
+        count = int(program.communicate()[0])
+        assert numbers_of(daemon) == list(range(100 + count))
+        assert sum(row["missing"] for row in gaps_of(daemon)) == 1
+
+
+@promise("calls in a directory that is no more raise nothing, nor do our own mistakes; all is counted")
 def no_directory(directory):
     program = script(directory, """
         import os, sys
         os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
         from event_bus import event_bridge
-        event_bridge.publish("t", 1)
+        works = event_bridge._config_of_environment
+        event_bridge._config_of_environment = lambda: 1 / 0
+        assert event_bridge.publish("t", 1) is True
         stats = event_bridge.stats()
-        assert stats["waiting"] + stats["dropped"] == 1, stats
+        assert stats["waiting"] == 1 and "ZeroDivision" in stats["last_error"], stats
+        event_bridge._config_of_environment = works
+        assert event_bridge.publish("t", 2) is True
+        took, event_bridge._courier.inbox.take = event_bridge._courier.inbox.take, None
+        assert event_bridge.publish("t", 3) is False
+        event_bridge._courier.inbox.take = took
+        stats = event_bridge.stats()
+        assert (stats["waiting"], stats["dropped"]) == (2, 1), stats
+        event_bridge._not_before = 0
+        assert event_bridge.publish("t", 4) is True
+        while "no daemon answers" not in event_bridge.stats()["last_error"]:
+            assert not event_bridge.stats()["state"].startswith("failed")
         """, cwd=directory)
     assert program.wait() == 0
 
@@ -522,7 +578,7 @@ SPILLER = """
     import sys, time
     from event_bus import event_bridge
     log, folder, first, last, then = sys.argv[1:]
-    event_bridge.enable(log, spill=folder, max_events=50)
+    event_bridge.enable(log, spill=folder, max_events=MAX_EVENTS)
     n = int(first)
     while n < int(last):
         if event_bridge.publish("t", {"n": n}):
@@ -541,8 +597,8 @@ SPILLER = """
     """
 
 
-def spiller(directory, log, *arguments):
-    return script(directory, SPILLER, log, os.path.join(directory, "spill"), *arguments,
+def spiller(directory, log, *arguments, max_events=50):
+    return script(directory, SPILLER.replace("MAX_EVENTS", str(max_events)), log, os.path.join(directory, "spill"), *arguments,
                   stdout=subprocess.PIPE)
 
 
@@ -603,15 +659,22 @@ def spill_bound(directory):
 
 
 @promise("a program that ends while the log is away leaves its events in the spill file, for "
-         "its next run")
+         "its next run: whether memory held them or not")
 def spill_over_runs(directory):
-    log = os.path.join(directory, "log")
-    for first in (0, 500):
-        assert end_of(spiller(directory, log, first, first + 500, "exit")) == 0
-    with running(directory) as daemon:
-        assert end_of(spiller(directory, log, 1000, 1500, "flush")) == 0
-        assert numbers_of(daemon) == list(range(1500))
-        assert os.listdir(os.path.join(directory, "spill")) == []
+    for max_events in (50, 100000, 1):
+        folder = os.path.join(directory, str(max_events))
+        os.mkdir(folder)
+        log, spill = os.path.join(folder, "log"), os.path.join(folder, "spill")
+        for first in (0, 500):
+            assert end_of(spiller(folder, log, first, first + 500, "exit",
+                                  max_events=max_events)) == 0
+            kept = os.path.join(spill, "event_bridge.program.jsonl")
+            assert os.listdir(spill) == [os.path.basename(kept)]
+            assert os.stat(kept).st_mode & 0o777 == 0o600
+        with running(folder) as daemon:
+            assert end_of(spiller(folder, log, 1000, 1500, "flush", max_events=max_events)) == 0
+            assert numbers_of(daemon) == list(range(1500)), max_events
+            assert os.listdir(spill) == []
 
 
 @promise("kill -9 of the program and of the daemon, while the spill file is being sent: each "

@@ -4,6 +4,7 @@ not settled, and to _dead.CURSOR in the end.
 """
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 
@@ -185,6 +186,24 @@ def with_asyncio(directory):
     with running(directory) as daemon:
         publish(daemon, range(100))
         asyncio.run(work(daemon))
+
+
+@promise("answers that nobody waits for are not kept; a daemon that is stopped makes no accept() wait")
+def answers(directory):
+    with running(directory) as daemon:
+        publish(daemon, range(60))
+        with member(daemon) as subscriber:
+            for _ in range(50):
+                subscriber.accept(subscriber.next())
+            assert subscriber.accept(subscriber.next(), wait=True) == 1
+            inside = subscriber._subscription  # pylint: disable=protected-access
+            assert not inside.settled and not inside._awaited, inside.settled
+            daemon.process.send_signal(signal.SIGSTOP)
+            for _ in range(2000):  # more than a socket holds
+                subscriber.accept(*range(1000, 2000, 2))
+            daemon.process.send_signal(signal.SIGCONT)
+            assert subscriber.accept(subscriber.next(), wait=True) == 1
+            assert subscriber.reconnects == 0
 
 
 main()

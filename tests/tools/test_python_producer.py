@@ -16,6 +16,8 @@ from cli_support import main, promise  # noqa: E402
 from python_support import (events_of, framed, free_disk, gaps_of, payloads_of,  # noqa: E402
                             running, running_on_a_small_disk, script)
 import daybook  # noqa: E402
+from daybook._event import pack_event  # noqa: E402
+from daybook._outbox import Outbox  # noqa: E402
 
 
 def raises(kind, function, *arguments, **keywords):
@@ -269,6 +271,29 @@ def expecting(directory):
                 assert await producer.publish("t", 17) == 11
 
         asyncio.run(work())
+
+
+@promise("nothing is sent behind events that expect something; unnamed they are never sent again")
+def expecting_alone(_directory):
+    for name in ("p", None):
+        outbox = Outbox(name, resend_anonymous=True)
+        assert outbox.welcome({"last_number": 0}) == []
+        outbox.expect([pack_event("t", None, 1), pack_event("t", None, 2)], "tag",
+                      {"expect_last": 0})
+        outbox.add(pack_event("t", None, 3))
+        outbox.note_sent(len(outbox.unsent()))
+        assert outbox.unsent() is None, "the third has to wait"
+        told = outbox.welcome({"last_number": 0})
+        if name:
+            assert told == [] and outbox.unsent()[6:9] == b"pub"
+            outbox.note_sent(len(outbox.unsent()))
+            refused = [[0, "conflict", "why"], [1, "conflict", ""]]
+            results = outbox.receive(["ack", 1, 0, 0, 0, 0, refused])
+            assert [r.code for r in results] == ["conflict", "conflict"], results
+            assert outbox.unsent()[-1:] == b"\x01", "the third has the first number"
+        else:
+            assert [(r.tag, r.code) for r in told] == [("tag", "unknown")] * 2, told
+            assert outbox.unsent() is not None
 
 
 @promise("threads may share a producer; a forked child may not, and is told")

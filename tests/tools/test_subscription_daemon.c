@@ -153,11 +153,11 @@ Test(subscription_daemon, begins_where_it_is_told_to)
 
 Test(subscription_daemon, gives_what_the_filter_lets_through_and_the_position_passes_the_rest)
 {
-    static const char *const TOPICS[] = {"count.3", "*.7"};
+    static const char *const TOPICS[] = {"count.3", "*.7", NULL};
     start_daemon();
     publish_range(1, 2000);
     struct daybook_subscription *subscription = subscribe_to((struct daybook_subscription_options){
-        .start = DAYBOOK_START_EARLIEST, .topics = TOPICS, .topic_count = 2,
+        .start = DAYBOOK_START_EARLIEST, .topics = TOPICS,
         .where = "seq > 1000", .window_events = 7});
     for (uint64_t ten = 1000; ten < 2000; ten += 10) {
         cr_assert_eq(take(subscription).sequence, ten + 3);
@@ -408,10 +408,9 @@ static void expect_try(struct daybook_subscription *subscription, unsigned tries
 
 Test(subscription_daemon, what_a_member_leaves_behind_is_tried_again_and_at_last_put_aside)
 {
-    static const char *const TOPICS[] = {"count.*"};
+    static const char *const TOPICS[] = {"count.*", NULL};
     struct daybook_subscription_options options = member(1);
     options.topics = TOPICS;
-    options.topic_count = 1;
     start_daemon();
     publish_range(1, 1);
     struct daybook_subscription *subscription = subscribe_to(options);
@@ -425,9 +424,9 @@ Test(subscription_daemon, what_a_member_leaves_behind_is_tried_again_and_at_last
     cr_assert_eq(daybook_subscription_release(subscription, 1, &error), DAYBOOK_OK);
     flush(subscription);
 
-    static const char *const DEAD[] = {"_dead.g"};
+    static const char *const DEAD[] = {"_dead.g", NULL};
     struct daybook_subscription *dead = subscribe_to((struct daybook_subscription_options){
-        .start = DAYBOOK_START_EARLIEST, .topics = DEAD, .topic_count = 1});
+        .start = DAYBOOK_START_EARLIEST, .topics = DEAD});
     struct daybook_event event = take(dead);
     char *json;
     cr_assert_eq(daybook_payload_json(event.payload, event.payload_bytes, &json, &error),

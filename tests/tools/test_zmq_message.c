@@ -113,6 +113,8 @@ Test(zmq_message, puts_any_other_payload_into_an_object_of_that_shape)
                      "{\"event_type\":\"a.b\",\"timestamp\":1757386981.642318,"
                      "\"source\":\"daybook\",\"data\":{\"n\":1},"
                      "\"correlation_id\":null,\"user_id\":null,\"session_id\":null}");
+    cr_assert(strstr(write_event("a", INT64_C(1757386981642318999), "1"), ":1757386981.642318,"),
+              "a time is cut, as replay does, and not rounded into the future");
     cr_assert(strstr(write_event("a", -1500000000, "[1]"), "\"timestamp\":-1.500000,"));
     cr_assert(strstr(write_event("a", 0, "{\"event_type\":7}"), "\"data\":{\"event_type\":7}"));
 }

@@ -312,11 +312,11 @@ struct daybook_subscription_options {
     int64_t since_ns;
     const char *cursor; /* a name; the daemon keeps the position that is committed under it */
     /*
-     * Patterns of topics, at most 64: `*` matches any characters but the dot, `?` one of them, `>`
-     * at the end one part or more ("signal.*", "trade.>"). None: all topics.
+     * Patterns of topics, at most 64, and NULL behind the last: `*` matches any characters but the
+     * dot, `?` one of them, `>` at the end one part or more ("signal.*", "trade.>"). Else all
+     * topics.
      */
     const char *const *topics;
-    size_t topic_count;
     const char *where; /* a SQL expression over seq, ts, time, topic, payload and its fields */
     /*
      * With a cursor: be one of the group of its subscribers. Each event goes to one of them, which

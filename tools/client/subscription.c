@@ -36,19 +36,30 @@ static enum daybook_code check_length(const char *what, const char *text, size_t
                        strlen(text), bytes_max);
 }
 
+/* The list ends with NULL. */
+static enum daybook_code count_topics(struct daybook_subscription *sub, struct daybook_error *error)
+{
+    const char *const *topics = sub->options.topics;
+    uint32_t count = 0;
+    while (topics && topics[count] && count <= WIRE_TOPICS_MAX)
+        count++;
+    if (count > WIRE_TOPICS_MAX)
+        return failure_set(error, DAYBOOK_INVALID, "more than %d topics", WIRE_TOPICS_MAX);
+    sub->request.topic_count = count;
+    return DAYBOOK_OK;
+}
+
 /* So that hello and subscribe fit into their frames; the rest of the rules is looked at below. */
-static enum daybook_code check_lengths(const struct daybook_subscription_options *options,
+static enum daybook_code check_lengths(const struct daybook_subscription *sub,
                                        struct daybook_error *error)
 {
-    if (options->topic_count > WIRE_TOPICS_MAX)
-        return failure_set(error, DAYBOOK_INVALID, "%zu topics; at most %d are allowed",
-                           options->topic_count, WIRE_TOPICS_MAX);
+    const struct daybook_subscription_options *options = &sub->options;
     enum daybook_code code = check_length("the client's name", options->client, 200, error);
     if (!code)
         code = check_length("the cursor's name", options->cursor, WIRE_CURSOR_BYTES_MAX, error);
     if (!code)
         code = check_length("where", options->where, WIRE_WHERE_BYTES_MAX, error);
-    for (size_t i = 0; !code && i < options->topic_count; i++)
+    for (uint32_t i = 0; !code && i < sub->request.topic_count; i++)
         code = check_length("a pattern of topics", options->topics[i], EVENT_TOPIC_BYTES_MAX,
                             error);
     return code;
@@ -83,7 +94,7 @@ static enum daybook_code copy_texts(struct daybook_subscription *sub, const char
     struct daybook_subscription_options *options = &sub->options;
     size_t bytes = bytes_of(socket) + bytes_of(options->client) + bytes_of(options->cursor) +
                    bytes_of(options->where);
-    for (size_t i = 0; i < options->topic_count; i++)
+    for (uint32_t i = 0; i < sub->request.topic_count; i++)
         bytes += bytes_of(options->topics[i]);
     char *at = sub->texts = malloc(bytes);
     if (!at)
@@ -93,7 +104,7 @@ static enum daybook_code copy_texts(struct daybook_subscription *sub, const char
     options->client = keep(options->client, &at);
     sub->request.cursor = keep_text(options->cursor, &at);
     sub->request.where = keep_text(options->where, &at);
-    for (size_t i = 0; i < options->topic_count; i++)
+    for (uint32_t i = 0; i < sub->request.topic_count; i++)
         sub->request.topics[i] = keep_text(options->topics[i], &at);
     options->cursor = sub->request.cursor.text;
     options->where = sub->request.where.text;
@@ -121,7 +132,6 @@ static void make_request(struct daybook_subscription *sub)
     request->tries = options->tries;
     request->limited = true;
     request->credit = sub->window;
-    request->topic_count = (uint32_t)options->topic_count;
 }
 
 /* What our own decoder refuses the daemon would refuse, too: better said before it is sent. */
@@ -162,7 +172,9 @@ static enum daybook_code take_options(struct daybook_subscription *sub, struct d
     if ((unsigned)sub->options.start > DAYBOOK_START_LATEST)
         return failure_set(error, DAYBOOK_INVALID, "there is no start %d",
                            (int)sub->options.start);
-    enum daybook_code code = check_lengths(&sub->options, error);
+    enum daybook_code code = count_topics(sub, error);
+    if (!code)
+        code = check_lengths(sub, error);
     if (code)
         return code;
     char *socket = handle_socket_path(sub->options.directory, sub->options.socket);

@@ -116,13 +116,16 @@ static enum daybook_code check_log(struct daybook_subscription *sub,
     return DAYBOOK_OK;
 }
 
-/* Behind what was given; a cursor's place is the daemon's to say, also that of a new one. */
+/*
+ * Behind what was given. A cursor's place is the daemon's to say; one that somebody has removed
+ * meanwhile begins again where ours was: what was given and not committed is not done.
+ */
 static enum error_code write_subscribe(struct daybook_subscription *sub, struct error *why)
 {
     struct wire_subscribe request = sub->request;
     if (sub->begun && !request.shared) {
         request.start = WIRE_START_AFTER;
-        request.after = sub->position;
+        request.after = request.cursor.text ? sub->counts.committed : sub->position;
     }
     return wire_write_subscribe(&sub->output, &request, why);
 }

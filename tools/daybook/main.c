@@ -53,7 +53,7 @@ static void print_help(FILE *to)
             "\n'daybook VERB --help' explains a verb. Every verb takes -D DIR, else $DAYBOOK_DIR,\n"
             "else ./daybook-data. The daemon is a program of its own: 'daybookd --help'.\n\n"
             "Exit status: 0 ok, 1 failure, 2 usage, 3 daemon not reachable, 4 damage found,\n"
-            "5 incomplete, 6 differences found.\n");
+            "5 incomplete, 6 differences found, 7 the log is not as expected.\n");
 }
 
 static int help(int argc, char **argv)

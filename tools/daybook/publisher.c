@@ -191,8 +191,7 @@ static void ask_log_id(struct publisher *publisher, char *text_out, size_t size)
         snprintf(text_out, size, "%.*s", (int)value.count, (const char *)value.bytes);
 }
 
-/* $DAYBOOK_SOCKET may belong to another log than -D: events must not go there silently. */
-static enum error_code check_same_log(struct publisher *publisher, struct error *error)
+static bool keeps_our_log(struct publisher *publisher)
 {
     const struct publisher_options *options = &publisher->options;
     char theirs[64], ours[FORMAT_LOG_ID_TEXT + 1] = "";
@@ -202,12 +201,25 @@ static enum error_code check_same_log(struct publisher *publisher, struct error 
         segment_format_log_id_text(segment_reader_log_id(reader), ours);
         segment_reader_close(reader);
     }
-    if (strcmp(ours, theirs) == 0)
-        return OK;
-    return error_set(error, ERROR_FOREIGN,
-                     "the daemon at '%s' keeps another log than the one in '%s': name the right "
-                     "socket with -s, or unset DAYBOOK_SOCKET",
-                     options->socket, options->directory);
+    return strcmp(ours, theirs) == 0;
+}
+
+/* $DAYBOOK_SOCKET may belong to another log than -D: events must not go there silently. */
+static enum error_code check_log(struct publisher *publisher, struct error *error)
+{
+    const struct publisher_options *options = &publisher->options;
+    if (options->same_log && !keeps_our_log(publisher))
+        return error_set(error, ERROR_FOREIGN,
+                         "the daemon at '%s' keeps another log than the one in '%s': name the "
+                         "right socket with -s, or unset DAYBOOK_SOCKET",
+                         options->socket, options->directory);
+    if (options->other_log && keeps_our_log(publisher))
+        return error_set(error, ERROR_INVALID,
+                         "the daemon at '%s' keeps the log in '%s' itself, where each event would "
+                         "be there twice: name the daemon of another log, or other topics with "
+                         "--remap",
+                         options->socket, options->directory);
+    return OK;
 }
 
 static enum error_code send_to_daemon(struct publisher *publisher, const struct event *event,
@@ -383,7 +395,7 @@ static enum error_code choose_way(struct publisher *publisher, struct error *err
     struct daybook_error failure;
     enum daybook_code answer = connect_to_daemon(publisher, &failure);
     if (answer == DAYBOOK_OK)
-        return options->same_log ? check_same_log(publisher, error) : OK;
+        return check_log(publisher, error);
     if (answer != DAYBOOK_UNREACHABLE || options->daemon_only || !options->directory)
         return client_error(&failure, error);
     return open_log(publisher, failure.text, error);

@@ -22,6 +22,7 @@ struct publisher_options {
     const char *socket;
     bool daemon_only;
     bool same_log;        /* the daemon must keep the log in `directory`: both were named, apart */
+    bool other_log;       /* … must keep another one: its events go there, and would be doubled */
     const char *producer; /* NULL: anonymous */
     enum daybook_ack ack; /* the daemon's; without a daemon all is durable in the end */
     struct segment_log_options settings; /* without a daemon */

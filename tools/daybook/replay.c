@@ -298,6 +298,8 @@ static int run(struct replay *replay, const char *directory)
     struct error error;
     if (history_open(replay_verb.name, directory, &replay->from.history, &error))
         return verb_fail_open(replay_verb.name, directory, &error);
+    if (replay->remap.count == 0)
+        replay->to.other_than = directory;
     int status = open_and_play(replay);
     selection_notes_tell(&replay->selection, replay_verb.name, directory);
     history_close(replay->from.history);

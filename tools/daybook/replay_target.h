@@ -24,6 +24,7 @@ struct replay_target_options {
     struct output_style style;
     const char *prefix;   /* of the first frame, for ZeroMQ */
     uint64_t subscribers; /* a PUB socket waits for so many before it begins */
+    const char *other_than; /* the log in this directory is refused; NULL: none is */
 };
 
 struct replay_target_counts {

@@ -65,6 +65,8 @@ enum error_code replay_target_daemon(const struct replay_target_options *options
         .verb = options->verb,
         .socket = address,
         .daemon_only = true,
+        .directory = options->other_than,
+        .other_log = options->other_than != NULL,
         .refused = refused,
         .context = target,
     };

@@ -105,5 +105,8 @@ void selection_notes_tell(const struct selection *selection, const char *verb,
     tell_topics(&selection->topics, verb, directory);
     const char *unseen = selection->where ? indexer_where_unseen(selection->where) : NULL;
     if (unseen)
-        verb_say(verb, "note: no event that was looked at has the field \"%s\" of --where", unseen);
+        verb_say(verb,
+                 "note: no event that was looked at has the field \"%s\" of --where; text goes in "
+                 "single quotes: '%s'",
+                 unseen, unseen);
 }

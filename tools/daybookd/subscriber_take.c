@@ -102,11 +102,15 @@ static enum error_code take_filter(struct subscriber *subscriber,
 static void say_subscribed(const struct subscriber *subscriber,
                            const struct wire_subscribe *subscribe)
 {
+    const struct wire_text *cursor = &subscribe->cursor, *topic = &subscribe->topics[0];
+    bool all = subscribe->topic_count == 0;
     notices_line(&subscriber->bus->notices, REPORT_INFO,
-                 "connection %" PRIu64 ": subscribes, to %s%s%s", subscriber->number,
-                 subscribe->topic_count > 0 ? "some topics" : "all topics",
+                 "connection %" PRIu64 ": subscribes to %.*s%s%s%s%.*s", subscriber->number,
+                 all ? 10 : (int)topic->bytes, all ? "all topics" : topic->text,
+                 subscribe->topic_count > 1 ? " and others" : "",
                  subscribe->where.text ? ", with a where" : "",
-                 subscribe->limited ? ", by credit" : "");
+                 cursor->text ? (subscribe->shared ? ", in the group " : ", with the cursor ") : "",
+                 cursor->text ? (int)cursor->bytes : 0, cursor->text ? cursor->text : "");
 }
 
 static enum error_code subscribe_to(struct subscriber *subscriber,

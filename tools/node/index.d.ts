@@ -15,8 +15,8 @@ export interface Where {
 export class DaybookError extends Error {
   /**
    * Of an event: 'invalid', 'no_space', 'conflict', 'unknown' (it may be stored or not),
-   * 'unreachable' (it was not sent), 'full'. Of a connection, for good: 'replaced', 'taken',
-   * 'forbidden', 'closed', 'protocol', 'foreign', and the others of docs/protocol.md.
+   * 'unreachable' (it was not sent), 'full'. Of a commit: 'moved' (somebody moved the cursor). Of a connection, for good: 'replaced', 'taken',
+   * 'forbidden', 'closed', 'protocol', 'foreign', 'damaged', and the others of docs/protocol.md.
    */
   readonly code: string;
   constructor(code: string, message: string);
@@ -113,6 +113,10 @@ export class Subscriber<Payload = any> extends EventEmitter implements AsyncIter
   next(): Promise<IteratorResult<Event<Payload>, undefined>>;
   return(): Promise<IteratorResult<Event<Payload>, undefined>>;
   [Symbol.asyncIterator](): this;
+  /**
+   * Everything up to this event (without one: the last that was given) is done. Resolves to the
+   * cursor's position; rejected with 'invalid' when it is of what was not given yet.
+   */
   commit(event?: Event | Sequence): Promise<Sequence>;
   accept(...events: Array<Event | Sequence | Array<Event | Sequence>>): Promise<number>;
   release(...events: Array<Event | Sequence | Array<Event | Sequence>>): Promise<number>;

@@ -130,7 +130,8 @@ static void judge(struct inlet *inlet, const struct daybook_error *error)
         tell_away(inlet, error->text);
         return;
     default:
-        error_set(&inlet->trouble, ERROR_CLOSED, "%s", error->text);
+        error_set(&inlet->trouble, error->code == DAYBOOK_REPLACED ? ERROR_BUSY : ERROR_CLOSED, "%s",
+                  error->text);
     }
 }
 

@@ -19,7 +19,12 @@
 #include "tools/zmq/flags.h"
 #include "tools/zmq/outlet.h"
 
-enum exit_status { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum exit_status {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_REPLACED = 3, /* not to be started again: the two would replace each other for ever */
+};
 
 /* What one of the two threads does, and how it ended. */
 struct direction {
@@ -208,6 +213,8 @@ static int run(struct gateway *gateway)
                 atomic_load(&gateway->counts.received), atomic_load(&gateway->counts.stored),
                 atomic_load(&gateway->counts.refused), atomic_load(&gateway->counts.sent),
                 atomic_load(&gateway->counts.replayed));
+    if (code == ERROR_BUSY)
+        return EXIT_REPLACED;
     return code ? EXIT_FAILED : EXIT_OK;
 }
 

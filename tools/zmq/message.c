@@ -2,6 +2,7 @@
 
 #include "core/msgpack.h"
 #include "core/units.h"
+#include "tools/bus_event.h"
 
 static enum error_code check_is_object(const struct msgpack_cursor *object, struct error *error)
 {
@@ -73,29 +74,30 @@ void message_release(struct message_reader *reader)
     reader->json = NULL;
 }
 
-/* The keys in the order in which the programs write them. */
-static enum error_code write_around(const struct daybook_event *event, struct buffer *out,
+/* For an event that did not come over the bus. */
+static enum error_code write_around(const struct event *event, struct buffer *out,
                                     struct error *error)
 {
-    enum error_code code = buffer_printf(
-        out, error,
-        "{\"event_type\":\"%.*s\",\"timestamp\":%.6f,\"source\":\"daybook\",\"data\":",
-        (int)event->topic_bytes, event->topic, (double)event->time_ns / 1e9);
+    struct buffer json = {0};
+    enum error_code code =
+        json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, &json, error);
     if (!code)
-        code = json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, out, error);
-    if (!code)
-        code = buffer_printf(out, error,
-                             ",\"correlation_id\":null,\"user_id\":null,\"session_id\":null}");
+        code = bus_event_append(event, (const char *)json.data, json.size, out, error);
+    buffer_release(&json);
     return code;
 }
 
 enum error_code message_write(const struct daybook_event *event, struct buffer *out,
                               struct error *error)
 {
-    const uint8_t *payload = event->payload;
-    struct msgpack_cursor object = {payload, payload + event->payload_bytes};
-    struct msgpack_value type;
-    if (!find_text(&object, "event_type", &type))
-        return write_around(event, out, error);
+    struct event stored = {
+        .time_ns = event->time_ns,
+        .topic = event->topic,
+        .topic_bytes = event->topic_bytes,
+        .payload = event->payload,
+        .payload_bytes = event->payload_bytes,
+    };
+    if (!bus_event_is_one(event->payload, event->payload_bytes))
+        return write_around(&stored, out, error);
     return json_from_msgpack(event->payload, event->payload_bytes, JSON_COMPACT, out, error);
 }

@@ -7,7 +7,8 @@
  * Coming in: the topic is event_type, the payload is the whole object as it came, with keys that we
  * do not know and without those that are missing; the time is `timestamp` where that is a time
  * (seconds, or ISO text), else arrival. Going out: a payload with a text `event_type` is such an
- * object and goes out as it is stored; any other becomes `data` of one that is made for it.
+ * object and goes out as it is stored; any other becomes `data` of one that is made for it
+ * (tools/bus_event.h, as `daybook replay` writes them, too).
  */
 #ifndef DAYBOOK_TOOLS_ZMQ_MESSAGE_H
 #define DAYBOOK_TOOLS_ZMQ_MESSAGE_H

@@ -168,7 +168,8 @@ static enum error_code commit(struct outlet *outlet, int64_t now_ns, struct erro
     outlet->commit_ns = now_ns + COMMIT_MS * MS_NS;
     if (outlet->marked > outlet->committed) {
         if (daybook_subscription_commit(outlet->live.subscription, outlet->marked, &why))
-            return error_set(error, ERROR_CLOSED, "%s", why.text);
+            return error_set(error, why.code == DAYBOOK_REPLACED ? ERROR_BUSY : ERROR_CLOSED, "%s",
+                             why.text);
         outlet->committed = outlet->marked;
     }
     outlet->marked = outlet->live.sent;

@@ -2,9 +2,11 @@
  * tools/zmq/outlet.h - from the log to a PUB socket: every durable event, in order, to whoever is
  * subscribed, and history to whoever asks for it (request.h).
  *
- * The gateway's cursor follows what has left, a moment behind, because that may still be in memory
- * when the gateway is killed: so after a restart events may come twice, and none is missing.
- * At a clean stop it waits for what has left, and none comes twice.
+ * The gateway's cursor follows what was given to libzmq, a moment behind, because that may still be
+ * in memory when the gateway is killed: so after a restart events may come twice, and none is
+ * missing for who keeps up. What libzmq keeps for a subscriber that is further behind (at most
+ * `hwm` messages) is lost with the process: nobody tells us when it has left. At a clean stop we
+ * wait for what has left, and none comes twice.
  *
  * A subscriber that does not read has `hwm` messages kept for it. When those are used up the live
  * events wait for it, in the log, as long as it takes a thousand a second; but not for more than a
@@ -43,7 +45,10 @@ struct outlet_options {
 /* Listen. The caller owns *outlet_out. */
 enum error_code outlet_create(const struct outlet_options *options, struct outlet **outlet_out,
                               struct error *error);
-/* Until it is time to stop, and half a second more. Errors: the gateway cannot go on. */
+/*
+ * Until it is time to stop, and half a second more. Errors: the gateway cannot go on; ERROR_BUSY:
+ * because somebody else has the cursor.
+ */
 enum error_code outlet_run(struct outlet *outlet, struct error *error);
 /* Accepts NULL. */
 void outlet_free(struct outlet *outlet);

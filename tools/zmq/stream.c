@@ -68,14 +68,16 @@ static enum stream_state judge(struct stream *stream, const struct daybook_error
         tell_away(stream, why->text);
         return STREAM_AWAY;
     default:
-        error_set(error, ERROR_CLOSED, "%s", why->text);
+        error_set(error, why->code == DAYBOOK_REPLACED ? ERROR_BUSY : ERROR_CLOSED, "%s",
+                  why->text);
         return STREAM_ENDED;
     }
 }
 
 enum stream_state stream_open(struct stream *stream, struct error *error)
 {
-    static const char *const OURS_NOT[] = {">"}; /* without the daemon's own, that begin with _ */
+    /* Without the daemon's own, that begin with _. */
+    static const char *const OURS_NOT[] = {">", NULL};
     const struct stream_options *given = &stream->options;
     struct daybook_subscription_options options = {
         .directory = given->directory,
@@ -85,8 +87,7 @@ enum stream_state stream_open(struct stream *stream, struct error *error)
         .after = given->after,
         .since_ns = given->since_ns,
         .cursor = given->cursor,
-        .topics = OURS_NOT,
-        .topic_count = given->topic[0] == '_' ? 0 : 1,
+        .topics = given->topic[0] == '_' ? NULL : OURS_NOT,
         .connect_timeout_ms = CALL_MS,
         .retry_timeout_ms = CALL_MS,
         .on_connection = take_connection,

@@ -53,9 +53,8 @@ static int follow(struct daybook_subscription *subscription)
 
 int main(void)
 {
-    const char *topics[] = {"meter.*"};
-    struct daybook_subscription_options options = {
-        .cursor = "billing", .topics = topics, .topic_count = 1};
+    const char *topics[] = {"meter.*", NULL};
+    struct daybook_subscription_options options = {.cursor = "billing", .topics = topics};
     struct daybook_subscription *subscription;
     if (publish() || daybook_subscribe(&options, &subscription, &error) || follow(subscription)) {
         fprintf(stderr, "%s\n", error.text);

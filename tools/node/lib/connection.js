@@ -45,7 +45,7 @@ class Connection {
   receive(chunk) {
     this.chunks.push(chunk);
     this.bytes += chunk.length;
-    try {
+    try { /* Around our own code: what listeners of the program throw does not come here, see tell.js. */
       let message;
       while (!this.ended && (message = this.next()) !== undefined) this.take(message);
     } catch (error) {

@@ -11,6 +11,7 @@ const { EventEmitter } = require('node:events');
 const { FRAME_MAX, frame } = require('./connection');
 const { DaybookError } = require('./errors');
 const { Lifeline } = require('./lifeline');
+const { tell } = require('./tell');
 const { encode } = require('./msgpack');
 const { nanoseconds } = require('./times');
 
@@ -223,7 +224,7 @@ class Producer extends EventEmitter {
     clearTimeout(this.patience);
     this.patience = null;
     for (const { buffer } of this.frames) this.lifeline.connection.write(buffer);
-    this.emit('connect');
+    tell(this, 'connect');
     this.pump();
   }
 
@@ -286,7 +287,7 @@ class Producer extends EventEmitter {
       this.giveUpFrames(new DaybookError('unknown', 'the connection was lost before the daemon had answered'));
     }
     this.watchPatience();
-    this.emit('disconnect', error);
+    tell(this, 'disconnect', error);
   }
 
   watchPatience() {
@@ -318,7 +319,7 @@ class Producer extends EventEmitter {
     for (const { reject } of this.welcomes.splice(0)) reject(error);
     this.giveUpFrames(error);
     this.giveUpQueue(error);
-    if (error.code !== 'closed') this.emit('disconnect', error);
+    if (error.code !== 'closed') tell(this, 'disconnect', error);
   }
 }
 

@@ -10,6 +10,7 @@
 const { EventEmitter } = require('node:events');
 const { DaybookError } = require('./errors');
 const { Lifeline } = require('./lifeline');
+const { tell } = require('./tell');
 const { NS_PER_MS, nanoseconds } = require('./times');
 
 const RANGES_MAX = 1024;
@@ -26,6 +27,14 @@ class Event {
   /** The time, to the millisecond. */
   get date() {
     return new Date(Number(this.time / NS_PER_MS));
+  }
+}
+
+/** What cannot come any more, in its place among the events. */
+class Loss {
+  constructor([, first, last, cause, text]) {
+    this.seq = first;
+    this.told = { first, last, cause, text };
   }
 }
 
@@ -78,7 +87,7 @@ class Subscriber extends EventEmitter {
     this.shared = options.shared === true;
     this.prefetch = options.prefetch === undefined ? 512 : options.prefetch;
     if (!Number.isInteger(this.prefetch) || this.prefetch < 1) throw new DaybookError('invalid', 'prefetch is not an integer from 1');
-    this.queue = []; // come, and not given
+    this.queue = []; // come, and not given: events, and losses between them
     this.waiting = []; // the iterator's promises that nothing has come for
     this.owed = 0; // credit for what was given
     this.finishing = false;
@@ -87,6 +96,8 @@ class Subscriber extends EventEmitter {
     this.reached = 0n; // what this connection has sent: commits may go up to there
     this.commits = []; // { sequence, resolve, reject }
     this.commitSent = 0n;
+    this.committed = null; // the cursor's position, by the daemon's last word
+    this.highest = 0n; // the log has this sequence, because its event has come
     this.settlements = new Map(); // by id
     this.id = 0;
     this.log = null;
@@ -101,6 +112,7 @@ class Subscriber extends EventEmitter {
   }
 
   next() {
+    this.tellLosses();
     if (this.queue.length > 0) return Promise.resolve({ value: this.give(), done: false });
     if (this.finishing) this.close();
     if (this.final) return this.end();
@@ -115,7 +127,8 @@ class Subscriber extends EventEmitter {
 
   /**
    * Everything up to this event (or sequence; without one: the last that was given) is done.
-   * Resolves to the cursor's position once that is durable. Need not be awaited.
+   * Resolves to the cursor's position once that is durable; at once when it was before. What was
+   * not given to the program yet cannot be done: 'invalid'. Need not be awaited.
    */
   commit(event) {
     const committed = new Promise((resolve, reject) => {
@@ -124,7 +137,16 @@ class Subscriber extends EventEmitter {
         throw new DaybookError('invalid', this.shared ? 'a group accepts and releases' : 'there is no cursor to commit to');
       }
       if (event === undefined && this.given === null) throw new DaybookError('invalid', 'no event was given yet');
-      this.commits.push({ sequence: event === undefined ? this.given : sequenceOf(event), resolve, reject });
+      const sequence = event === undefined ? this.given : sequenceOf(event);
+      if (this.committed !== null && sequence <= BigInt(this.committed)) {
+        resolve(this.committed);
+        return;
+      }
+      const last = this.givenUpTo();
+      if (last === null || sequence > last) {
+        throw new DaybookError('invalid', `sequence ${sequence} was not given yet: a commit is of what is done`);
+      }
+      this.commits.push({ sequence, resolve, reject });
       this.sendCommit();
     });
     committed.catch(() => {}); // who does not await it learns of the end from the iterator
@@ -153,6 +175,20 @@ class Subscriber extends EventEmitter {
 
   // ---- Giving ----
 
+  /** Nothing at or before this is still to be given. */
+  givenUpTo() {
+    return this.queue.length > 0 ? BigInt(this.queue[0].seq) - 1n : this.position;
+  }
+
+  eventsWaiting() {
+    return this.queue.reduce((sum, item) => sum + (item instanceof Event ? 1 : 0), 0);
+  }
+
+  /** Those that are next are told when the program asks for what is next. */
+  tellLosses() {
+    while (this.queue[0] instanceof Loss) tell(this, 'lost', this.queue.shift().told);
+  }
+
   give() {
     const event = this.queue.shift();
     this.given = BigInt(event.seq);
@@ -165,7 +201,9 @@ class Subscriber extends EventEmitter {
   }
 
   pass() {
-    while (this.waiting.length > 0 && this.queue.length > 0) {
+    while (this.waiting.length > 0) {
+      this.tellLosses();
+      if (this.queue.length === 0) break;
       this.waiting.shift().resolve({ value: this.give(), done: false });
     }
   }
@@ -201,6 +239,7 @@ class Subscriber extends EventEmitter {
 
   takeCommitted(position) {
     const sequence = BigInt(position);
+    this.committed = position;
     const done = this.commits.filter((commit) => commit.sequence <= sequence);
     this.commits = this.commits.filter((commit) => commit.sequence > sequence);
     for (const { resolve } of done) resolve(position);
@@ -208,14 +247,26 @@ class Subscriber extends EventEmitter {
 
   // ---- What the daemon says ----
 
-  onWelcome() {
-    const request = { ...this.request, credit: Math.max(0, this.prefetch - this.queue.length) };
-    if (this.position !== null && this.request.cursor === undefined) request.after = this.position;
-    else Object.assign(request, this.start);
+  onWelcome(welcome) {
+    this.checkLog(welcome);
+    const request = { ...this.request, credit: Math.max(0, this.prefetch - this.eventsWaiting()) };
+    if (this.position === null || this.shared) Object.assign(request, this.start);
+    /* A cursor that somebody has removed meanwhile is made again where ours was. */
+    else request.after = this.request.cursor === undefined ? this.position : this.committed;
     this.owed = 0;
     this.reached = 0n;
     this.commitSent = 0n;
     this.lifeline.connection.send(['subscribe', request]);
+  }
+
+  /** The same log as before, and not shorter: what has come was durable. */
+  checkLog({ log, durable }) {
+    if (this.log !== null && log !== this.log) throw new DaybookError('foreign', 'the daemon keeps another log than before');
+    this.log = log;
+    if (BigInt(durable) < this.highest) {
+      throw new DaybookError('damaged', `the log ends at ${durable} now, and event ${this.highest} has come before: `
+        + 'it has lost events, or is an older copy; subscribe anew');
+    }
   }
 
   onFrame(message) {
@@ -224,7 +275,7 @@ class Subscriber extends EventEmitter {
       case 'events': this.takeEvents(message[1], message[2]); break;
       case 'caught_up':
         this.move(message[1]);
-        this.emit('caughtUp', message[1]);
+        tell(this, 'caughtUp', message[1]);
         break;
       case 'lost': this.takeLost(message); break;
       case 'committed': this.takeCommitted(message[1]); break;
@@ -233,15 +284,31 @@ class Subscriber extends EventEmitter {
     }
   }
 
-  takeSubscribed({ after, log }) {
-    if (this.log !== null && log !== this.log) {
-      this.lifeline.finish(new DaybookError('foreign', 'the daemon keeps another log than before'));
-      return;
-    }
-    this.log = log;
+  takeSubscribed({ after }) {
     if (this.position === null) this.position = BigInt(after);
     this.reached = BigInt(after);
-    this.emit('connect', after);
+    if (this.request.cursor !== undefined && !this.shared) this.takeCursor(after);
+    tell(this, 'connect', after);
+  }
+
+  /**
+   * A cursor that stands before our last commit, or behind what has come, was moved by somebody
+   * while we were away: then that is where to go on, and what is older is not to be given.
+   */
+  takeCursor(after) {
+    const sequence = BigInt(after);
+    const moved = sequence > this.position || (this.committed !== null && sequence < BigInt(this.committed));
+    this.takeCommitted(after);
+    if (!moved) return;
+    this.position = sequence;
+    this.owed += this.eventsWaiting();
+    this.queue = [];
+    this.given = null;
+    if (this.owed > 0) this.lifeline.connection.send(['credit', this.owed]);
+    this.owed = 0;
+    for (const { reject } of this.commits.splice(0)) {
+      reject(new DaybookError('moved', `the cursor was moved to ${after} by somebody: this commit was dropped`));
+    }
   }
 
   /** What came over the connection before, and was not committed, comes again: it is not new. */
@@ -250,6 +317,7 @@ class Subscriber extends EventEmitter {
     for (const parts of events) {
       const sequence = BigInt(parts[0]);
       if (sequence > this.reached) this.reached = sequence;
+      if (sequence > this.highest) this.highest = sequence;
       if (!this.shared && sequence <= this.position) again++;
       else this.queue.push(new Event(parts));
     }
@@ -269,10 +337,11 @@ class Subscriber extends EventEmitter {
     if (this.commits.length > 0) this.sendCommit();
   }
 
-  takeLost([, first, last, cause, text]) {
-    const again = BigInt(last) <= this.position;
+  takeLost(message) {
+    const last = BigInt(message[2]);
+    if (message[3] !== 'never given' && last > this.position) this.queue.push(new Loss(message));
     this.move(last);
-    if (cause !== 'never given' && !again) this.emit('lost', { first, last, cause, text });
+    this.pass();
   }
 
   takeSettled(id, count) {
@@ -287,7 +356,7 @@ class Subscriber extends EventEmitter {
     /* A group gives to somebody what this connection has not settled. */
     if (this.shared) this.queue = [];
     this.dropSettlements(new DaybookError('unknown', 'the connection was lost before these events were told to be settled'));
-    this.emit('disconnect', error);
+    tell(this, 'disconnect', error);
   }
 
   dropSettlements(error) {
@@ -304,7 +373,7 @@ class Subscriber extends EventEmitter {
       if (error.code === 'closed') resolve({ value: undefined, done: true });
       else reject(error);
     }
-    if (error.code !== 'closed') this.emit('disconnect', error);
+    if (error.code !== 'closed') tell(this, 'disconnect', error);
   }
 }
 

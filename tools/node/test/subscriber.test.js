@@ -1,6 +1,9 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
 const { test } = require('node:test');
 const { Producer, Subscriber, cursors } = require('..');
 const { withDaemon } = require('./daemon');
@@ -99,6 +102,89 @@ test('a cursor: committed is done, in this process and the next, over kills', wi
   second.close();
 }));
 
+test('a commit always ends: of what is done already, before it, and beyond what was given', withDaemon(async (daemon) => {
+  await publish(daemon, 10);
+  const subscriber = new Subscriber({ socket: daemon.socket, cursor: 'c' });
+  const events = await take(subscriber, 5);
+  assert.equal(await subscriber.commit(5), 5);
+  assert.equal(await subscriber.commit(events[4]), 5);
+  assert.equal(await subscriber.commit(), 5);
+  assert.equal(await subscriber.commit(3), 5);
+  for (const beyond of [999, 6n]) await assert.rejects(subscriber.commit(beyond), { code: 'invalid' });
+  await take(subscriber, 2);
+  assert.deepEqual(await Promise.all([subscriber.commit(7), subscriber.commit(6)]), [7, 7]);
+  subscriber.close();
+}));
+
+test('a cursor that somebody moved meanwhile is where it goes on', withDaemon(async (daemon) => {
+  await publish(daemon, 100);
+  const subscriber = new Subscriber({ socket: daemon.socket, cursor: 'c', prefetch: 16 });
+  await take(subscriber, 50);
+  assert.equal(await subscriber.commit(40), 40);
+  await daemon.kill('SIGTERM');
+  daemon.command('cursors', 'c', '--reset-to', '20');
+  await daemon.start();
+  const lost = subscriber.commit(45);
+  const connected = once(subscriber, 'connect');
+  await assert.rejects(lost, { code: 'moved' });
+  await connected;
+  assert.deepEqual((await take(subscriber, 40)).map((event) => event.seq), numbers(21, 60));
+  assert.equal(await subscriber.commit(), 60);
+  await daemon.kill('SIGTERM');
+  daemon.command('cursors', 'c', '--reset-to', '90');
+  await daemon.start();
+  await once(subscriber, 'connect');
+  assert.deepEqual((await take(subscriber, 10)).map((event) => event.seq), numbers(91, 100));
+  subscriber.close();
+}));
+
+test('a cursor that somebody removed meanwhile is made again where it was', withDaemon(async (daemon) => {
+  const subscriber = new Subscriber({ socket: daemon.socket, cursor: 'c', from: 'latest' });
+  await once(subscriber, 'connect');
+  await publish(daemon, 20);
+  const events = await take(subscriber, 10);
+  assert.equal(await subscriber.commit(5), 5);
+  await daemon.kill('SIGTERM');
+  daemon.command('cursors', 'c', '--remove');
+  await daemon.start();
+  await publish(daemon, 1, 't', 20);
+  events.push(...await take(subscriber, 11));
+  assert.deepEqual(events.map((event) => event.seq), numbers(1, 21));
+  subscriber.close();
+  assert.deepEqual((await cursors({ socket: daemon.socket })).map(({ position }) => position), [5]);
+}));
+
+test('a log that has become shorter is told, and the subscription ends', withDaemon(async (daemon) => {
+  await publish(daemon, 10);
+  await daemon.kill('SIGTERM');
+  const copy = `${daemon.directory}.copy`;
+  fs.cpSync(daemon.directory, copy, { recursive: true });
+  await daemon.start();
+  await publish(daemon, 10, 't', 10);
+  const subscriber = new Subscriber({ socket: daemon.socket, after: 0 });
+  await take(subscriber, 20);
+  await daemon.kill('SIGTERM');
+  fs.rmSync(daemon.directory, { recursive: true });
+  fs.renameSync(copy, daemon.directory);
+  await daemon.start();
+  await assert.rejects(subscriber.next(), { code: 'damaged' });
+}));
+
+test("a listener's exception is the program's, and does not end the subscription", withDaemon(async (daemon) => {
+  await publish(daemon, 3);
+  const script = `
+    const { Subscriber } = require(${JSON.stringify(path.resolve(__dirname, '..'))});
+    process.on('uncaughtException', (error) => console.log(error.message));
+    const subscriber = new Subscriber({ socket: ${JSON.stringify(daemon.socket)}, after: 0 });
+    subscriber.on('connect', () => { throw new Error('mine'); });
+    (async () => {
+      for (let i = 0; i < 3; i++) console.log((await subscriber.next()).value.seq);
+      subscriber.close();
+    })();`;
+  const output = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  assert.equal(output, 'mine\n1\n2\n3\n');
+}));
+
 test('the newest subscriber has the cursor, and the one before does not come back', withDaemon(async (daemon) => {
   await publish(daemon, 10);
   const older = new Subscriber({ socket: daemon.socket, cursor: 'c' });
@@ -159,18 +245,40 @@ test('what retention has deleted meanwhile is told as lost', withDaemon(async (d
   const producer = new Producer({ socket: daemon.socket });
   const subscriber = new Subscriber({ socket: daemon.socket, after: 0, prefetch: 2 });
   const losses = [];
-  subscriber.on('lost', (loss) => losses.push(loss));
+  let last = 0;
+  subscriber.on('lost', (loss) => {
+    losses.push(loss);
+    assert.equal(loss.first, last + 1, 'it is told in its place among the events');
+  });
   await producer.publish('t', pad());
-  await take(subscriber, 1);
+  last = (await subscriber.next()).value.seq;
   for (let i = 0; i < 40; i++) await Promise.all(Array.from({ length: 100 }, () => producer.publish('t', pad())));
   daemon.command('retention', '--max-size', '300K');
   await producer.publish('t', pad());
-  let last = 0;
   while (last < 4002) last = (await subscriber.next()).value.seq;
   assert.ok(losses.some((loss) => loss.cause === 'retention'), JSON.stringify(losses));
   subscriber.close();
   await producer.close();
 }));
+
+test('lost is told in its place: behind what came before it, before what comes after', async () => {
+  const subscriber = new Subscriber({ socket: '/nonexistent/daybook.sock', after: 0 });
+  const told = [];
+  subscriber.on('lost', ({ first, last }) => told.push([first, last]));
+  subscriber.position = 0n; // as if subscribed
+  subscriber.onFrame(['events', 2, [[1, 0n, 't', null], [2, 0n, 't', null]]]);
+  subscriber.onFrame(['lost', 3, 9, 'retention', 'gone']);
+  subscriber.onFrame(['events', 10, [[10, 0n, 't', null]]]);
+  assert.deepEqual((await take(subscriber, 2)).map((event) => event.seq), [1, 2]);
+  assert.deepEqual(told, []);
+  assert.equal((await subscriber.next()).value.seq, 10);
+  assert.deepEqual(told, [[3, 9]]);
+  const waiting = subscriber.next();
+  subscriber.onFrame(['lost', 11, 12, 'damage', 'gone']);
+  assert.deepEqual(told, [[3, 9], [11, 12]], 'who waits already is told at once');
+  subscriber.close();
+  assert.equal((await waiting).done, true);
+});
 
 test('finish gives what has come, and ends: all of history', withDaemon(async (daemon) => {
   await publish(daemon, 1000);

@@ -8,12 +8,13 @@ order. (In a group another member may have got it meanwhile: there it is dropped
 """
 
 from collections import deque
-from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Sequence, Union
+from typing import Any, Deque, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Union
 
 from . import _wire
 from ._event import Event, Time, nanoseconds
 from .errors import Damaged, Foreign, Invalid, Lost, ProtocolError
 
+CREDIT = 8192
 SHARED_CREDIT = 64
 NEVER_GIVEN = "never given"  # numbers that no event ever had: nothing is lost
 
@@ -51,8 +52,8 @@ def request_keys(topics: Optional[Union[str, Sequence[str]]], where: Optional[st
 
 
 class Subscription:
-    """`credit`: how many events may be on their way or waiting here; None: no limit but the
-    socket's. In a group events count until they are settled."""
+    """`credit`: how many events may be on their way or waiting here (CREDIT). In a group events
+    count until they are settled (SHARED_CREDIT)."""
 
     def __init__(self, keys: Dict[str, Any], credit: Optional[int]):
         self.shared = bool(keys.get("shared"))
@@ -63,10 +64,14 @@ class Subscription:
         self.committed = 0
         self.items: Deque[Item] = deque()
         self.subscribed = False    # on this connection
-        self.settled: Dict[int, int] = {}  # answers, by the number of the request
+        self.settled: Dict[int, int] = {}  # answers that somebody waits for, by number of request
         self._keys = keys
-        self._credit = SHARED_CREDIT if credit is None and self.shared else credit
+        self._credit = credit or (SHARED_CREDIT if self.shared else CREDIT)
         self._free = 0             # credit that was used up and may be given again
+        self._events = 0           # how many of the items are events
+        self._losses = 0           # ... and how many are Lost
+        self._had = 0              # what was taken before this connection: sent again, it is left out
+        self._from = 0             # the daemon sends what is behind this, on this connection
         self._began = False
         self._log: Any = None
         self._highest = 0          # the highest sequence of an event that came
@@ -74,28 +79,36 @@ class Subscription:
         self._wanted = 0           # to be committed
         self._asked = 0            # committed on this connection, perhaps without an answer yet
         self._settling = 0         # the number of the last accept or release
+        self._awaited: Set[int] = set()    # requests whose answer somebody waits for
         self._unsettled: Dict[int, None] = {}
         self._out: List[bytes] = []
 
     def request(self) -> bytes:
         """The subscribe frame for a new connection."""
         keys = dict(self._keys)
+        keys["credit"] = self._credit
         if self._began and not self.shared:
             for key in ("since", "from"):
                 keys.pop(key, None)
-            keys["after"] = self.position  # of a cursor: if it has been removed meanwhile
+            # With a cursor the daemon begins behind what is committed. "after" is for one that has
+            # been removed meanwhile: what was given and not committed may come to another program.
+            keys["after"] = self.committed if self.cursor else self.position
+            if not self.cursor:
+                keys["credit"] = max(0, self._credit - self._events)
         if self.shared:
-            self.items.clear()      # these go to whichever member is there
+            self._drop_items()      # these go to whichever member is there
             self._unsettled.clear()
-        if self._credit is not None:
-            keys["credit"] = max(0, self._credit - self._waiting())
+            self._awaited.clear()
+            self.settled.clear()
+        self._had = self.taken
         self._free = self._here = self._asked = 0
         self._out.clear()
         self.subscribed = False
         return _wire.frame(["subscribe", keys])
 
-    def _waiting(self) -> int:
-        return sum(isinstance(item, Event) for item in self.items)
+    def _drop_items(self) -> None:
+        self.items.clear()
+        self._events = self._losses = 0
 
     # ---- What comes ----
 
@@ -123,7 +136,9 @@ class Subscription:
         elif kind == "committed":
             self.committed = max(self.committed, message[1])
         elif kind == "settled":
-            self.settled[message[1]] = message[2]
+            if message[1] in self._awaited:
+                self._awaited.discard(message[1])
+                self.settled[message[1]] = message[2]
         elif kind == "subscribed":
             self._begin(message[1])
         elif kind == "error":
@@ -135,7 +150,7 @@ class Subscription:
         self.subscribed = True
         self.durable = keys.get("durable", 0)
         after = keys["after"]
-        self._here = after
+        self._here = self._from = after
         own_cursor = bool(self.cursor) and not self.shared
         if not self._began:
             self._began = True
@@ -144,8 +159,8 @@ class Subscription:
         elif own_cursor and not self.committed <= after <= self.position:
             # Somebody has moved the cursor meanwhile, and means it.
             self.position = self.committed = after
-            self._wanted = 0
-            self.items.clear()
+            self._wanted = self.taken = self._had = 0
+            self._drop_items()
         else:
             self.committed = max(self.committed, after if own_cursor else 0)
 
@@ -155,24 +170,30 @@ class Subscription:
         self._commit_wanted()
 
     def _take_events(self, last: int, events: List[List[Any]]) -> None:
+        again = 0
         for seq, time, topic, payload, *tries in events:
             self._highest = max(self._highest, seq)
             if self.shared:
                 self._free += seq in self._unsettled  # it was ours before, for too long
                 self._unsettled[seq] = None
             elif seq <= self.position:
-                self._free += 1    # it was here before the connection was lost
+                # It was here before the connection was lost. If it still is, the credit that it has
+                # used now is given when it is taken; else at once, because nobody takes it again.
+                again += seq <= self._had
                 continue
+            self._events += 1
             self.items.append(Event(seq, time, topic, payload, tries[0] if tries else 0))
         self._look_to(last)
+        if again:
+            self._out.append(_wire.frame(["credit", again]))
         self._give_credit()
 
     def _take_lost(self, first: int, last: int, cause: str, text: str = "") -> None:
         known = self.position
-        if cause != NEVER_GIVEN and last > known and not self.shared:
-            self.items.append(Lost(max(first, known + 1), last, cause, text))
-        elif cause != NEVER_GIVEN and self.shared:
+        if cause != NEVER_GIVEN and (self.shared or last > known):
+            first = first if self.shared else max(first, known + 1)
             self.items.append(Lost(first, last, cause, text))
+            self._losses += 1
         self._look_to(last)
 
     # ---- What the consumer does ----
@@ -183,10 +204,15 @@ class Subscription:
             return None
         item = self.items.popleft()
         if isinstance(item, Event):
+            self._events -= 1
             self.taken = item.seq
-            if not self.shared:
+            if not self.shared and (item.seq > self._from or not self.cursor):
                 self._free += 1
                 self._give_credit()
+        elif isinstance(item, Lost):
+            self._losses -= 1
+            if not self.shared:
+                self.taken = max(self.taken, item.last)
         return item
 
     def commit(self, seq: Optional[int]) -> int:
@@ -195,8 +221,9 @@ class Subscription:
             raise Invalid("commit is for a subscriber with a cursor of its own; members of a group "
                           "accept" if self.shared else "there is no cursor to commit")
         if seq is None:
-            # Behind the last event taken nothing has matched, as long as nothing else is here.
-            seq = self.taken if self._waiting() else self.position
+            # Behind the last event taken nothing has matched, as long as nothing else is here: no
+            # event, and no word of lost ones that the caller has not heard yet.
+            seq = self.taken if self._events or self._losses else self.position
         if seq > self.position:
             raise Invalid("event %d has not come yet, so it cannot be committed" % seq)
         self._wanted = max(self._wanted, seq)
@@ -214,8 +241,9 @@ class Subscription:
         """Is there a commit without an answer?"""
         return self._wanted > self.committed
 
-    def settle(self, verb: str, seqs: Iterable[int]) -> int:
-        """"accept" or "release" these. Returns the number of the request."""
+    def settle(self, verb: str, seqs: Iterable[int], wait: bool) -> int:
+        """"accept" or "release" these. Returns the number of the request; with `wait` its answer
+        will be in `settled`, which the caller takes from there or gives up by forget()."""
         if not self.shared:
             raise Invalid("%s is for members of a group; commit instead" % verb)
         numbers = sorted(seqs)
@@ -228,12 +256,18 @@ class Subscription:
             else:
                 ranges.append([seq, seq])
         self._settling += 1
+        if wait:
+            self._awaited.add(self._settling)
         self._out.append(_wire.frame([verb, self._settling, ranges]))
         self._give_credit()
         return self._settling
 
+    def forget(self, number: int) -> None:
+        """Nobody waits for the answer to this request any more."""
+        self._awaited.discard(number)
+
     def _give_credit(self) -> None:
-        if self._credit is not None and 2 * self._free >= self._credit:
+        if self._free and 2 * self._free >= self._credit:
             self._out.append(_wire.frame(["credit", self._free]))
             self._free = 0
 

@@ -42,6 +42,7 @@ class AsyncSubscriber:
         self._connect_timeout = connect_timeout
         self._retry_timeout = retry_timeout
         self._pauses = Pauses()
+        self._retry_at: Optional[float] = None  # over calls with short timeouts, too
         self._reader: Optional[asyncio.StreamReader] = None
         self._writer: Optional[asyncio.StreamWriter] = None
         self._splitter = _wire.Splitter()
@@ -141,7 +142,7 @@ class AsyncSubscriber:
 
     async def _settle(self, verb: str, events: Any, wait: bool, timeout: float) -> Optional[int]:
         self._check()
-        number = self._subscription.settle(verb, sequences(events))
+        number = self._subscription.settle(verb, sequences(events), wait)
         self._push()
         settled = self._subscription.settled
         if not wait:
@@ -149,11 +150,10 @@ class AsyncSubscriber:
         reconnects = self.reconnects
         await self._work_until(lambda: number in settled or self.reconnects != reconnects, timeout)
         if number not in settled:
+            self._subscription.forget(number)
             raise Timeout("the daemon has not said what became of the events; they may be given to "
                           "somebody again")
-        result = settled[number]
-        settled.clear()
-        return result
+        return settled.pop(number)
 
     # ---- The connection ----
 
@@ -224,10 +224,12 @@ class AsyncSubscriber:
         """Receive until `done`. False: not within `timeout` seconds."""
         end = None if timeout is None else monotonic() + timeout
         lost_since: Optional[float] = None
+        worked = False  # at least once, however short the time is
         while not done():
-            left = None if end is None else end - monotonic()
-            if left is not None and left < 0:
+            left = None if end is None else max(0.0, end - monotonic())
+            if worked and left == 0:
                 return False
+            worked = True
             if self._reader is None:
                 lost_since = lost_since or monotonic()
                 if not again or not await self._reconnect(lost_since, left):
@@ -238,12 +240,16 @@ class AsyncSubscriber:
         return True
 
     async def _reconnect(self, lost_since: float, left: Optional[float]) -> bool:
-        """One attempt, after a pause. False: `left` was too short for it."""
-        pause = self._pauses.next()
+        """One attempt, after a pause. False: `left` was too short for that; a later call goes on
+        with it."""
+        if self._retry_at is None:
+            self._retry_at = monotonic() + self._pauses.next()
+        pause = max(0.0, self._retry_at - monotonic())
         if left is not None and pause > left:
             await asyncio.sleep(left)
             return False
         await asyncio.sleep(pause)
+        self._retry_at = None
         try:
             await self._connect()
             self.reconnects += 1

@@ -43,7 +43,8 @@ class Subscriber:
     shared: be one of a group that shares the cursor: each event goes to one of them, which has to
         accept() or release() it within `ack_timeout` seconds; after so many `tries` the log keeps
         it under the topic _dead.CURSOR.
-    credit: how many events may be on their way; in a group, unsettled (64).
+    credit: how many events may be on their way, or here and not taken yet (8192); in a group,
+        unsettled (64).
     on_lost: called with a Lost instead of its being raised.
     retry_timeout: seconds that a call goes on reconnecting; None: for ever.
     """
@@ -69,7 +70,9 @@ class Subscriber:
         self._retry_timeout = retry_timeout
         self._process = os.getpid()
         self._pauses = Pauses()
+        self._retry_at: Optional[float] = None  # over calls with short timeouts, too
         self._socket: Optional[Socket] = None
+        self._unsent = bytearray()
         self._splitter = _wire.Splitter()
         self._final: Optional[DaybookError] = None
         self._connect()
@@ -163,7 +166,7 @@ class Subscriber:
 
     def _settle(self, verb: str, events: Any, wait: bool, timeout: float) -> Optional[int]:
         self._check()
-        number = self._subscription.settle(verb, sequences(events))
+        number = self._subscription.settle(verb, sequences(events), wait)
         self._push()
         settled = self._subscription.settled
         if not wait:
@@ -171,11 +174,10 @@ class Subscriber:
         reconnects = self.reconnects
         self._work_until(lambda: number in settled or self.reconnects != reconnects, timeout)
         if number not in settled:
+            self._subscription.forget(number)
             raise Timeout("the daemon has not said what became of the events; they may be given to "
                           "somebody again")
-        result = settled[number]
-        settled.clear()
-        return result
+        return settled.pop(number)
 
     # ---- The connection ----
 
@@ -183,7 +185,8 @@ class Subscriber:
         """Wait for the answers to commits, for up to 2 s, then disconnect."""
         if self._final is None and self._process == os.getpid():
             try:
-                self._work_until(lambda: not self._subscription.commit_is_due, 2.0, again=False)
+                self._work_until(lambda: not self._unsent and not self._subscription.commit_is_due,
+                                 2.0, again=False)
             except DaybookError:
                 pass
         self._disconnect()
@@ -213,6 +216,7 @@ class Subscriber:
         try:
             self._subscription.welcome(welcome)
             self._socket.sendall(self._subscription.request())
+            self._socket.setblocking(False)
         except OSError as error:
             self._disconnect()
             raise Unreachable("the daemon at '%s' has closed the connection (%s)"
@@ -222,6 +226,7 @@ class Subscriber:
         if self._socket:
             self._socket.close()
         self._socket = None
+        self._unsent.clear()
 
     def _lose(self) -> None:
         self._disconnect()
@@ -233,10 +238,12 @@ class Subscriber:
         need be."""
         end = None if timeout is None else monotonic() + timeout
         lost_since: Optional[float] = None
+        worked = False  # at least once, however short the time is
         while not done():
-            left = None if end is None else end - monotonic()
-            if left is not None and left < 0:
+            left = None if end is None else max(0.0, end - monotonic())
+            if worked and left == 0:
                 return False
+            worked = True
             if self._socket is None:
                 lost_since = lost_since or monotonic()
                 if not again or not self._reconnect(lost_since, left):
@@ -247,12 +254,16 @@ class Subscriber:
         return True
 
     def _reconnect(self, lost_since: float, left: Optional[float]) -> bool:
-        """One attempt, after a pause. False: `left` was too short for it."""
-        pause = self._pauses.next()
+        """One attempt, after a pause. False: `left` was too short for that; a later call goes on
+        with it."""
+        if self._retry_at is None:
+            self._retry_at = monotonic() + self._pauses.next()
+        pause = max(0.0, self._retry_at - monotonic())
         if left is not None and pause > left:
             sleep(left)
             return False
         sleep(pause)
+        self._retry_at = None
         try:
             self._connect()
             self.reconnects += 1
@@ -267,11 +278,16 @@ class Subscriber:
 
     def _work_once(self, left: Optional[float]) -> None:
         assert self._socket is not None
-        readable, _, _ = select_on(self._socket, False, -1 if left is None else left)
-        if not readable:
-            return
+        readable, writable, _ = select_on(self._socket, bool(self._unsent),
+                                          -1 if left is None else left)
+        if readable:
+            self._receive(self._socket)
+        if readable or writable:
+            self._push()
+
+    def _receive(self, connection: Socket) -> None:
         try:
-            data = self._socket.recv(_wire.RECEIVE_BYTES)
+            data = connection.recv(_wire.RECEIVE_BYTES)
             if not data:
                 self._lose()
                 return
@@ -287,15 +303,21 @@ class Subscriber:
             self._disconnect()
             self._final = error
             raise
+        except BlockingIOError:
+            pass
         except OSError:
             self._lose()
-        self._push()
 
     def _push(self) -> None:
-        """Send what the subscription has to say: for those few bytes a daemon always has room."""
-        data = self._subscription.outgoing() if self._socket else b""
+        """Send what the subscription has to say, as far as the socket takes it: a daemon that is
+        stopped makes nobody wait here."""
+        if self._socket is None:
+            return
+        self._unsent += self._subscription.outgoing()
         try:
-            if data and self._socket:
-                self._socket.sendall(data)
+            if self._unsent:
+                del self._unsent[:self._socket.send(self._unsent)]
+        except BlockingIOError:
+            pass
         except OSError:
             self._lose()

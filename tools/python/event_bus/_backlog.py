@@ -49,12 +49,16 @@ class Backlog:
 
     def put(self, keys: Dict[str, Any]) -> bool:
         """Take an event: topic, time, payload. False: neither memory nor file had room. TooLarge,
-        PackError: it is none that the log could take."""
+        PackError: it is none that the log could take, and the file has none such either."""
+        return self.take(body_of(keys))
+
+    def take(self, body: bytes) -> bool:
+        """The same, for what body_of() has made."""
         spill = self.spill
         if spill is None or not self._should_spill(spill):
-            self.outbox.add(body_of(keys), EVENT)
+            self.outbox.add(body, EVENT)
             return True
-        if self._write_untold(spill) and spill.append(keys):
+        if self._write_untold(spill) and spill.append(_keys_of(body)):
             self.spilled += 1
             return True
         self.spill_full += 1
@@ -125,17 +129,17 @@ class Backlog:
 
     def move_to(self, other: "Backlog") -> List[Result]:
         """Give what has no number yet to another backlog; what has one is unknown, because it may
-        have been sent."""
+        have been sent. Nothing is here afterwards."""
         unknown = []
         for each in self.outbox.pending():
             if each.dropped:
-                other.outbox.add_gap(each.dropped, each.reason)
+                other.skip(each.dropped, each.reason)
             elif each.number:
                 unknown.append(Result(each.tag, each.number, "unknown"))
             else:
-                other.outbox.add(each.body, each.tag)
+                other.take(each.body)
         other.spilled += self.spilled
-        other.spill_full += self.spill_full
+        self.outbox.abandon()
         return unknown
 
     def spill_everything(self) -> None:
@@ -147,9 +151,12 @@ class Backlog:
         spill = self.spill
         if spill is None:
             return
-        self._save(spill)
+        if self.empty:
+            spill.clear()
         for reason, count in self._untold.items():
             spill.append({"dropped": count, "reason": reason}, force=True)
+        self._untold.clear()
+        self._save(spill)
         spill.close()
 
     def _save(self, spill: Spill) -> None:

@@ -36,6 +36,8 @@ IDLE = 1.0              # a look at the socket while nothing happens
 HOPELESS = 60.0         # before the next attempt, after an answer that trying again won't change
 QUIET = 60.0            # between two warnings
 FLIGHT_MAX = 1 << 20
+EVENTS_MAX = 100000     # in memory, unless enable() says otherwise
+BYTES_MAX = 64 << 20
 
 _log = logging.getLogger("event_bus")
 
@@ -54,16 +56,20 @@ class Config(NamedTuple):
 
 
 class Courier:
-    """One log's inbox and thread. Making it costs no I/O; start() begins the thread."""
+    """One log's inbox and thread. Making it costs no I/O, and it takes events from then on; start()
+    begins the thread. Without a `config`, it has to be set before that."""
 
-    def __init__(self, config: Config):
-        self.config = config
-        self.inbox = Inbox(config.max_events, config.max_bytes)
+    def __init__(self, config: Optional[Config] = None):
+        self._config = config
+        self.inbox = Inbox(config.max_events if config else EVENTS_MAX,
+                           config.max_bytes if config else BYTES_MAX)
         self.running = False
-        self.state = "starting"   # connecting, connected, stopped, or why it can never connect
+        self.state = "starting" if config else "idle"   # connecting, connected, stopped, or why it can never connect
         self.name: Optional[Name] = None
         self.stored = self.refused = self.unknown = 0
         self.connections = 0
+        self.earlier: Dict[str, int] = {}  # dropped by those whose heir we are, by reason
+        self._heir: Optional["Courier"] = None
         self._backlog: Optional[Backlog] = None
         self._done = _thread.allocate_lock()
         self._deadline = 0.0      # of closing
@@ -78,6 +84,22 @@ class Courier:
         self._closing = False
 
     # ---- The caller's side ----
+
+    @property
+    def config(self) -> Config:
+        """As given, or set since."""
+        assert self._config is not None
+        return self._config
+
+    @config.setter
+    def config(self, config: Config) -> None:
+        self._config = config
+        self.inbox.max_events, self.inbox.max_bytes = config.max_events, config.max_bytes
+
+    @property
+    def has_config(self) -> bool:
+        """Is it known where events are to go?"""
+        return self._config is not None
 
     @property
     def closed(self) -> bool:
@@ -101,6 +123,7 @@ class Courier:
         its way from one place to the next may be counted twice, but is never left out."""
         backlog = self._backlog
         return (len(self.inbox.queue) + self.inbox.held_events
+                + sum(each.outbox.count for each in list(self.inbox.inherited))
                 + (backlog.lines_left if backlog else 0))
 
     def pending(self) -> int:
@@ -113,17 +136,42 @@ class Courier:
         self._deadline = time.monotonic() + timeout
         self.inbox.closed = True
         self.inbox.wake()
+        if not self.running:
+            self._end()
         if self.running and self._done.acquire(True, timeout + 0.5):
             self._done.release()
             self.running = False
         return not self.waiting()
 
+    def close_for(self, heir: "Courier", timeout: float) -> None:
+        """The same; then whatever is left goes to `heir`, whose thread has not begun: events that
+        were never sent, and counts of what was dropped. What may have been sent is unknown."""
+        self._heir = heir
+        self.inbox.heir = heir.inbox
+        self.close(timeout)
+
+    def _end(self) -> None:
+        """Nobody fetches from the inbox any more."""
+        self.inbox.over = True
+        heir, self._heir = self._heir, None
+        if heir is None:
+            return
+        for reason, count in self.stats()["dropped_because"].items():
+            heir.earlier[reason] = heir.earlier.get(reason, 0) + count
+        if self._backlog is not None and self._backlog.outbox.count:
+            heir.inbox.inherited.append(self._backlog)
+            self.inbox.hold(0, 0)
+        self.inbox.bequeath()
+
     def stats(self) -> Dict[str, Any]:
         """Counts, for people and tests."""
         inbox, backlog = self.inbox, self._backlog
-        dropped = inbox.dropped()
+        dropped = dict(self.earlier)
+        for reason, count in inbox.dropped().items():
+            dropped[reason] = dropped.get(reason, 0) + count
         if backlog and backlog.spill_full:
-            dropped["the spill file was full"] = backlog.spill_full
+            reason = "the spill file was full"
+            dropped[reason] = dropped.get(reason, 0) + backlog.spill_full
         spill = backlog.spill if backlog else None
         return {
             "state": self.state, "producer": self.name.text if self.name else None,
@@ -163,8 +211,11 @@ class Courier:
             _log.error("event_bus brings no events to the log any more: its thread has %s",
                        self.state)
         finally:
-            self.running = False
-            self._done.release()
+            try:
+                self._end()
+            finally:
+                self.running = False
+                self._done.release()
 
     def _new_backlog(self, unique: bool) -> Backlog:
         self.name, spill = claim(self.config, unique)
@@ -174,10 +225,10 @@ class Courier:
 
     def _turn(self, backlog: Backlog) -> bool:
         """A burst of work and a rest. False: it is time to end."""
+        while self.inbox.inherited:
+            self._inherit(backlog)
         more = self._fetch(backlog)
-        for reason, count in self.inbox.new_drops().items():
-            self._warn_of_drops()
-            backlog.skip(count, reason)
+        self._skip_drops(backlog)
         if self.closed and not self._closing:
             self._closing = True
             self._next_attempt = 0.0  # a last one
@@ -232,6 +283,14 @@ class Courier:
                 return bool(queue)
         return False
 
+    def _inherit(self, backlog: Backlog) -> None:
+        old = self.inbox.inherited[0]
+        count = sum(1 for each in old.outbox.pending() if not each.dropped)
+        self.inbox.held_events += old.outbox.count  # before it leaves there, for waiting()
+        self.inbox.inherited.popleft()
+        self.inbox.got += count
+        self._tell(old.move_to(backlog), backlog)
+
     def _put(self, backlog: Backlog, parts: Any) -> None:
         try:
             if not backlog.put(self._event_of(parts)):
@@ -241,6 +300,11 @@ class Courier:
         except Exception as error:  # pylint: disable=broad-except
             self.inbox.drops[BROKEN].up()
             self.inbox.last_error = "an event was dropped: %s" % error
+
+    def _skip_drops(self, backlog: Backlog) -> None:
+        for reason, count in self.inbox.new_drops().items():
+            self._warn_of_drops()
+            backlog.skip(count, reason)
 
     def _event_of(self, parts: Any) -> Dict[str, Any]:
         event_type, now, given, source, data, correlation_id, user_id, session_id = parts
@@ -375,7 +439,9 @@ class Courier:
         if backlog.spill:
             backlog.spill.close()
         self.name.release()
-        self._tell(backlog.move_to(self._new_backlog(True)), backlog)
+        new = self._new_backlog(True)
+        new.spill_full += backlog.spill_full
+        self._tell(backlog.move_to(new), new)
 
     # ---- The end ----
 
@@ -385,6 +451,7 @@ class Courier:
             backlog.spill_everything()
             while self._fetch(backlog):
                 pass
+            self._skip_drops(backlog)
             backlog.close()
         if self._socket:
             self._socket.close()

@@ -46,7 +46,10 @@ class Inbox:
     def __init__(self, max_events: int, max_bytes: int):
         self.max_events = max_events
         self.max_bytes = max_bytes
-        self.closed = False
+        self.closed = False       # nothing is taken any more
+        self.over = False         # the thread has ended: nobody fetches from here
+        self.heir: Optional["Inbox"] = None  # of another thread, which goes on where ours ends
+        self.inherited: Deque[Any] = deque()  # backlogs of threads whose heir we are
         self.asleep = False       # the thread waits for wake()
         self.queue: Deque[bytes] = deque()
         self.held_events = 0      # what the thread has in memory; it alone writes these two
@@ -74,13 +77,51 @@ class Inbox:
         if snapshot is None:
             return False
         if self.closed:
-            self.drops[CLOSED].up()
-            return False
-        queue.append(snapshot)
+            return self._put_late(snapshot)
+        self._put(snapshot)
+        if self.over:  # the thread has ended since we looked, perhaps without seeing this event
+            self.bequeath()
+        return True
+
+    def _put(self, snapshot: bytes) -> None:
+        self.queue.append(snapshot)
         self._put_bytes += len(snapshot)
         if self.asleep:
             self.wake()
+
+    def _put_late(self, snapshot: bytes) -> bool:
+        """An event for which we are closed is the heir's, and dropped where there is none."""
+        inbox = self
+        while inbox.closed and inbox.heir:
+            inbox = inbox.heir
+        if inbox.closed:
+            inbox.drops[CLOSED].up()
+            return False
+        inbox._put(snapshot)  # pylint: disable=protected-access
+        if inbox.over:
+            inbox.bequeath()
         return True
+
+    def bequeath(self) -> None:
+        """Once over: what is still in the queue comes first in the heir's; without one it stays.
+        Any thread may call it, and several at once."""
+        heir = self.heir
+        if heir is None:
+            return
+        left = []
+        while True:
+            try:
+                left.append(self.queue.pop())
+            except IndexError:
+                break
+        if left:
+            heir.queue.extendleft(left)
+            heir._put_bytes += sum(map(len, left))  # pylint: disable=protected-access
+            self._put_bytes = self._got_bytes
+            if heir.asleep:
+                heir.wake()
+            if heir.over:
+                heir.bequeath()
 
     def _snapshot(self, parts: Any) -> Optional[bytes]:
         try:
@@ -113,7 +154,7 @@ class Inbox:
     def sleep(self, seconds: float) -> None:
         """Until an event comes, or wake()."""
         self.asleep = True
-        if not self.queue and not self.closed:
+        if not self.queue and not self.closed and not self.inherited:
             self._wake.acquire(True, seconds)
         self.asleep = False
 

@@ -36,12 +36,20 @@ class Name:
             self._holder.close()
 
 
+def absolute(path: str) -> str:
+    """Whatever the program's directory becomes; as it is, where there is no such directory."""
+    try:
+        return os.path.abspath(path)
+    except OSError:
+        return path
+
+
 def program() -> str:
     """What this program is called, in characters that a name may have."""
     path = sys.argv[0] if getattr(sys, "argv", None) else ""
     name = os.path.basename(path)
     if name == "__main__.py":
-        name = os.path.basename(os.path.dirname(os.path.abspath(path)))
+        name = os.path.basename(os.path.dirname(absolute(path)))
     name = name[:-3] if name.endswith(".py") else name
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")
     return name or "python"
@@ -74,7 +82,8 @@ def _claim_given(config: "Config", text: str) -> Tuple[Name, Optional[Spill]]:
 
 
 def _hold(path: str, text: str) -> Optional[socket.socket]:
-    log = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:24]
+    real = os.path.realpath(path) if os.path.isabs(path) else path
+    log = hashlib.sha256(os.fsencode(real)).hexdigest()[:24]
     holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         holder.bind("\0daybook/%s/%s" % (log, text))

@@ -93,7 +93,7 @@ class Spill:
     def append(self, keys: Dict[str, Any], force: bool = False) -> bool:
         """Write a line. False: the file (unless `force`), or the disk, is full; nothing was
         written."""
-        data = json.dumps(keys, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        data = _raw_of(keys)
         full = self.size + len(data) > self.bytes_max and not force
         if full or not self._write(data):
             return False
@@ -172,29 +172,49 @@ class Spill:
 
     def put_before(self, lines: List[Dict[str, Any]], first_number: int) -> bool:
         """Write these lines before all that is in it, as an atomic change: what was in memory when
-        the process ends. `first_number`: of the first of them; 0: not known. False: it was left as
-        it was."""
+        the process ends. From here on this is the new file, read from its beginning.
+        `first_number`: of the first of them; 0: not known. False: it was left as it was."""
         beside = self.path + ".new"
+        new = -1
         try:
-            with open(beside, "wb") as file:
-                if first_number:
-                    file.write(b'{"base":%d}\n' % first_number)
-                for keys in lines:
-                    file.write(json.dumps(keys, separators=(",", ":"), ensure_ascii=False).encode())
-                    file.write(b"\n")
-                for keys in self._scan():
-                    if "base" not in keys:
-                        file.write(json.dumps(keys, ensure_ascii=False).encode() + b"\n")
-                file.flush()
-                os.fdatasync(file.fileno())
+            new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC,
+                          0o600)
+            # Locked before it has the name, so that nobody else takes it in between.
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            count = len(lines) + self._write_lines(new, lines, first_number)
+            os.fdatasync(new)
             os.rename(beside, self.path)
-            return True
         except (OSError, ValueError):
+            if new >= 0:
+                os.close(new)
             try:
                 os.unlink(beside)
             except OSError:
                 pass
             return False
+        os.close(self._fd)
+        self._fd = new
+        self.size = os.fstat(new).st_size
+        self.base = first_number
+        self.lines_left = count
+        self._next = self._at = 0
+        self._buffer = b""
+        _sync_folder(self.path)
+        return True
+
+    def _write_lines(self, new: int, lines: List[Dict[str, Any]], first_number: int) -> int:
+        """Into the new file: these, then the old ones. Returns how many of the old ones."""
+        old = 0
+        with open(new, "wb", closefd=False) as file:
+            if first_number:
+                file.write(b'{"base":%d}\n' % first_number)
+            for keys in lines:
+                file.write(_raw_of(keys))
+            for keys in self._scan():
+                if "base" not in keys:
+                    file.write(_raw_of(keys))
+                    old += 1
+        return old
 
     def close(self) -> None:
         """Leave what is in it to whoever comes next; an empty file goes away."""
@@ -212,6 +232,22 @@ class Spill:
     def forget(self) -> None:
         """In a child after fork: the file is its parent's."""
         os.close(self._fd)
+
+
+def _sync_folder(path: str) -> None:
+    """The file's name outlives a crash of the machine, too, where the file system can do that."""
+    try:
+        folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        pass
+
+
+def _raw_of(keys: Dict[str, Any]) -> bytes:
+    return json.dumps(keys, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 
 def _keys_of(raw: bytes) -> Optional[Dict[str, Any]]:

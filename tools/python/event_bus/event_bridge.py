@@ -34,22 +34,19 @@ from typing import Any, Dict, Optional
 from daybook import _wire
 from daybook._event import check_producer
 
-from ._courier import Config, Courier
+from ._courier import BYTES_MAX, EVENTS_MAX, Config, Courier
 from ._inbox import Count
-from ._names import program
+from ._names import absolute, program
 
 __all__ = ["balance_update", "disable", "enable", "fire_command", "flush", "market_data", "publish",
            "signal_generated", "stats", "system_health", "trade_executed", "user_action"]
 
 _RETRY = 1.0  # seconds before the thread is started again, when the system had none for us
 
-_START_WAIT = 0.05  # for another thread that is about to make the courier: it takes some 50 us
-
-_courier: Optional[Courier] = None
+_courier = Courier()  # it has a queue from the first moment on, whoever calls first, and from where
 _disabled = os.environ.get("DAYBOOK_BRIDGE", "").lower() in ("off", "0", "no", "false")
 _starting = threading.Lock()
-_starter = 0  # the thread that has the lock
-_unqueued = Count()  # events that were dropped while there was no courier to count them
+_unqueued = Count()  # events that were dropped before a queue could count them
 _trouble = ""  # why
 _not_before = 0.0
 _exit_registered = False
@@ -126,10 +123,10 @@ def _take(event_type: str, data: Any, rest: Any, fields: Dict[str, Any], source:
     global _trouble
     try:
         courier = _courier
-        if courier is None or not courier.running:
-            courier = _revive()
-            if courier is None:
+        if not courier.running:
+            if _disabled:
                 return False
+            courier = _revive()
         if rest or fields:
             data = _merged(data, rest, fields)
         return courier.inbox.take((event_type, _now(), timestamp, source, data, correlation_id,
@@ -152,10 +149,11 @@ def _merged(data: Any, rest: Any, fields: Dict[str, Any]) -> Any:
 
 
 def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
-           producer: Optional[str] = None, source: Optional[str] = None, max_events: int = 100000,
-           max_bytes: int = 64 << 20, spill: Optional[str] = None, spill_bytes: int = 256 << 20,
+           producer: Optional[str] = None, source: Optional[str] = None, max_events: int = EVENTS_MAX,
+           max_bytes: int = BYTES_MAX, spill: Optional[str] = None, spill_bytes: int = 256 << 20,
            exit_timeout: float = 2.0) -> None:
-    """Send events, from now on. What was queued for another log is sent first, for up to 2 s.
+    """Send events, from now on. What was queued with other settings is sent first, for up to 2 s;
+    what could not be sent is left to the new settings.
 
     directory, socket: where the daemon is (it need not run); else $DAYBOOK_SOCKET, $DAYBOOK_DIR,
         ./daybook-data.
@@ -171,13 +169,13 @@ def enable(directory: Optional[str] = None, socket: Optional[str] = None, *,
     global _disabled
     if producer is not None:
         check_producer(producer)
-    config = Config(_absolute(_wire.find_socket(socket, directory)), producer,
+    config = Config(absolute(_wire.find_socket(socket, directory)), producer,
                     source or program(), max_events, max_bytes,
                     spill or os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, spill_bytes,
                     exit_timeout)
     with _starting:
         _disabled = False
-        if _courier and _courier.running and _courier.config == config:
+        if _courier.running and _courier.config == config:
             return
         _start(config)
 
@@ -196,7 +194,7 @@ def flush(timeout: float = 5.0) -> bool:
     seconds."""
     end = _time.monotonic() + timeout
     courier = _courier
-    while courier is not None and courier.pending():
+    while courier.pending():
         if _time.monotonic() >= end or not courier.running:
             return False
         if courier.inbox.asleep:
@@ -208,13 +206,9 @@ def flush(timeout: float = 5.0) -> bool:
 def stats() -> Dict[str, Any]:
     """What has become of the events: state ("connected", "connecting", "disabled", or what is
     wrong), producer, taken, stored, waiting, dropped (and dropped_because), refused, and more."""
-    courier = _courier
-    if courier is None:
-        made: Dict[str, Any] = {
-            "state": "disabled" if _disabled else "idle", "producer": None, "taken": 0, "stored": 0,
-            "waiting": 0, "dropped": 0, "dropped_because": {}, "last_error": ""}
-    else:
-        made = courier.stats()
+    made = _courier.stats()
+    if _disabled and not _courier.running:
+        made["state"] = "disabled"
     if _unqueued.value():
         made["dropped"] += _unqueued.value()
         made["dropped_because"]["there was no queue"] = _unqueued.value()
@@ -222,81 +216,55 @@ def stats() -> Dict[str, Any]:
     return made
 
 
-def _start(config: Config) -> Courier:
+def _start(config: Config) -> None:
     """With the lock. The new courier queues from the first moment; its thread begins when that of
     the old one, if there is one, has ended. Where the system has no thread for it, a later call
     tries again."""
-    global _courier, _exit_registered
+    global _courier
     old, courier = _courier, Courier(config)
     _courier = courier
-    if old is not None and old.running:
-        old.close(2.0)
+    if not old.closed:
+        old.close_for(courier, 2.0)
     _start_thread(courier)
-    if not _exit_registered:
-        _exit_registered = True
-        atexit.register(_at_exit)
-    return courier
 
 
 def _start_thread(courier: Courier) -> None:
-    global _not_before
+    global _not_before, _exit_registered
     try:
+        if not courier.has_config:
+            courier.config = _config_of_environment()
         courier.start()
+        if not _exit_registered:
+            _exit_registered = True
+            atexit.register(_at_exit)
         _register_with_multiprocessing()
     except Exception as error:  # pylint: disable=broad-except
-        courier.inbox.last_error = "no thread: %s" % error
+        courier.inbox.last_error = "no thread: %s: %s" % (type(error).__name__, error)
         _not_before = _time.monotonic() + _RETRY
 
 
 def _stop(timeout: float) -> bool:
-    courier = _courier
-    return courier.close(timeout) if courier and courier.running else True
+    return _courier.close(timeout)
 
 
-def _revive() -> Optional[Courier]:
-    """The courier that a call is to use, made or started if need be; None: there is to be none."""
-    global _starter
+def _revive() -> Courier:
+    """The courier that a call is to use, which is started if need be. Without waiting: while
+    another thread does that, or this one, interrupted by a signal, its queue takes events."""
     courier = _courier
-    if _disabled:
-        return None
-    if courier is not None and (courier.closed or _time.monotonic() < _not_before):
+    if courier.closed or _time.monotonic() < _not_before or not _starting.acquire(False):
         return courier
-    if not _starting.acquire(False):
-        return courier or _await_start()
-    _starter = threading.get_ident()
     try:
         courier = _courier
-        if courier is None:
-            return _start(_config_of_environment())
         if not courier.running and not courier.closed:
             _start_thread(courier)
         return courier
     finally:
-        _starter = 0
         _starting.release()
-
-
-def _await_start() -> Optional[Courier]:
-    """Another thread is making the first courier - or this one is, and we are in a signal handler
-    that has interrupted it: then the event is lost, because nothing is there to keep it."""
-    if _starter != threading.get_ident() and _starting.acquire(True, _START_WAIT):
-        _starting.release()
-    if _courier is None:
-        _unqueued.up()
-    return _courier
 
 
 def _config_of_environment() -> Config:
-    return Config(_absolute(_wire.find_socket(None, None)), None, program(), 100000, 64 << 20,
+    return Config(absolute(_wire.find_socket(None, None)), None, program(), EVENTS_MAX, BYTES_MAX,
                   os.environ.get("DAYBOOK_BRIDGE_SPILL") or None, 256 << 20, 2.0)
-
-
-def _absolute(path: str) -> str:
-    """Whatever the program's directory becomes; as it is, where there is no such directory."""
-    try:
-        return os.path.abspath(path)
-    except OSError:
-        return path
 
 
 # ---- The ends of processes, and their beginnings by fork ------------------------------------
@@ -304,7 +272,7 @@ def _absolute(path: str) -> str:
 
 def _at_exit() -> None:
     courier = _courier
-    if courier is not None and courier.running:
+    if courier.running:
         courier.close(courier.config.exit_timeout)
 
 
@@ -318,19 +286,15 @@ def _register_with_multiprocessing() -> None:
 
 def _after_fork() -> None:
     """In the child: the thread, the queue, the connection and the name are the parent's."""
-    global _courier, _starting, _starter, _not_before
+    global _courier, _starting, _not_before
     _starting = threading.Lock()
-    _starter = 0
     _not_before = 0.0
-    courier = _courier
-    if courier is None:
-        return
-    closed = courier.closed
-    _courier = None
+    old, _courier = _courier, Courier()
     try:
-        courier.forget()
-        if not closed:
-            _courier = Courier(courier.config)  # its thread begins with the first event
+        if old.has_config:
+            _courier.config = old.config  # its thread begins with the first event
+        _courier.inbox.closed = old.closed
+        old.forget()
     except Exception:  # pylint: disable=broad-except
         pass
 
