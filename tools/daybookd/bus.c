@@ -2,9 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -89,133 +87,7 @@ static void wait_for_events(struct bus *bus, int64_t timeout_ns)
             take_event(events[i].data.ptr, events[i].events);
 }
 
-/* ---- Who comes, who goes ---- */
-
-static void depart(struct bus *bus, const struct ucred *peer)
-{
-    uint64_t one = 1;
-    pthread_mutex_lock(&bus->mutex);
-    /* Room for all who are here was made when they came. */
-    assert(bus->departed_count < bus->departed_capacity);
-    bus->departed[bus->departed_count++] = *peer;
-    pthread_mutex_unlock(&bus->mutex);
-    atomic_fetch_sub(&bus->subscribers, 1);
-    ssize_t written = write(bus->departures_fd, &one, sizeof one);
-    (void)written; /* fails only when the counter is full, and then it is readable anyway */
-}
-
-static void bury_dead(struct bus *bus)
-{
-    while (!list_is_empty(&bus->dead)) {
-        struct subscriber *subscriber = member(bus->dead.next);
-        struct ucred peer = subscriber->peer;
-        subscriber_free(subscriber);
-        depart(bus, &peer);
-    }
-}
-
-static void welcome(struct bus *bus, struct bus_arrival *arrival)
-{
-    struct ucred peer = arrival->peer;
-    struct subscriber *subscriber = subscriber_create(bus, arrival);
-    if (!subscriber) {
-        file_close(&arrival->fd);
-        buffer_release(&arrival->input);
-        depart(bus, &peer);
-        return;
-    }
-    list_append(&bus->all, &subscriber->in_all);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = subscriber};
-    if (epoll_ctl(bus->epoll_fd, EPOLL_CTL_ADD, subscriber->fd, &event)) {
-        subscriber_drop(subscriber);
-        return;
-    }
-    bus_watch_input(subscriber);
-}
-
-static void fail_all(struct bus *bus, const char *code, const char *text)
-{
-    struct list_link *next;
-    for (struct list_link *link = bus->all.next; link != &bus->all; link = next) {
-        next = link->next;
-        subscriber_fail(member(link), code, text);
-    }
-}
-
-/* The one of that process, or user, that came first. */
-static void evict_one(struct bus *bus, const struct ucred *whose)
-{
-    for (struct list_link *link = bus->all.next; link != &bus->all; link = link->next) {
-        struct subscriber *subscriber = member(link);
-        if (subscriber->closing || subscriber->peer.uid != whose->uid ||
-            (whose->pid != 0 && subscriber->peer.pid != whose->pid))
-            continue;
-        subscriber_fail(subscriber, "busy",
-                        "all connections are in use, most of them by this process or user");
-        return;
-    }
-}
-
-static void take_input(struct bus *bus);
-
-/* What other threads have asked for. */
-static void take_requests(struct bus *bus)
-{
-    pthread_mutex_lock(&bus->mutex);
-    struct bus_arrivals arrivals = bus->arrivals;
-    bus->arrivals = (struct bus_arrivals){0};
-    struct ucred evicted[BUS_EVICTIONS];
-    size_t evicted_count = bus->evicted_count;
-    memcpy(evicted, bus->evicted, sizeof evicted);
-    bus->evicted_count = 0;
-    const char *end_code = bus->end_code;
-    pthread_mutex_unlock(&bus->mutex);
-    for (size_t i = 0; i < arrivals.count; i++)
-        welcome(bus, &arrivals.items[i]);
-    free(arrivals.items);
-    for (size_t i = 0; i < evicted_count; i++)
-        evict_one(bus, &evicted[i]);
-    if (!end_code)
-        return;
-    take_input(bus); /* what was sent before the end counts: a last commit, perhaps */
-    fail_all(bus, end_code, bus->end_text); /* its text does not change any more */
-}
-
-/* ---- Feeds, and who is where ---- */
-
-struct feed *bus_find_feed(struct bus *bus, struct filter *filter)
-{
-    for (struct list_link *link = bus->feeds.next; link != &bus->feeds; link = link->next) {
-        struct feed *feed = LIST_MEMBER(link, struct feed, in_feeds);
-        if (feed->failure.code || !filter_is_equal(&feed->filter, filter))
-            continue;
-        filter_release(filter);
-        feed->users++;
-        return feed;
-    }
-    bool full = filter->condition && bus->conditions >= BUS_CONDITIONS;
-    struct feed *feed = full ? NULL : feed_create(filter, &bus->rings);
-    if (!feed) {
-        filter_release(filter);
-        return NULL;
-    }
-    bus->conditions += feed->filter.condition != NULL;
-    feed->users = 1;
-    feed->counted_ns = bus->now_ns;
-    list_append(&bus->feeds, &feed->in_feeds);
-    atomic_fetch_add(&bus->feed_count, 1);
-    return feed;
-}
-
-void bus_leave_feed(struct bus *bus, struct feed *feed)
-{
-    if (--feed->users > 0)
-        return;
-    bus->live_count -= feed->live;
-    bus->conditions -= feed->filter.condition != NULL;
-    feed_free(feed);
-    atomic_fetch_sub(&bus->feed_count, 1);
-}
+/* ---- Who is where ---- */
 
 /* A frame begun has to go on with the same events, which the ring must have. */
 static bool live_ring_has_next(const struct subscriber *subscriber)
@@ -263,7 +135,7 @@ static bool has_work(const struct bus *bus)
     return !list_is_empty(&bus->readable) || !list_is_empty(&bus->behind);
 }
 
-static void take_input(struct bus *bus)
+void bus_take_input(struct bus *bus)
 {
     struct list_link round;
     list_init(&round);
@@ -382,9 +254,9 @@ static void rest(struct bus *bus, int64_t worked_ns)
 void bus_round(struct bus *bus, int64_t timeout_ns)
 {
     wait_for_events(bus, find_timeout(bus, timeout_ns));
-    take_requests(bus);
+    bus_take_requests(bus);
     keeper_take_done(bus->keeper, false);
-    take_input(bus);
+    bus_take_input(bus);
     int64_t begin_ns = clock_monotonic_ns();
     if (begin_ns >= bus->rest_until_ns) {
         wake_at_end(bus);
@@ -394,7 +266,7 @@ void bus_round(struct bus *bus, int64_t timeout_ns)
     take_history(bus);
     bus_groups_turn(bus);
     tick(bus);
-    bury_dead(bus);
+    bus_bury_dead(bus);
 }
 
 static void *run(void *context)
@@ -408,30 +280,7 @@ static void *run(void *context)
     return NULL;
 }
 
-/* ---- For other threads ---- */
-
-static void ring_bell(struct bus *bus)
-{
-    uint64_t one = 1;
-    ssize_t written = write(bus->options.progress->bus_fd, &one, sizeof one);
-    (void)written; /* fails only when the counter is full, and then it is readable anyway */
-}
-
-static enum error_code reserve(void **items, size_t *capacity, size_t count, size_t size,
-                               struct error *error)
-{
-    if (count <= *capacity)
-        return OK;
-    size_t wanted = *capacity ? 2 * *capacity : 16;
-    void *grown = realloc(*items, (wanted > count ? wanted : count) * size);
-    if (!grown)
-        return error_set(error, ERROR_MEMORY, "no memory for another subscriber");
-    *items = grown;
-    *capacity = wanted > count ? wanted : count;
-    return OK;
-}
-
-static enum error_code start_thread(struct bus *bus, struct error *error)
+enum error_code bus_start(struct bus *bus, struct error *error)
 {
     if (bus->running || bus->options.stepped)
         return OK;
@@ -440,80 +289,6 @@ static enum error_code start_thread(struct bus *bus, struct error *error)
         return error_set_errno(error, failed, "start the bus thread");
     bus->running = true;
     return OK;
-}
-
-enum error_code bus_admit(struct bus *bus, struct bus_arrival *arrival, struct error *error)
-{
-    pthread_mutex_lock(&bus->mutex);
-    struct bus_arrivals *arrivals = &bus->arrivals;
-    size_t here = bus->departed_count + atomic_load(&bus->subscribers) + 1;
-    enum error_code code = reserve((void **)&arrivals->items, &arrivals->capacity,
-                                   arrivals->count + 1, sizeof *arrivals->items, error);
-    if (!code)
-        code = reserve((void **)&bus->departed, &bus->departed_capacity, here,
-                       sizeof *bus->departed, error);
-    if (!code)
-        code = start_thread(bus, error);
-    if (!code) {
-        arrivals->items[arrivals->count++] = *arrival;
-        atomic_fetch_add(&bus->subscribers, 1);
-    }
-    pthread_mutex_unlock(&bus->mutex);
-    if (code) {
-        file_close(&arrival->fd);
-        buffer_release(&arrival->input);
-        return code;
-    }
-    ring_bell(bus);
-    return OK;
-}
-
-int bus_departures_fd(const struct bus *bus)
-{
-    return bus->departures_fd;
-}
-
-size_t bus_take_departures(struct bus *bus, struct ucred *peers_out, size_t max)
-{
-    pthread_mutex_lock(&bus->mutex);
-    size_t count = bus->departed_count < max ? bus->departed_count : max;
-    bus->departed_count -= count;
-    if (count > 0)
-        memcpy(peers_out, bus->departed + bus->departed_count, count * sizeof *peers_out);
-    pthread_mutex_unlock(&bus->mutex);
-    return count;
-}
-
-void bus_end(struct bus *bus, const char *code, const char *text)
-{
-    pthread_mutex_lock(&bus->mutex);
-    if (!bus->end_code) {
-        snprintf(bus->end_text, sizeof bus->end_text, "%s", text);
-        bus->end_code = code;
-    }
-    pthread_mutex_unlock(&bus->mutex);
-    ring_bell(bus);
-}
-
-bool bus_evict(struct bus *bus, pid_t pid, uid_t uid)
-{
-    pthread_mutex_lock(&bus->mutex);
-    bool room = bus->evicted_count < BUS_EVICTIONS;
-    if (room)
-        bus->evicted[bus->evicted_count++] = (struct ucred){.pid = pid, .uid = uid};
-    pthread_mutex_unlock(&bus->mutex);
-    ring_bell(bus);
-    return room;
-}
-
-void bus_count(struct bus *bus, struct bus_counters *counters_out)
-{
-    *counters_out = (struct bus_counters){
-        .subscribers = atomic_load(&bus->subscribers),
-        .feeds = atomic_load(&bus->feed_count),
-        .delivered = atomic_load(&bus->delivered),
-        .closed = atomic_load(&bus->closed),
-    };
 }
 
 /* ---- Making and ending ---- */
@@ -574,7 +349,7 @@ void bus_free(struct bus *bus)
         return;
     atomic_store(&bus->ended, true);
     if (bus->running) {
-        ring_bell(bus);
+        bus_ring_bell(bus);
         pthread_join(bus->thread, NULL);
     }
     atomic_store(&bus->options.progress->bus_waits, false);

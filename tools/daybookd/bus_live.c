@@ -1,4 +1,4 @@
-/* What becomes durable, for the live feeds: read once, and sent to all who are attached. */
+/* The feeds, and what becomes durable for the live ones: read once, sent to all who are attached. */
 #include <assert.h>
 
 #include "core/clock.h"
@@ -7,6 +7,40 @@
 static struct feed *feed_of(struct list_link *link)
 {
     return LIST_MEMBER(link, struct feed, in_live);
+}
+
+struct feed *bus_find_feed(struct bus *bus, struct filter *filter)
+{
+    for (struct list_link *link = bus->feeds.next; link != &bus->feeds; link = link->next) {
+        struct feed *feed = LIST_MEMBER(link, struct feed, in_feeds);
+        if (feed->failure.code || !filter_is_equal(&feed->filter, filter))
+            continue;
+        filter_release(filter);
+        feed->users++;
+        return feed;
+    }
+    bool full = filter->condition && bus->conditions >= BUS_CONDITIONS;
+    struct feed *feed = full ? NULL : feed_create(filter, &bus->rings);
+    if (!feed) {
+        filter_release(filter);
+        return NULL;
+    }
+    bus->conditions += feed->filter.condition != NULL;
+    feed->users = 1;
+    feed->counted_ns = bus->now_ns;
+    list_append(&bus->feeds, &feed->in_feeds);
+    atomic_fetch_add(&bus->feed_count, 1);
+    return feed;
+}
+
+void bus_leave_feed(struct bus *bus, struct feed *feed)
+{
+    if (--feed->users > 0)
+        return;
+    bus->live_count -= feed->live;
+    bus->conditions -= feed->filter.condition != NULL;
+    feed_free(feed);
+    atomic_fetch_sub(&bus->feed_count, 1);
 }
 
 /* No longer live: whoever was attached is served from the log. */

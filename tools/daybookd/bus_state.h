@@ -105,6 +105,17 @@ struct bus {
 /* One round: wait for at most `timeout_ns` when nothing is to be done, then do a bounded part. */
 void bus_round(struct bus *bus, int64_t timeout_ns);
 
+/* Make the thread, unless it is there. With the mutex held. */
+enum error_code bus_start(struct bus *bus, struct error *error);
+/* It has to look up from its sleep. For any thread. */
+void bus_ring_bell(struct bus *bus);
+/* In bus_admission.c: what other threads have asked for. */
+void bus_take_requests(struct bus *bus);
+/* Free those whose connection is over, and tell the network threads. */
+void bus_bury_dead(struct bus *bus);
+/* What subscribers have sent: a bounded piece of each. */
+void bus_take_input(struct bus *bus);
+
 /* Find out from where the subscriber gets its events now, and put it there. */
 void bus_place(struct bus *bus, struct subscriber *subscriber);
 /* Its socket is to be watched for room, too, or no longer. */
