@@ -270,7 +270,7 @@ def commits_and_credit(directory):
             assert len(waiting) <= 8192, len(waiting)
             assert numbers_of(subscriber, 19999) == list(range(1, 20000))
         for taken, credit in ((800, 1000), (1, 10), (999, 10)):
-            cli_support.daybook("cursors", "c", "--reset-to", "0", "-D", daemon.directory)
+            where["cursor"] = "c%d" % taken
             with daybook.Subscriber(credit=credit, **where) as subscriber:
                 waiting = subscriber._subscription.items  # pylint: disable=protected-access
                 until = subscriber._work_until            # pylint: disable=protected-access

@@ -11,8 +11,8 @@ values, or the bridge is disabled. Nothing that an enabled bridge drops is dropp
 counts it, the log is told as soon as it can be reached, and `daybook gaps` shows it.
 
 Microseconds are those of events as they usually are: a snapshot costs some 0.1 us a value of plain
-data, about 1 us a value where something in it has to be made plain first, and what methods of the
-data's own (__str__, tolist …) take. Exceptions of such methods are caught. What is no Exception
+data, up to 3 us a value where dates, objects and the like have to be made plain first, and what
+methods of the data's own (__str__, tolist …) take. Exceptions of such methods are caught. What is no Exception
 goes through, because it is a signal handler's: Ctrl-C and sys.exit() end a program that is just
 publishing, too.
 
