@@ -48,7 +48,7 @@ struct segment_cursor_pending {
      * log already: appended again with the same number it is found to be a duplicate.
      */
     uint64_t letter;
-    uint32_t tries; /* how often it was given to somebody */
+    uint32_t tries; /* that have failed, or will have when nobody settles it */
 };
 
 struct segment_cursor_state {

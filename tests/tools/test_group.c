@@ -12,6 +12,7 @@ enum { TIMEOUT = 100, TRIES = 3 };
 static struct group *group;
 static struct group_member a, b, c;
 static uint32_t try_number;
+static int64_t now; /* of a group that starts */
 
 static void start_from(const struct segment_cursor_pending *pending, size_t count,
                        uint64_t position, uint64_t letters)
@@ -21,7 +22,8 @@ static void start_from(const struct segment_cursor_pending *pending, size_t coun
                                       .pending = pending,
                                       .pending_count = count,
                                       .ack_timeout_ns = TIMEOUT,
-                                      .tries = TRIES};
+                                      .tries = TRIES,
+                                      .now_ns = now};
     group = group_create(&start);
     cr_assert_not_null(group);
 }
@@ -37,6 +39,14 @@ TestSuite(group, .init = begin);
 static struct group_member *give(uint64_t sequence, int64_t now_ns)
 {
     return group_give(group, sequence, now_ns, &try_number);
+}
+
+/* All rests are over; the pauses here are as long as the timeout. */
+static int64_t after_rest(int64_t now_ns)
+{
+    now_ns += TIMEOUT;
+    group_expire(group, now_ns);
+    return now_ns;
 }
 
 static void expect_pending(const char *sequences)
@@ -58,7 +68,6 @@ Test(group, gives_to_whom_has_most_room_then_to_whom_has_least)
     cr_assert_eq(give(13, 0), &b);
     cr_assert_eq(give(14, 0), &a);
     cr_assert_eq(give(15, 0), &b);
-    cr_assert_not(group_has_room(group));
     cr_assert_not(group_wants_new(group));
     cr_assert_eq(group_position(group), 15);
 }
@@ -76,11 +85,11 @@ Test(group, lets_only_who_has_an_event_settle_it)
 {
     a.room = 1;
     give(11, 0);
-    cr_assert_eq(group_accept(group, &b, 1, 100), 0);
-    cr_assert_eq(group_release(group, &b, 1, 100), 0);
+    cr_assert_eq(group_accept(group, &b, 1, 100, 0), 0);
+    cr_assert_eq(group_release(group, &b, 1, 100, 0), 0);
     expect_pending("11");
-    cr_assert_eq(group_accept(group, &a, 1, 100), 1);
-    cr_assert_eq(group_accept(group, &a, 1, 100), 0);
+    cr_assert_eq(group_accept(group, &a, 1, 100, 0), 1);
+    cr_assert_eq(group_accept(group, &a, 1, 100, 0), 0);
     expect_pending("");
     cr_assert_eq(a.held, 0);
 }
@@ -89,18 +98,90 @@ Test(group, gives_what_was_released_to_another_one_first_and_before_new_events)
 {
     a.room = 1;
     give(11, 0);
-    cr_assert_eq(group_release(group, &a, 11, 11), 1);
+    cr_assert_eq(group_release(group, &a, 11, 11, 0), 1);
     a.room = 100, b.room = 1;
+    int64_t now_ns = after_rest(0);
     cr_assert_not(group_wants_new(group));
     cr_assert_eq(group_next_waiting(group, 0), 11);
-    cr_assert_eq(give(11, 0), &b);
+    cr_assert_eq(give(11, now_ns), &b);
     cr_assert_eq(try_number, 2);
     cr_assert(group_wants_new(group));
     /* Nobody else has room: the same one again. */
-    cr_assert_eq(group_release(group, &b, 11, 11), 1);
+    cr_assert_eq(group_release(group, &b, 11, 11, now_ns), 1);
     a.room = 0, b.room = 1;
-    cr_assert_eq(give(11, 0), &b);
+    now_ns = after_rest(now_ns);
+    cr_assert_eq(give(11, now_ns), &b);
     cr_assert_eq(try_number, 3);
+}
+
+Test(group, lets_what_has_failed_rest_twice_as_long_each_time)
+{
+    const int64_t ms = 1000000;
+    const struct group_start start = {
+        .position = 10, .ack_timeout_ns = 30000 * ms, .tries = SEGMENT_CURSOR_TRIES_MAX};
+    struct group *patient = group_create(&start);
+    cr_assert(patient && group_join(patient, &a));
+    int64_t now_ns = 1000 * ms, pause_ns = 100 * ms;
+    for (uint32_t i = 1; i < SEGMENT_CURSOR_TRIES_MAX; i++) {
+        a.room = 2;
+        group_give(patient, 11, now_ns, &try_number);
+        cr_assert_eq(try_number, i);
+        cr_assert_eq(group_release(patient, &a, 11, 11, now_ns), 1);
+        /* Others are not kept waiting by it. */
+        cr_assert(group_wants_new(patient) && group_is_waiting(patient));
+        a.rest_until_ns = 0;
+        cr_assert_eq(group_deadline(patient), now_ns + pause_ns);
+        group_expire(patient, now_ns + pause_ns - 1);
+        cr_assert_eq(group_next_waiting(patient, 0), 0);
+        now_ns += pause_ns;
+        cr_assert_eq(group_expire(patient, now_ns), 0);
+        cr_assert_eq(group_next_waiting(patient, 0), 11);
+        pause_ns = 2 * pause_ns < 30000 * ms ? 2 * pause_ns : 30000 * ms;
+    }
+    group_leave(patient, &a, now_ns);
+    group_free(patient);
+}
+
+/* It settles faster than anybody, and so has most room. */
+Test(group, does_not_give_its_events_to_a_member_that_fails_while_another_gets_them_done)
+{
+    int64_t now_ns = 1000;
+    a.room = 1, b.room = GROUP_FAILURES;
+    cr_assert_eq(give(11, now_ns), &b);
+    for (uint64_t sequence = 12; sequence <= 11 + GROUP_FAILURES; sequence++)
+        give(sequence, now_ns);
+    cr_assert_eq(a.held, 1);
+    cr_assert_eq(group_release(group, &b, 1, 100, now_ns), GROUP_FAILURES);
+    b.room = 100;
+    cr_assert_not(group_wants_new(group), "a has no room, and b rests");
+    cr_assert_eq(group_accept(group, &a, 1, 100, now_ns), 1);
+    now_ns = after_rest(now_ns);
+    cr_assert_eq(group_next_waiting(group, 0), 0, "what has failed waits for a");
+    cr_assert(group_wants_new(group), "and b is given a new one, to see");
+    cr_assert_eq(give(30, now_ns), &b);
+    cr_assert_not(group_wants_new(group), "one");
+    a.room = 1;
+    uint64_t waiting = group_next_waiting(group, 0);
+    cr_assert_neq(waiting, 0);
+    cr_assert_eq(give(waiting, now_ns), &a, "though b has more room");
+    /* It is well again. */
+    cr_assert_eq(group_accept(group, &b, 30, 30, now_ns), 1);
+    waiting = group_next_waiting(group, 0);
+    cr_assert_neq(waiting, 0);
+    cr_assert_eq(give(waiting, now_ns), &b);
+}
+
+Test(group, gives_to_members_that_fail_when_no_other_is_at_work)
+{
+    a.room = b.room = GROUP_FAILURES;
+    for (uint64_t sequence = 11; sequence < 11 + 2 * GROUP_FAILURES; sequence++)
+        give(sequence, 0);
+    cr_assert_eq(group_release(group, &a, 1, 100, 0), GROUP_FAILURES);
+    cr_assert_eq(group_release(group, &b, 1, 100, 0), GROUP_FAILURES);
+    a.room = 1;
+    cr_assert(group_wants_new(group));
+    after_rest(0);
+    cr_assert_eq(group_next_waiting(group, 0), 11);
 }
 
 Test(group, takes_away_what_is_not_settled_in_time)
@@ -111,42 +192,91 @@ Test(group, takes_away_what_is_not_settled_in_time)
     cr_assert_eq(group_deadline(group), 5 + TIMEOUT);
     cr_assert_eq(group_expire(group, 4 + TIMEOUT), 0);
     cr_assert_eq(group_expire(group, 5 + TIMEOUT), 1);
-    cr_assert_eq(group_next_waiting(group, 0), 11);
+    cr_assert_eq(group_next_waiting(group, 0), 0);
+    cr_assert(group_is_waiting(group));
     cr_assert_eq(group_deadline(group), 6 + TIMEOUT);
     cr_assert_eq(a.held, 1);
+    cr_assert_eq(group_expire(group, 5 + 2 * TIMEOUT), 1);
+    a.room = 1;
+    cr_assert_eq(group_next_waiting(group, 0), 11);
     /* Too late. */
-    cr_assert_eq(group_accept(group, &a, 11, 11), 0);
+    cr_assert_eq(group_accept(group, &a, 11, 11, 0), 0);
 }
 
-Test(group, gives_what_a_member_had_that_left_to_another)
+/* It was at work on what it was given first: the others it has not even touched. */
+Test(group, charges_who_leaves_with_the_event_that_it_was_given_first)
 {
-    a.room = 2;
-    give(11, 0);
-    give(12, 0);
-    group_accept(group, &a, 11, 11);
-    group_leave(group, &a);
+    static struct segment_cursor_pending pending[GROUP_PENDING_MAX];
+    a.room = 4;
+    for (uint64_t sequence = 11; sequence <= 14; sequence++)
+        give(sequence, 0);
+    group_accept(group, &a, 12, 12, 0);
+    group_release(group, &a, 11, 11, 0);
+    a.room = 1;
+    int64_t now_ns = after_rest(0);
+    a.room = 0, b.room = 1;
+    cr_assert_eq(give(group_next_waiting(group, 0), now_ns), &b);
+    b.room = 100;
+    /* What it would be is in the snapshot already. */
+    cr_assert_eq(group_snapshot(group, pending), 3);
+    cr_assert_eq(pending[0].tries, 2);
+    group_leave(group, &b, now_ns);
     cr_assert_eq(group_member_count(group), 2);
-    cr_assert_eq(group_next_waiting(group, 0), 12);
-    b.room = 1;
-    cr_assert_eq(give(12, 0), &b);
-    cr_assert_eq(group_accept(group, &b, 12, 12), 1);
-    group_leave(group, &b);
-    group_leave(group, &c);
+    cr_assert_eq(group_snapshot(group, pending), 3);
+    cr_assert_eq(pending[0].tries, 2);
+    group_leave(group, &c, 0);
+    group_leave(group, &a, 0);
+    group_free(group);
+}
+
+Test(group, gives_the_rest_of_what_a_member_had_that_left_at_once_with_the_tries_as_before)
+{
+    static struct segment_cursor_pending pending[GROUP_PENDING_MAX];
+    a.room = 64;
+    for (uint64_t sequence = 11; sequence < 75; sequence++)
+        give(sequence, 0);
+    cr_assert_eq(group_snapshot(group, pending), 64);
+    group_leave(group, &a, 0);
+    for (size_t i = 0; i < 64; i++)
+        cr_assert_eq(pending[i].tries, i == 0);
+    cr_assert_eq(group_snapshot(group, pending), 64);
+    for (size_t i = 0; i < 64; i++)
+        cr_assert_eq(pending[i].tries, i == 0);
+    b.room = 65;
+    for (uint64_t sequence = 12; sequence < 75; sequence++) {
+        cr_assert_eq(group_next_waiting(group, 0), sequence);
+        cr_assert_eq(give(sequence, 0), &b);
+        cr_assert_eq(try_number, 1);
+    }
+    cr_assert_eq(group_next_waiting(group, 0), 0);
+    cr_assert_eq(group_accept(group, &b, 12, 74, 0), 63);
+    int64_t now_ns = after_rest(0);
+    cr_assert_eq(give(11, now_ns), &b);
+    cr_assert_eq(try_number, 2);
+    /* From a snapshot that was given last, too: not in the order of the sequences. */
+    give(75, now_ns);
+    cr_assert_eq(group_snapshot(group, pending), 2);
+    cr_assert(pending[0].tries == 2 && pending[1].tries == 0);
+    group_leave(group, &b, 0);
+    group_leave(group, &c, 0);
     group_free(group);
 }
 
 Test(group, numbers_a_dead_letter_when_the_tries_are_used_up)
 {
     struct segment_cursor_pending letter;
+    int64_t now_ns = 0;
     a.room = 100;
     give(11, 0);
     give(12, 0);
     for (uint32_t i = 1; i <= TRIES; i++) {
         cr_assert_eq(try_number, i);
         cr_assert_not(group_next_letter(group, 0, &letter));
-        cr_assert_eq(group_release(group, &a, 12, 12), 1);
-        if (i < TRIES)
-            give(12, 0);
+        cr_assert_eq(group_release(group, &a, 12, 12, now_ns), 1);
+        if (i < TRIES) {
+            now_ns = after_rest(now_ns);
+            give(12, now_ns);
+        }
     }
     cr_assert(group_next_letter(group, 0, &letter));
     cr_assert_eq(letter.sequence, 12);
@@ -154,7 +284,7 @@ Test(group, numbers_a_dead_letter_when_the_tries_are_used_up)
     cr_assert_eq(letter.tries, TRIES);
     cr_assert_eq(group_letters(group), 1);
     cr_assert_not(group_next_letter(group, 1, &letter));
-    cr_assert_eq(group_next_waiting(group, 0), 0);
+    cr_assert_eq(group_next_waiting(group, 11), 0);
     expect_pending("11 12");
     group_bury(group, 12);
     expect_pending("11");
@@ -170,7 +300,7 @@ Test(group, gives_no_new_event_while_too_many_are_pending)
         give(sequence, 0);
     }
     cr_assert_not(group_wants_new(group));
-    group_accept(group, &a, 500, 500);
+    group_accept(group, &a, 500, 500, 0);
     cr_assert(group_wants_new(group));
 }
 
@@ -182,7 +312,8 @@ Test(group, goes_on_behind_what_is_not_for_it)
     give(25, 0);
     group_pass(group, 15);
     cr_assert_eq(group_position(group), 25);
-    group_release(group, &a, 25, 25);
+    group_release(group, &a, 25, 25, 0);
+    after_rest(0);
     group_lose(group, 25);
     expect_pending("");
     cr_assert_eq(group_next_waiting(group, 0), 0);
@@ -200,27 +331,30 @@ Test(group, starts_again_from_a_snapshot_with_the_tries_that_were_had)
     start_from(pending, 4, 10, 9);
     cr_assert(group_join(group, &a));
     expect_pending("3 5 8 9");
+    a.room = 1;
+    cr_assert_eq(group_next_waiting(group, 0), 0);
+    after_rest(0);
     cr_assert_eq(group_next_waiting(group, 0), 3);
     cr_assert_eq(group_next_waiting(group, 3), 9);
     cr_assert_eq(group_next_waiting(group, 9), 0);
     /* The number that was given stays; the new one is above all others. */
     cr_assert(group_next_letter(group, 0, &letter) && letter.letter == 7 && letter.sequence == 5);
     cr_assert(group_next_letter(group, 7, &letter) && letter.letter == 10 && letter.sequence == 8);
-    a.room = 1;
-    give(9, 0);
+    give(9, TIMEOUT);
     cr_assert_eq(try_number, 3);
 }
 
 /* ---- The same, at random, beside a model that is as simple as can be ---- */
 
 enum { EVENTS = 4096, MEMBERS = 5 };
-enum fate { UNSEEN, PASSED, WAITING, GIVEN, DYING, DONE };
+enum fate { UNSEEN, PASSED, WAITING, RESTING, GIVEN, DYING, DONE };
 
 struct model_event {
     enum fate fate;
     int member; /* who has or had it; -1: nobody, or gone */
-    uint32_t tries;
-    int64_t deadline;
+    uint32_t failures;
+    int64_t deadline; /* also of its rest */
+    uint64_t turn;
     uint64_t letter;
 };
 
@@ -229,7 +363,11 @@ static struct group_member members[MEMBERS];
 static bool is_here[MEMBERS];
 static uint64_t model_position, model_letters, state = 1;
 static uint64_t turns[MEMBERS], turn;
-static int64_t now;
+static struct {
+    unsigned failures;
+    int64_t rest, accepted; /* until when, when; -1: not */
+} model_of[MEMBERS];
+static unsigned probes; /* events for members that failed while another one was sound */
 
 static uint64_t chance(uint64_t below)
 {
@@ -237,11 +375,26 @@ static uint64_t chance(uint64_t below)
     return (state >> 33) % below;
 }
 
-static void model_fail(struct model_event *event)
+static void model_rest(struct model_event *event)
 {
-    event->fate = event->tries < TRIES ? WAITING : DYING;
+    event->fate = event->failures < TRIES ? RESTING : DYING;
+    event->deadline = now + TIMEOUT; /* the pauses are longer */
     if (event->fate == DYING)
         event->letter = ++model_letters;
+}
+
+static void model_fail(struct model_event *event)
+{
+    event->failures++;
+    model_rest(event);
+}
+
+/* The member is to blame, too. */
+static void model_take_away(struct model_event *event)
+{
+    model_fail(event);
+    if (++model_of[event->member].failures >= GROUP_FAILURES && model_of[event->member].rest < 0)
+        model_of[event->member].rest = now + TIMEOUT;
 }
 
 static size_t model_held(int member)
@@ -252,9 +405,43 @@ static size_t model_held(int member)
     return held;
 }
 
+static bool model_fails(int member)
+{
+    return model_of[member].failures >= GROUP_FAILURES;
+}
+
+static bool model_is_sound(int member)
+{
+    bool worked = model_of[member].accepted >= 0 && now - model_of[member].accepted <= TIMEOUT;
+    return is_here[member] && !model_fails(member) &&
+           (members[member].room || model_held(member) || worked);
+}
+
+static bool model_may_have(int member, bool fresh)
+{
+    bool sound = false;
+    for (int i = 0; i < MEMBERS; i++)
+        sound |= model_is_sound(i);
+    if (!is_here[member] || !members[member].room)
+        return false;
+    if (!sound || !model_fails(member))
+        return true;
+    return fresh && model_of[member].rest < 0 && !model_held(member);
+}
+
+static bool model_somebody_may_have(bool fresh)
+{
+    for (int i = 0; i < MEMBERS; i++)
+        if (model_may_have(i, fresh))
+            return true;
+    return false;
+}
+
 /* Ranks a member as group.h says; the highest is given the event. */
 static bool model_prefers(int left, int right, int had_it)
 {
+    if (model_fails(left) != model_fails(right))
+        return model_fails(right);
     if ((left == had_it) != (right == had_it))
         return right == had_it;
     if (members[left].room != members[right].room)
@@ -268,20 +455,23 @@ static void model_give(uint64_t sequence)
 {
     struct model_event *event = &model[sequence];
     int had_it = event->fate == UNSEEN ? -1 : event->member;
+    bool fresh = event->failures == 0, sound = false;
     bool best[MEMBERS];
     for (int i = 0; i < MEMBERS; i++) {
-        best[i] = is_here[i] && members[i].room;
+        sound |= model_is_sound(i);
+        best[i] = model_may_have(i, fresh);
         for (int j = 0; j < MEMBERS; j++)
-            if (is_here[j] && members[j].room && model_prefers(j, i, had_it))
+            if (model_may_have(j, fresh) && model_prefers(j, i, had_it))
                 best[i] = false;
     }
     int given = (int)(give(sequence, now) - members);
     cr_assert(best[given], "event %lu", sequence);
-    turns[given] = ++turn;
+    probes += sound && model_fails(given);
+    turns[given] = event->turn = ++turn;
     event->fate = GIVEN;
     event->member = given;
     event->deadline = now + TIMEOUT;
-    cr_assert_eq(try_number, ++event->tries);
+    cr_assert_eq(try_number, event->failures + 1);
     if (sequence > model_position)
         model_position = sequence;
 }
@@ -289,8 +479,6 @@ static void model_give(uint64_t sequence)
 static void deal(void)
 {
     uint64_t sequence = group_next_waiting(group, 0);
-    if (!group_has_room(group))
-        return;
     if (sequence) {
         if (chance(50) == 0) {
             group_lose(group, sequence);
@@ -322,23 +510,59 @@ static void settle(bool accept)
             if (accept)
                 model[i].fate = DONE;
             else
-                model_fail(&model[i]);
+                model_take_away(&model[i]);
         }
-    cr_assert_eq(accept ? group_accept(group, &members[who], first, last)
-                        : group_release(group, &members[who], first, last),
+    cr_assert_eq(accept ? group_accept(group, &members[who], first, last, now)
+                        : group_release(group, &members[who], first, last, now),
                  expected);
+    if (!accept || !expected)
+        return;
+    model_of[who].failures = 0;
+    model_of[who].rest = -1;
+    model_of[who].accepted = now;
 }
 
 static void pass_time(void)
 {
     size_t expected = 0;
     now += (int64_t)chance(TIMEOUT / 2);
-    for (uint64_t i = 1; i <= model_position; i++)
+    for (int i = 0; i < MEMBERS; i++)
+        if (model_of[i].rest <= now)
+            model_of[i].rest = -1;
+    for (uint64_t i = 1; i <= model_position; i++) {
+        if (model[i].fate == RESTING && model[i].deadline <= now)
+            model[i].fate = WAITING;
         if (model[i].fate == GIVEN && model[i].deadline <= now) {
-            model_fail(&model[i]);
+            model_take_away(&model[i]);
             expected++;
         }
+    }
     cr_assert_eq(group_expire(group, now), expected);
+}
+
+/* Which of its events it was given first; 0: it has none. */
+static uint64_t model_first(int member)
+{
+    uint64_t first = 0;
+    for (uint64_t i = 1; i <= model_position; i++)
+        if (model[i].fate == GIVEN && model[i].member == member &&
+            (!first || model[i].turn < model[first].turn))
+            first = i;
+    return first;
+}
+
+static void model_leave(int member)
+{
+    uint64_t first = model_first(member);
+    if (first)
+        model_fail(&model[first]);
+    for (uint64_t i = 1; i <= model_position; i++) {
+        if (model[i].fate == UNSEEN || model[i].member != member)
+            continue;
+        if (model[i].fate == GIVEN)
+            model[i].fate = WAITING;
+        model[i].member = -1;
+    }
 }
 
 static void come_or_go(void)
@@ -348,16 +572,12 @@ static void come_or_go(void)
     if (is_here[who]) {
         cr_assert(group_join(group, &members[who]));
         turns[who] = 0;
+        model_of[who].failures = 0;
+        model_of[who].rest = model_of[who].accepted = -1;
         return;
     }
-    group_leave(group, &members[who]);
-    for (uint64_t i = 1; i <= model_position; i++) {
-        if (model[i].member != who || model[i].fate == UNSEEN)
-            continue;
-        model[i].member = -1;
-        if (model[i].fate == GIVEN)
-            model_fail(&model[i]);
-    }
+    group_leave(group, &members[who], now);
+    model_leave(who);
 }
 
 static void bury(void)
@@ -376,24 +596,33 @@ static void check(void)
     static struct segment_cursor_pending pending[GROUP_PENDING_MAX];
     size_t count = group_snapshot(group, pending), at = 0;
     uint64_t waiting = 0;
+    bool any_waiting = false, may = model_somebody_may_have(true);
+    bool also_failed = model_somebody_may_have(false);
     int64_t deadline = INT64_MAX;
     for (uint64_t i = 1; i <= model_position; i++) {
         const struct model_event *event = &model[i];
         if (event->fate == DONE || event->fate == PASSED)
             continue;
         cr_assert(at < count && pending[at].sequence == i, "event %lu of fate %d", i, event->fate);
-        cr_assert_eq(pending[at].tries, event->tries);
+        bool first = event->fate == GIVEN && model_first(event->member) == i;
+        cr_assert_eq(pending[at].tries, event->failures + first);
         cr_assert_eq(pending[at].letter, event->fate == DYING ? event->letter : 0);
         at++;
-        if (event->fate == WAITING && !waiting)
+        any_waiting |= event->fate == WAITING || event->fate == RESTING;
+        if (event->fate == WAITING && !waiting && may && (also_failed || !event->failures))
             waiting = i;
-        if (event->fate == GIVEN && event->deadline < deadline)
+        if ((event->fate == GIVEN || event->fate == RESTING) && event->deadline < deadline)
             deadline = event->deadline;
     }
+    for (int i = 0; i < MEMBERS; i++)
+        if (is_here[i] && model_of[i].rest >= 0 && model_of[i].rest < deadline)
+            deadline = model_of[i].rest;
     cr_assert_eq(at, count);
     cr_assert_eq(group_position(group), model_position);
     cr_assert_eq(group_letters(group), model_letters);
+    cr_assert_eq(group_is_waiting(group), any_waiting);
     cr_assert_eq(group_next_waiting(group, 0), waiting);
+    cr_assert_eq(group_wants_new(group), may && !waiting && count < GROUP_PENDING_MAX);
     cr_assert_eq(group_deadline(group), deadline);
     for (int i = 0; i < MEMBERS; i++)
         if (is_here[i])
@@ -405,17 +634,28 @@ static void restart(void)
 {
     static struct segment_cursor_pending pending[GROUP_PENDING_MAX];
     size_t count = group_snapshot(group, pending);
+    const uint64_t letters = model_letters;
     for (int i = 0; i < MEMBERS; i++) {
-        if (is_here[i])
-            group_leave(group, &members[i]);
+        if (!is_here[i])
+            continue;
+        group_leave(group, &members[i], now);
+        model_leave(i);
         is_here[i] = false;
     }
     group_free(group);
-    start_from(pending, count, model_position, model_letters);
+    start_from(pending, count, model_position, letters);
+    /* Who dies by it is given a number in the order of the sequences. */
+    model_letters = letters;
     for (uint64_t i = 1; i <= model_position; i++) {
-        model[i].member = -1;
-        if (model[i].fate == GIVEN || model[i].fate == WAITING)
-            model_fail(&model[i]);
+        struct model_event *event = &model[i];
+        event->member = -1;
+        if (event->fate == DYING && event->letter <= letters)
+            continue;
+        if (event->fate == WAITING || event->fate == RESTING || event->fate == DYING) {
+            event->fate = WAITING;
+            if (event->failures > 0)
+                model_rest(event);
+        }
     }
     turn = 0;
 }
@@ -466,9 +706,10 @@ Test(group, does_what_the_model_does_whatever_happens)
 {
     uint64_t letters = 0, events = 0;
     unsigned rounds = 60 / stride(1);
-    group_leave(group, &a);
-    group_leave(group, &b);
-    group_leave(group, &c);
+    now = 1;
+    group_leave(group, &a, 0);
+    group_leave(group, &b, 0);
+    group_leave(group, &c, 0);
     for (unsigned round = 0; round < (rounds ? rounds : 1); round++) {
         start_anew();
         for (unsigned i = 0; i < 6000; i++) {
@@ -484,4 +725,5 @@ Test(group, does_what_the_model_does_whatever_happens)
     /* It has met what it is there for. */
     cr_assert_gt(letters, 10 * rounds);
     cr_assert_gt(events, 200 * rounds);
+    cr_assert_gt(probes, 0);
 }

@@ -78,8 +78,9 @@ def again(directory):
             event = first.next()
             assert (event.payload["n"], event.tries) == (1, 2), event
         with member(daemon) as second:
+            # What it was given first is what it was at work on: the other one is not charged.
             events = sorted(second.next() for _ in range(2))
-            assert [(e.payload["n"], e.tries) for e in events] == [(1, 3), (2, 2)], events
+            assert [(e.payload["n"], e.tries) for e in events] == [(1, 2), (2, 2)], events
             assert second.accept(*events, wait=True) == 2
             assert drain(second) == []
 
@@ -160,7 +161,11 @@ def killed(directory):
                 except daybook.Timeout:
                     unsure.add(event.payload["n"])
             assert len(told) == len(set(told)), "settled twice"
-            assert drain(subscriber) == []
+            # What somebody had at the end of a connection may rest still; no other comes.
+            late = {event.payload["n"] for event in drain(subscriber, 0.3)}
+            assert not late & set(told), f"settled, and came again: {late & set(told)}"
+            assert late <= unsure, late - unsure
+
 
 
 @promise("asyncio: members share, accept and release")

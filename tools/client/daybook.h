@@ -322,6 +322,7 @@ struct daybook_subscription_options {
      * With a cursor: be one of the group of its subscribers. Each event goes to one of them, which
      * has to accept it within ack_timeout_ms; otherwise, or when it goes away or releases the
      * event, another gets it, and after so many `tries` it is stored on topic "_dead.<cursor>".
+     * Going away costs a try of the one event that it was given first of those it has not settled.
      */
     bool shared;
     unsigned ack_timeout_ms; /* 30 s, at most a day */
@@ -393,9 +394,10 @@ DAYBOOK_API enum daybook_code
 daybook_subscription_commit(struct daybook_subscription *subscription, uint64_t sequence,
                             struct daybook_error *error);
 /*
- * In a group: this event is done; or it cannot be done here, and somebody is to have it at once,
- * which counts as a try. Gathered as commits are. An event whose time is over, or that was given on
- * a connection that is lost, is no longer this member's: it comes again, and this changes nothing.
+ * In a group: this event is done; or it cannot be done here, and somebody is to have it, which
+ * counts as a try: after a pause, of 100 ms first, and twice as long after each try. Gathered as
+ * commits are. An event whose time is over, or that was given on a connection that is lost, is no
+ * longer this member's: it comes again, and this changes nothing.
  */
 DAYBOOK_API enum daybook_code
 daybook_subscription_accept(struct daybook_subscription *subscription, uint64_t sequence,

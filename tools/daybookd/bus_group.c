@@ -89,6 +89,7 @@ static enum error_code begin(struct bus_group *group, struct error *error)
         .pending_count = state->pending_count,
         .ack_timeout_ns = group->ack_timeout_ns,
         .tries = group->tries,
+        .now_ns = group->bus->now_ns,
     };
     group->group = group_create(&start);
     if (!group->group)
@@ -318,11 +319,11 @@ void bus_group_settle(struct subscriber *member, bool accept, uint64_t id,
         subscriber_fail(member, "busy", "no memory to settle");
         return;
     }
+    size_t (*settle)(struct group *, const struct group_member *, uint64_t, uint64_t, int64_t) =
+        accept ? group_accept : group_release;
     for (uint32_t i = 0; i < count; i++)
-        settling.count += accept ? group_accept(group->group, &member->share, ranges[i].first,
-                                                ranges[i].last)
-                                 : group_release(group->group, &member->share, ranges[i].first,
-                                                 ranges[i].last);
+        settling.count += settle(group->group, &member->share, ranges[i].first, ranges[i].last,
+                                 group->bus->now_ns);
     group->due = true;
     /* What changes nothing needs no store, but answers come in the order of the requests. */
     if (settling.count == 0 && member->settlings == 0) {

@@ -130,7 +130,7 @@ void bus_group_leave(struct subscriber *subscriber)
     buffer_release(&subscriber->given);
     subscriber->given_count = 0;
     if (subscriber->begun && group->group)
-        group_leave(group->group, &subscriber->share);
+        group_leave(group->group, &subscriber->share, group->bus->now_ns);
     for (size_t i = 0; i < group->settling_count; i++)
         if (group->settlings[i].member == subscriber)
             group->settlings[i].member = NULL;

@@ -133,7 +133,7 @@ static enum error_code write_caught_up(struct subscriber *member, uint64_t posit
 
 static void send_all(struct bus_group *group)
 {
-    bool caught_up = group->at_end && group_next_waiting(group->group, 0) == 0;
+    bool caught_up = group->at_end && !group_is_waiting(group->group);
     uint64_t position = group_position(group->group);
     struct list_link *next;
     for (struct list_link *link = group->members.next; link != &group->members; link = next) {
@@ -298,7 +298,7 @@ void bus_group_give(struct bus_group *group)
         end_hoarder(group);
     group->at_end = false;
     while (!code && in_time) {
-        if (group_next_waiting(group->group, 0) && group_has_room(group->group))
+        if (group_next_waiting(group->group, 0))
             code = give_again(group, &error);
         else if (may_give_new(group))
             code = give_new(group, &error);

@@ -4,40 +4,124 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum event_state { EVENT_GIVEN, EVENT_WAITING, EVENT_DYING };
+/* The first pause, and the longest of an event's and of a member's. */
+static const int64_t PAUSE_NS = 100000000;
+static const int64_t EVENT_PAUSE_MAX_NS = INT64_C(30000000000);
+static const int64_t MEMBER_PAUSE_MAX_NS = INT64_C(3200000000);
+
+enum event_state { EVENT_GIVEN, EVENT_RESTING, EVENT_WAITING, EVENT_DYING };
 
 struct pending {
     uint64_t sequence;
-    uint64_t letter; /* 0 unless it is dying */
-    int64_t deadline_ns;
+    uint64_t letter;     /* 0 unless it is dying */
+    uint64_t turn;       /* when it was given last, counted in events */
+    int64_t deadline_ns; /* for being settled, or of its rest */
     const struct group_member *member; /* who has it; else who had it last, and may be gone */
-    uint32_t tries;
+    uint32_t failures;                 /* tries that have failed */
     enum event_state state;
 };
 
 struct group {
     int64_t ack_timeout_ns;
+    int64_t now_ns; /* as it was told last */
     uint32_t tries_max;
     uint64_t position, letters, version, turns;
-    size_t waiting; /* how many of the pending wait */
+    size_t waiting, resting; /* so many of the pending */
     struct group_member **members;
     size_t member_count, member_capacity;
     size_t count;
     struct pending list[GROUP_PENDING_MAX]; /* ascending by sequence */
 };
 
-/* It has failed once more: the next one may try, unless that was the last try. */
+/* ---- Failures and pauses ---- */
+
+static int64_t pause_after(const struct group *group, uint32_t failures, int64_t longest_ns)
+{
+    int64_t pause_ns = PAUSE_NS;
+    for (uint32_t i = 1; i < failures && pause_ns < longest_ns; i++)
+        pause_ns *= 2;
+    if (pause_ns > longest_ns)
+        pause_ns = longest_ns;
+    return pause_ns < group->ack_timeout_ns ? pause_ns : group->ack_timeout_ns;
+}
+
+/* It may be given again after a pause, unless its tries are used up. */
+static void rest_or_die(struct group *group, struct pending *pending)
+{
+    if (pending->failures >= group->tries_max) {
+        pending->state = EVENT_DYING;
+        pending->letter = ++group->letters;
+        return;
+    }
+    pending->state = EVENT_RESTING;
+    pending->deadline_ns =
+        group->now_ns + pause_after(group, pending->failures, EVENT_PAUSE_MAX_NS);
+    group->resting++;
+}
+
 static void fail(struct group *group, struct pending *pending)
 {
     group->version++;
-    if (pending->tries < group->tries_max) {
-        pending->state = EVENT_WAITING;
-        group->waiting++;
-        return;
-    }
-    pending->state = EVENT_DYING;
-    pending->letter = ++group->letters;
+    pending->failures++;
+    rest_or_die(group, pending);
 }
+
+static void wait_again(struct group *group, struct pending *pending)
+{
+    pending->state = EVENT_WAITING;
+    group->waiting++;
+}
+
+static bool is_failing(const struct group_member *member)
+{
+    return member->failures >= GROUP_FAILURES;
+}
+
+/* What it releases while it rests already is of the same failure. */
+static void fail_member(struct group *group, struct group_member *member)
+{
+    if (member->failures < UINT32_MAX)
+        member->failures++;
+    if (!is_failing(member) || member->rest_until_ns)
+        return;
+    if (member->rests < UINT32_MAX)
+        member->rests++;
+    member->rest_until_ns =
+        group->now_ns + pause_after(group, member->rests, MEMBER_PAUSE_MAX_NS);
+}
+
+/* Another one is at work, and gets done what this one cannot. */
+static bool has_sound_member(const struct group *group)
+{
+    for (size_t i = 0; i < group->member_count; i++) {
+        const struct group_member *member = group->members[i];
+        bool worked = member->accepted_ns &&
+                      group->now_ns - member->accepted_ns <= group->ack_timeout_ns;
+        if (!is_failing(member) && (member->room > 0 || member->held > 0 || worked))
+            return true;
+    }
+    return false;
+}
+
+/* May it be given an event? One that has never failed is `fresh`; `sound`: somebody is. */
+static bool may_have(const struct group_member *member, bool fresh, bool sound)
+{
+    if (member->room == 0)
+        return false;
+    return !is_failing(member) || !sound ||
+           (fresh && !member->rest_until_ns && member->held == 0);
+}
+
+static bool somebody_may_have(const struct group *group, bool fresh)
+{
+    bool sound = has_sound_member(group);
+    for (size_t i = 0; i < group->member_count; i++)
+        if (may_have(group->members[i], fresh, sound))
+            return true;
+    return false;
+}
+
+/* ---- Life ---- */
 
 struct group *group_create(const struct group_start *start)
 {
@@ -51,17 +135,20 @@ struct group *group_create(const struct group_start *start)
     group->position = start->position;
     group->letters = start->letters;
     group->count = start->pending_count;
+    group->now_ns = start->now_ns;
     for (size_t i = 0; i < start->pending_count; i++) {
         const struct segment_cursor_pending *from = &start->pending[i];
         struct pending *to = &group->list[i];
-        *to = (struct pending){.sequence = from->sequence, .tries = from->tries};
-        /* Whoever had it is gone. */
-        if (!from->letter) {
-            fail(group, to);
-            continue;
+        *to = (struct pending){.sequence = from->sequence, .failures = from->tries};
+        if (from->letter) {
+            to->state = EVENT_DYING;
+            to->letter = from->letter;
+        } else if (from->tries > 0) {
+            group->version += from->tries >= group->tries_max;
+            rest_or_die(group, to);
+        } else {
+            wait_again(group, to);
         }
-        to->state = EVENT_DYING;
-        to->letter = from->letter;
     }
     return group;
 }
@@ -91,16 +178,40 @@ bool group_join(struct group *group, struct group_member *member)
     return true;
 }
 
-void group_leave(struct group *group, struct group_member *member)
+/* Of what each member has: which it was given first. */
+static void find_first(const struct group *group)
 {
+    for (size_t i = 0; i < group->member_count; i++)
+        group->members[i]->first = UINT64_MAX;
+    for (size_t i = 0; i < group->count; i++) {
+        const struct pending *pending = &group->list[i];
+        if (pending->state != EVENT_GIVEN)
+            continue;
+        struct group_member *member = group->members[pending->member->index];
+        if (pending->turn < member->first)
+            member->first = pending->turn;
+    }
+}
+
+static bool is_first(const struct pending *pending)
+{
+    return pending->state == EVENT_GIVEN && pending->turn == pending->member->first;
+}
+
+void group_leave(struct group *group, struct group_member *member, int64_t now_ns)
+{
+    group->now_ns = now_ns;
+    find_first(group);
     for (size_t i = 0; i < group->count; i++) {
         struct pending *pending = &group->list[i];
         if (pending->member != member)
             continue;
+        if (is_first(pending))
+            fail(group, pending);
+        else if (pending->state == EVENT_GIVEN)
+            wait_again(group, pending);
         /* Another one may come to stand at the same address. */
         pending->member = NULL;
-        if (pending->state == EVENT_GIVEN)
-            fail(group, pending);
     }
     struct group_member *last = group->members[--group->member_count];
     group->members[member->index] = last;
@@ -129,6 +240,7 @@ static size_t find(const struct group *group, uint64_t sequence)
 static void remove_at(struct group *group, size_t at)
 {
     group->waiting -= group->list[at].state == EVENT_WAITING;
+    group->resting -= group->list[at].state == EVENT_RESTING;
     group->count--;
     memmove(&group->list[at], &group->list[at + 1],
             (group->count - at) * sizeof group->list[0]);
@@ -137,30 +249,33 @@ static void remove_at(struct group *group, size_t at)
 
 uint64_t group_next_waiting(const struct group *group, uint64_t after)
 {
-    if (!group->waiting)
+    if (!group->waiting || !somebody_may_have(group, true))
         return 0;
-    for (size_t i = find(group, after + 1); i < group->count; i++)
-        if (group->list[i].state == EVENT_WAITING)
-            return group->list[i].sequence;
+    bool also_failed = somebody_may_have(group, false);
+    for (size_t i = find(group, after + 1); i < group->count; i++) {
+        const struct pending *pending = &group->list[i];
+        if (pending->state == EVENT_WAITING && (also_failed || pending->failures == 0))
+            return pending->sequence;
+    }
     return 0;
 }
 
-bool group_has_room(const struct group *group)
+bool group_is_waiting(const struct group *group)
 {
-    for (size_t i = 0; i < group->member_count; i++)
-        if (group->members[i]->room > 0)
-            return true;
-    return false;
+    return group->waiting > 0 || group->resting > 0;
 }
 
 bool group_wants_new(const struct group *group)
 {
-    return !group->waiting && group->count < GROUP_PENDING_MAX && group_has_room(group);
+    return group->count < GROUP_PENDING_MAX && somebody_may_have(group, true) &&
+           group_next_waiting(group, 0) == 0;
 }
 
 static bool is_better(const struct group_member *a, const struct group_member *b,
                       const struct group_member *had_it)
 {
+    if (is_failing(a) != is_failing(b))
+        return is_failing(b);
     if ((a == had_it) != (b == had_it))
         return b == had_it;
     if (a->room != b->room)
@@ -170,12 +285,14 @@ static bool is_better(const struct group_member *a, const struct group_member *b
     return a->turn < b->turn;
 }
 
-static struct group_member *choose(const struct group *group, const struct group_member *had_it)
+static struct group_member *choose(const struct group *group, const struct pending *pending)
 {
     struct group_member *best = NULL;
+    bool sound = has_sound_member(group), fresh = pending->failures == 0;
     for (size_t i = 0; i < group->member_count; i++) {
         struct group_member *member = group->members[i];
-        if (member->room > 0 && (!best || is_better(member, best, had_it)))
+        if (may_have(member, fresh, sound) &&
+            (!best || is_better(member, best, pending->member)))
             best = member;
     }
     assert(best);
@@ -186,6 +303,7 @@ struct group_member *group_give(struct group *group, uint64_t sequence, int64_t 
                                 uint32_t *try_out)
 {
     size_t at = find(group, sequence);
+    group->now_ns = now_ns;
     if (sequence > group->position) {
         assert(at == group->count && at < GROUP_PENDING_MAX);
         group->list[group->count++] =
@@ -195,16 +313,16 @@ struct group_member *group_give(struct group *group, uint64_t sequence, int64_t 
     }
     struct pending *pending = &group->list[at];
     assert(at < group->count && pending->sequence == sequence && pending->state == EVENT_WAITING);
-    struct group_member *member = choose(group, pending->member);
+    struct group_member *member = choose(group, pending);
     group->waiting--;
     pending->state = EVENT_GIVEN;
     pending->member = member;
-    pending->tries++;
+    pending->turn = ++group->turns;
     pending->deadline_ns = now_ns + group->ack_timeout_ns;
     member->room--;
     member->held++;
-    member->turn = ++group->turns;
-    *try_out = pending->tries;
+    member->turn = pending->turn;
+    *try_out = pending->failures + 1;
     return member;
 }
 
@@ -229,9 +347,10 @@ static bool is_with(const struct pending *pending, const struct group_member *me
 
 /* In one pass, because a range may be long. */
 size_t group_accept(struct group *group, const struct group_member *member, uint64_t first,
-                    uint64_t last)
+                    uint64_t last, int64_t now_ns)
 {
     size_t from = find(group, first), kept = from, at = from;
+    group->now_ns = now_ns;
     for (; at < group->count && group->list[at].sequence <= last; at++)
         if (!is_with(&group->list[at], member))
             group->list[kept++] = group->list[at];
@@ -240,7 +359,11 @@ size_t group_accept(struct group *group, const struct group_member *member, uint
         return 0;
     memmove(&group->list[kept], &group->list[at], (group->count - at) * sizeof group->list[0]);
     group->count -= accepted;
-    group->members[member->index]->held -= (uint32_t)accepted;
+    struct group_member *sound = group->members[member->index];
+    sound->held -= (uint32_t)accepted;
+    sound->accepted_ns = now_ns;
+    sound->failures = sound->rests = 0;
+    sound->rest_until_ns = 0;
     group->version++;
     return accepted;
 }
@@ -250,12 +373,14 @@ static void take_away(struct group *group, struct pending *pending)
     struct group_member *member = group->members[pending->member->index];
     member->held--;
     fail(group, pending);
+    fail_member(group, member);
 }
 
 size_t group_release(struct group *group, const struct group_member *member, uint64_t first,
-                     uint64_t last)
+                     uint64_t last, int64_t now_ns)
 {
     size_t released = 0;
+    group->now_ns = now_ns;
     for (size_t i = find(group, first); i < group->count && group->list[i].sequence <= last; i++)
         if (is_with(&group->list[i], member)) {
             take_away(group, &group->list[i]);
@@ -267,20 +392,39 @@ size_t group_release(struct group *group, const struct group_member *member, uin
 size_t group_expire(struct group *group, int64_t now_ns)
 {
     size_t expired = 0;
-    for (size_t i = 0; i < group->count; i++)
-        if (group->list[i].state == EVENT_GIVEN && group->list[i].deadline_ns <= now_ns) {
-            take_away(group, &group->list[i]);
+    group->now_ns = now_ns;
+    for (size_t i = 0; i < group->member_count; i++)
+        if (group->members[i]->rest_until_ns <= now_ns)
+            group->members[i]->rest_until_ns = 0;
+    for (size_t i = 0; i < group->count; i++) {
+        struct pending *pending = &group->list[i];
+        if (pending->deadline_ns > now_ns)
+            continue;
+        if (pending->state == EVENT_GIVEN) {
+            take_away(group, pending);
             expired++;
+        } else if (pending->state == EVENT_RESTING) {
+            group->resting--;
+            wait_again(group, pending);
         }
+    }
     return expired;
 }
 
 int64_t group_deadline(const struct group *group)
 {
     int64_t first = INT64_MAX;
-    for (size_t i = 0; i < group->count; i++)
-        if (group->list[i].state == EVENT_GIVEN && group->list[i].deadline_ns < first)
-            first = group->list[i].deadline_ns;
+    for (size_t i = 0; i < group->member_count; i++) {
+        int64_t rest_until_ns = group->members[i]->rest_until_ns;
+        if (rest_until_ns && rest_until_ns < first)
+            first = rest_until_ns;
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        const struct pending *pending = &group->list[i];
+        bool is_timed = pending->state == EVENT_GIVEN || pending->state == EVENT_RESTING;
+        if (is_timed && pending->deadline_ns < first)
+            first = pending->deadline_ns;
+    }
     return first;
 }
 
@@ -295,7 +439,7 @@ bool group_next_letter(const struct group *group, uint64_t number,
     }
     if (next)
         *letter_out =
-            (struct segment_cursor_pending){next->sequence, next->letter, next->tries};
+            (struct segment_cursor_pending){next->sequence, next->letter, next->failures};
     return next != NULL;
 }
 
@@ -324,8 +468,11 @@ uint64_t group_letters(const struct group *group)
 
 size_t group_snapshot(const struct group *group, struct segment_cursor_pending *pending_out)
 {
-    for (size_t i = 0; i < group->count; i++)
+    find_first(group);
+    for (size_t i = 0; i < group->count; i++) {
+        const struct pending *pending = &group->list[i];
         pending_out[i] = (struct segment_cursor_pending){
-            group->list[i].sequence, group->list[i].letter, group->list[i].tries};
+            pending->sequence, pending->letter, pending->failures + is_first(pending)};
+    }
     return group->count;
 }

@@ -161,7 +161,7 @@ class Subscriber:
 
     def release(self, *events: Union[Event, int], wait: bool = False,
                 timeout: float = 30.0) -> Optional[int]:
-        """Give these events of a group to somebody again, at once."""
+        """Give these events of a group to somebody again, after a pause: a try has failed."""
         return self._settle("release", events, wait, timeout)
 
     def _settle(self, verb: str, events: Any, wait: bool, timeout: float) -> Optional[int]:
