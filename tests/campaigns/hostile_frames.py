@@ -357,7 +357,7 @@ def _(attacker):
 
 @attack("unknown verbs")
 def _(attacker):
-    verbs = ["subscribe", "", "PUB", "welcome", "ack", "error", "x" * 100000, "pub\0"]
+    verbs = ["subscription", "", "PUB", "welcome", "ack", "error", "x" * 100000, "pub\0"]
     while attacker.going():
         malformed(attacker, framed.frame([attacker.dice.choice(verbs), 1]), "unsupported")
 
