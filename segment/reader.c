@@ -176,6 +176,13 @@ enum error_code segment_reader_seek_block(struct segment_reader *reader, uint64_
     return segment_walk_seek_block(&reader->walk, segment_first, offset, sequence_first, error);
 }
 
+void segment_reader_seek_near(struct segment_reader *reader, uint64_t sequence,
+                              uint64_t segment_first, uint64_t offset, uint64_t sequence_first)
+{
+    reader->in_block = false;
+    segment_walk_seek_near(&reader->walk, sequence, segment_first, offset, sequence_first);
+}
+
 void segment_reader_wait(struct segment_reader *reader, int timeout_ms)
 {
     if (reader->in_block && reader->cursor.events_left > 0)

@@ -95,6 +95,14 @@ enum error_code segment_reader_seek_block(struct segment_reader *reader, uint64_
                                           uint64_t offset, uint64_t sequence_first,
                                           struct error *error);
 
+/*
+ * As segment_reader_seek(sequence), which in a segment without a directory looks at each header
+ * before it: with a block that is known to stand before it, it begins there. A place in another
+ * segment than the sequence's, or one that is out of date, is no help, and does no harm.
+ */
+void segment_reader_seek_near(struct segment_reader *reader, uint64_t sequence,
+                              uint64_t segment_first, uint64_t offset, uint64_t sequence_first);
+
 /* Wait for more than has been read, at most `timeout_ms`; returns early on a signal. */
 void segment_reader_wait(struct segment_reader *reader, int timeout_ms);
 

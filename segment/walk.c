@@ -564,3 +564,17 @@ enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segm
     walk->loss_count = 0;
     return OK;
 }
+
+void segment_walk_seek_near(struct segment_walk *walk, uint64_t sequence, uint64_t segment_first,
+                            uint64_t offset, uint64_t sequence_first)
+{
+    const struct segment_set *set = &walk->set;
+    size_t above = segment_walk_index_above(set, sequence);
+    bool in_segment = sequence_first <= sequence && above > set->dead_count &&
+                      set->segments[above - 1].sequence_first == segment_first;
+    if (in_segment &&
+        segment_walk_seek_block(walk, segment_first, offset, sequence_first, NULL) == OK)
+        walk->from = sequence;
+    else
+        segment_walk_seek(walk, sequence);
+}

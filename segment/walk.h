@@ -63,6 +63,9 @@ void segment_walk_seek(struct segment_walk *walk, uint64_t sequence);
 enum error_code segment_walk_seek_block(struct segment_walk *walk, uint64_t segment_first,
                                         uint64_t offset, uint64_t sequence_first,
                                         struct error *error);
+/* As segment_reader_seek_near. */
+void segment_walk_seek_near(struct segment_walk *walk, uint64_t sequence, uint64_t segment_first,
+                            uint64_t offset, uint64_t sequence_first);
 /*
  * The next EVENTS or GAP (or PRODUCERS) block; its raw body is valid until the next call.
  * ERROR_END, ERROR_DAMAGED as in segment_reader_next.

@@ -60,10 +60,10 @@ void log_stream_seek(struct log_stream *stream, uint64_t after,
     stream->place = (struct log_stream_place){0};
     stream->finds = false;
     segment_reader_hint_times(stream->reader, INT64_MIN, INT64_MAX);
-    /* After a failure the reader stands before that block all the same, or where it was. */
-    if (!place || place->segment_first == 0 || place->sequence_first > after + 1 ||
-        segment_reader_seek_block(stream->reader, place->segment_first, place->offset,
-                                  place->sequence_first, NULL))
+    if (place && place->segment_first > 0)
+        segment_reader_seek_near(stream->reader, after + 1, place->segment_first, place->offset,
+                                 place->sequence_first);
+    else
         segment_reader_seek(stream->reader, after + 1, NULL);
 }
 
