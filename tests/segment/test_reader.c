@@ -215,6 +215,40 @@ Test(reader, refuses_a_place_where_no_such_block_is)
     segment_reader_close(reader);
 }
 
+static void expect_block_of(struct segment_reader *reader, uint64_t sequence)
+{
+    struct segment_reader_block block;
+    do
+        cr_assert_eq(segment_reader_next_block(reader, &block, &error), OK, "%s", error.text);
+    while (block.header.kind != FORMAT_BLOCK_EVENTS);
+    cr_assert_leq(block.header.sequence_first, sequence);
+    cr_assert_gt(block.header.sequence_first + block.header.event_count, sequence,
+                 "event %llu was sought, and the block of event %llu opened",
+                 (unsigned long long)sequence, (unsigned long long)block.header.sequence_first);
+}
+
+/* Each of 60 events against each known block: in its segment, in another, behind it, none at all. */
+Test(reader, goes_near_a_known_block_and_opens_none_before_the_one_that_was_sought)
+{
+    logs_make(path(), SMALL, 60, 4000);
+    struct segment_reader *reader = logs_read(path());
+    for (uint64_t known = 1; known <= 60; known++) {
+        struct logs_place place = logs_find(path(), known);
+        for (uint64_t sequence = 1; sequence <= 60; sequence++) {
+            segment_reader_seek_near(reader, sequence, place.segment_first, place.header.offset,
+                                     place.header.sequence_first);
+            expect_block_of(reader, sequence);
+        }
+        segment_reader_seek_near(reader, known, place.segment_first, place.header.offset + 8,
+                                 place.header.sequence_first);
+        expect_block_of(reader, known);
+        segment_reader_seek_near(reader, known, place.segment_first, place.header.offset,
+                                 place.header.sequence_first);
+        logs_expect_event(reader, known);
+    }
+    segment_reader_close(reader);
+}
+
 Test(reader, gives_the_whole_block_after_a_seek_into_it)
 {
     struct segment_log *log = logs_open(path(), 0);
