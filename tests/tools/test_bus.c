@@ -535,7 +535,7 @@ static size_t take_of(size_t count, int64_t look_ns, int64_t time_ns)
                                         .payload = "\xc0",
                                         .payload_bytes = 1};
     struct feed *feed = feed_create(&(struct filter){0}, NULL);
-    const struct feed_limits limits = {.ring_bytes = SIZE_MAX,
+    const struct feed_limits limits = {.ring_bytes = SIZE_MAX, .ring_entries = UINT64_MAX,
                                        .deadline_ns = clock_monotonic_ns() + time_ns};
     stage_look_takes(look_ns);
     cr_assert_eq(feed_take(feed, &ring, items, count, &limits, &scratch, &taken, &error), OK);
@@ -651,6 +651,28 @@ Test(bus, sends_never_more_than_credit_was_given_for)
     }
     stage_credit(&client, UINT64_MAX);
     stage_credit(&client, UINT64_MAX);
+    expect_all(&client);
+}
+
+/* One event more, so that it is known whether there is any. */
+Test(bus, reads_no_more_history_than_credit_was_given_for)
+{
+    struct wire_subscribe subscribe = after(0);
+    subscribe.limited = true;
+    stage_open(0);
+    make_blocks(2000, 100, 10);
+    subscribe_with(&subscribe);
+    stage_credit(&client, 5);
+    settle_and_read(&client);
+    cr_assert_eq(client.events, 5, "%" PRIu64, client.events);
+    size_t histories = 0;
+    for (size_t i = 0; i < BUS_HISTORIES; i++) {
+        const struct ring *ring = &stage_bus->histories[i].ring;
+        histories += ring->count > 0;
+        cr_assert_leq(ring->count, 5 + 1, "%zu entries were read for 5 events", ring->count);
+    }
+    cr_assert_eq(histories, 1);
+    stage_credit(&client, 1000);
     expect_all(&client);
 }
 

@@ -114,6 +114,7 @@ static void give_to_feed(struct bus *bus, struct feed *feed, size_t count, int64
     const struct feed_limits limits = {
         .needed_above = needed_above(feed),
         .ring_bytes = SIZE_MAX,
+        .ring_entries = UINT64_MAX,
         .deadline_ns = deadline_ns,
     };
     struct error error;

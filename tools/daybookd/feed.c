@@ -72,6 +72,11 @@ static bool is_late(struct watch *watch, int64_t deadline_ns)
     return now_ns >= deadline_ns;
 }
 
+bool feed_has_enough(const struct ring *ring, const struct feed_limits *limits)
+{
+    return ring_bytes(ring) >= limits->ring_bytes || ring->count >= limits->ring_entries;
+}
+
 enum error_code feed_take(struct feed *feed, struct ring *ring, const struct log_stream_item *items,
                           size_t count, const struct feed_limits *limits, struct buffer *scratch,
                           size_t *taken_out, struct error *error)
@@ -82,7 +87,7 @@ enum error_code feed_take(struct feed *feed, struct ring *ring, const struct log
     while (!code && taken < count) {
         code = take_one(feed, ring, &items[taken], limits->needed_above, scratch, error);
         taken += !code;
-        if (ring_bytes(ring) >= limits->ring_bytes || is_late(&watch, limits->deadline_ns))
+        if (feed_has_enough(ring, limits) || is_late(&watch, limits->deadline_ns))
             break;
     }
     if (scratch->capacity > RING_BYTES_MAX)

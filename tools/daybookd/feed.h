@@ -47,8 +47,10 @@ void feed_free(struct feed *feed);
 struct feed_limits {
     uint64_t needed_above; /* nobody needs what is at or below this any more */
     size_t ring_bytes;     /* stop when so many are in the ring */
+    uint64_t ring_entries; /* … or so many entries */
     int64_t deadline_ns;   /* … or at this time, as soon as it is seen; one item is always taken */
 };
+bool feed_has_enough(const struct ring *ring, const struct feed_limits *limits);
 /*
  * Look at `items`, which follow on what was looked at, and keep what matches in `ring`, the feed's
  * own or another; `scratch` is for encoding. *taken_out items were looked at. ERROR_INVALID: the

@@ -94,6 +94,19 @@ static enum error_code search(struct history *history, struct subscriber *subscr
     return OK;
 }
 
+/*
+ * What may be sent now: what is read beyond that is read again when another subscriber has had this
+ * history meanwhile. One entry more tells that there is more; a frame that was begun has its credit
+ * already.
+ */
+static uint64_t entries_wanted(const struct subscriber *subscriber)
+{
+    const struct subscriber_frame *frame = &subscriber->frame;
+    uint64_t more = 1 + (frame->begun ? frame->count : 0);
+    bool bounded = subscriber->limited && subscriber->credit < UINT64_MAX - more;
+    return bounded ? subscriber->credit + more : UINT64_MAX;
+}
+
 /* Read on until the ring has enough, the time is over or the log has no more. */
 static enum error_code fill(struct bus *bus, struct history *history, struct error *error)
 {
@@ -101,12 +114,13 @@ static enum error_code fill(struct bus *bus, struct history *history, struct err
     const struct feed_limits limits = {
         .needed_above = subscriber->position,
         .ring_bytes = HISTORY_RING_BYTES,
+        .ring_entries = entries_wanted(subscriber),
         .deadline_ns = clock_monotonic_ns() + HISTORY_TURN_NS,
     };
     enum error_code code = OK;
     ring_forget(&history->ring, subscriber->position);
     history->at_end = false;
-    while (!code && ring_bytes(&history->ring) < limits.ring_bytes) {
+    while (!code && !feed_has_enough(&history->ring, &limits)) {
         if (history->item_next == history->item_count) {
             history->item_next = history->item_count = 0;
             code = log_stream_read(history->stream, history->items, &history->item_count, error);
