@@ -672,7 +672,7 @@ Test(bus, reads_no_more_history_than_credit_was_given_for)
         cr_assert_leq(ring->count, 5 + 1, "%zu entries were read for 5 events", ring->count);
     }
     cr_assert_eq(histories, 1);
-    stage_credit(&client, 1000);
+    stage_credit(&client, 10000);
     expect_all(&client);
 }
 
