@@ -92,21 +92,21 @@ static enum error_code load(struct segment_cursor *cursor, struct error *error)
 enum error_code segment_cursor_open(int log_fd, const char *name, const uint8_t *log_id,
                                     struct segment_cursor **cursor_out, struct error *error)
 {
-    struct segment_cursor_place place = {.fd = -1};
+    struct segment_place place = {.fd = -1};
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (code)
         return code;
     struct segment_cursor *cursor = allocate(name, log_id);
     if (!cursor)
         return error_set(error, ERROR_MEMORY, "no memory for the cursor '%s'", name);
-    code = segment_cursor_place_open(log_fd, false, &place, error);
+    code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &place, error);
     if (code == ERROR_NOT_FOUND)
         code = segment_cursor_tell_missing(name, error);
     if (!code)
         code = segment_cursor_open_locked(place.fd, name, &cursor->fd, error);
     if (!code)
         code = load(cursor, error);
-    segment_cursor_place_close(&place);
+    segment_place_close(&place);
     if (code)
         segment_cursor_close(cursor);
     else
@@ -147,7 +147,7 @@ static enum error_code write_slot(struct segment_cursor *cursor,
 
 /* The whole file under the name of a new one, synced. What a crash has left there goes first. */
 static enum error_code write_new(struct segment_cursor *cursor,
-                                 const struct segment_cursor_place *place, struct error *error)
+                                 const struct segment_place *place, struct error *error)
 {
     enum error_code code = file_unlink(place->fd, new_name, error);
     if (!code || code == ERROR_NOT_FOUND)
@@ -199,7 +199,7 @@ static enum error_code check_count(int place_fd, struct error *error)
 }
 
 /* The directory is locked against others who make one, so that nobody's file is renamed over. */
-static enum error_code make(struct segment_cursor *cursor, const struct segment_cursor_place *place,
+static enum error_code make(struct segment_cursor *cursor, const struct segment_place *place,
                             struct error *error)
 {
     enum error_code code = file_lock_directory(place->fd, SEGMENT_CURSORS_DIRECTORY, error);
@@ -225,7 +225,7 @@ enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_
                                       int64_t now_ns, struct segment_cursor **cursor_out,
                                       struct error *error)
 {
-    struct segment_cursor_place place = {.fd = -1};
+    struct segment_place place = {.fd = -1};
     uint8_t id[sizeof(uint64_t)];
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (!code)
@@ -246,10 +246,10 @@ enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_
     };
     code = make_room(cursor, kind, error);
     if (!code)
-        code = segment_cursor_place_open(log_fd, true, &place, error);
+        code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, true, &place, error);
     if (!code)
         code = make(cursor, &place, error);
-    segment_cursor_place_close(&place);
+    segment_place_close(&place);
     if (code)
         segment_cursor_close(cursor);
     else
@@ -313,12 +313,12 @@ enum error_code segment_cursor_commit(struct segment_cursor *cursor, uint64_t po
 
 enum error_code segment_cursor_remove(int log_fd, const char *name, struct error *error)
 {
-    struct segment_cursor_place place = {.fd = -1};
+    struct segment_place place = {.fd = -1};
     int fd = -1;
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (code)
         return code;
-    code = segment_cursor_place_open(log_fd, false, &place, error);
+    code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &place, error);
     if (code == ERROR_NOT_FOUND)
         code = segment_cursor_tell_missing(name, error);
     if (!code)
@@ -328,7 +328,7 @@ enum error_code segment_cursor_remove(int log_fd, const char *name, struct error
     if (!code)
         code = file_sync_directory(place.fd, name, error);
     file_close(&fd);
-    segment_cursor_place_close(&place);
+    segment_place_close(&place);
     return code;
 }
 

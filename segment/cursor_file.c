@@ -8,37 +8,7 @@
 #include "core/file.h"
 #include "segment/lock.h"
 
-static const char directory_name[] = SEGMENT_CURSORS_DIRECTORY;
-
 enum { LOCK_BYTE = 0 };
-
-enum error_code segment_cursor_place_open(int log_fd, bool create,
-                                          struct segment_cursor_place *place_out,
-                                          struct error *error)
-{
-    struct segment_cursor_place place = {.fd = -1};
-    struct stat log;
-    enum error_code code = file_status(log_fd, "the directory of the log", &log, error);
-    if (!code)
-        code = file_open_directory_at(log_fd, directory_name, create, &place.fd, error);
-    if (code)
-        return code;
-    place.is_ours = log.st_uid == geteuid();
-    place.like = log;
-    place.like.st_mode = S_IFREG | 0640;
-    if (create && !place.is_ours)
-        code = file_make_alike(place.fd, directory_name, &log, error);
-    if (code)
-        file_close(&place.fd);
-    else
-        *place_out = place;
-    return code;
-}
-
-void segment_cursor_place_close(struct segment_cursor_place *place)
-{
-    file_close(&place->fd);
-}
 
 enum error_code segment_cursor_tell_missing(const char *name, struct error *error)
 {
@@ -52,7 +22,8 @@ static enum error_code tell_busy(int fd, const char *name, struct error *error)
     char program[SEGMENT_LOCK_PROGRAM_SIZE], who[64] = "";
     if (segment_lock_find_holder(fd, &pid, program))
         snprintf(who, sizeof who, " (%s, pid %d)", program, pid);
-    return error_set(error, ERROR_BUSY, "the cursor '%s' is in use by another consumer%s: stop it first, or take "
+    return error_set(error, ERROR_BUSY,
+                     "the cursor '%s' is in use by another consumer%s: stop it first, or take "
                      "another name",
                      name, who);
 }

@@ -6,26 +6,12 @@
 #ifndef DAYBOOK_SEGMENT_CURSOR_FILE_H
 #define DAYBOOK_SEGMENT_CURSOR_FILE_H
 
-#include <sys/stat.h>
-
 #include "segment/cursor.h"
 #include "segment/cursor_slot.h"
+#include "segment/place.h"
 
 /* How often a file may be replaced, or be written just now, under our eyes before we give up. */
 enum { CURSOR_FILE_TRIES_MAX = 8 };
-
-/* The directory of cursors, and how its files have to look when the log is somebody else's. */
-struct segment_cursor_place {
-    int fd;
-    bool is_ours;
-    struct stat like;
-};
-
-/* ERROR_NOT_FOUND: there was no cursor yet (not with `create`). */
-enum error_code segment_cursor_place_open(int log_fd, bool create,
-                                          struct segment_cursor_place *place_out,
-                                          struct error *error);
-void segment_cursor_place_close(struct segment_cursor_place *place);
 
 enum error_code segment_cursor_tell_missing(const char *name, struct error *error);
 

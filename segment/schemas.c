@@ -9,6 +9,7 @@
 
 #include "core/checksum.h"
 #include "core/file.h"
+#include "segment/place.h"
 #include "segment/schemas_catalogue.h"
 
 static const char directory_name[] = "schemas";
@@ -217,47 +218,15 @@ enum error_code segment_schemas_read_text(int log_fd, const struct segment_schem
     return error_set(error, code, "the schema schemas/%s: %s", name, why.text);
 }
 
-/*
- * DIR/schemas, to write into. What root puts there belongs to the owner of the log, who could not
- * read it otherwise: a daemon that runs as somebody else would not start any more.
- */
-struct place {
-    int fd;
-    bool is_ours;
-    struct stat like; /* of the files, when it is not */
-};
-
-static enum error_code open_place(int log_fd, bool create, struct place *place_out,
-                                  struct error *error)
-{
-    struct place place = {.fd = -1};
-    struct stat log;
-    enum error_code code = file_status(log_fd, "the directory of the log", &log, error);
-    if (!code)
-        code = file_open_directory_at(log_fd, directory_name, create, &place.fd, error);
-    if (code)
-        return code;
-    place.is_ours = log.st_uid == geteuid();
-    place.like = log;
-    place.like.st_mode = S_IFREG | 0640;
-    if (!place.is_ours)
-        code = file_make_alike(place.fd, directory_name, &log, error);
-    if (code)
-        file_close(&place.fd);
-    else
-        *place_out = place;
-    return code;
-}
-
-static enum error_code put(const struct place *place, const char *name, const void *data,
+static enum error_code put(const struct segment_place *place, const char *name, const void *data,
                            size_t size, struct error *error)
 {
     return file_replace_alike(place->fd, name, data, size, place->is_ours ? NULL : &place->like,
                               error);
 }
 
-static enum error_code store(const struct place *place, const struct segment_schemas *schemas,
-                             struct error *error)
+static enum error_code store(const struct segment_place *place,
+                             const struct segment_schemas *schemas, struct error *error)
 {
     struct buffer text = {0};
     enum error_code code = segment_schemas_encode(schemas, &text, error);
@@ -277,7 +246,8 @@ static uint32_t last_version(const struct segment_schemas *schemas, const char *
 }
 
 /* A text that a crash has left without its line is of nobody, and is written over. */
-static enum error_code store_text(const struct place *place, const struct segment_schemas *schemas,
+static enum error_code store_text(const struct segment_place *place,
+                                  const struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, const void *text,
                                   struct error *error)
 {
@@ -291,7 +261,8 @@ static enum error_code store_text(const struct place *place, const struct segmen
 }
 
 /* The catalogue with one more line becomes the one on disk, then the caller's. */
-static enum error_code store_with(const struct place *place, struct segment_schemas *schemas,
+static enum error_code store_with(const struct segment_place *place,
+                                  struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, struct error *error)
 {
     struct segment_schemas_change *changes =
@@ -341,15 +312,15 @@ enum error_code segment_schemas_note(int log_fd, struct segment_schemas *schemas
     noted.text_checksum = checksum_extend(0, text, text_bytes);
     assert(segment_schemas_fits(schemas, &noted));
 
-    struct place place;
-    code = open_place(log_fd, true, &place, error);
+    struct segment_place place;
+    code = segment_place_open(log_fd, directory_name, true, &place, error);
     if (code)
         return code;
     if (change->action == SCHEMAS_ADD)
         code = store_text(&place, schemas, &noted, text, error);
     if (!code)
         code = store_with(&place, schemas, &noted, error);
-    file_close(&place.fd);
+    segment_place_close(&place);
     return code;
 }
 
@@ -360,8 +331,8 @@ enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schem
     struct segment_schemas_change *last = &schemas->changes[schemas->count - 1];
     struct segment_schemas_change before = *last;
     assert(since > 0);
-    struct place place;
-    enum error_code code = open_place(log_fd, false, &place, error);
+    struct segment_place place;
+    enum error_code code = segment_place_open(log_fd, directory_name, false, &place, error);
     if (code)
         return code;
     if (since <= last->after)
@@ -371,6 +342,6 @@ enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schem
     code = store(&place, schemas, error);
     if (code)
         *last = before;
-    file_close(&place.fd);
+    segment_place_close(&place);
     return code;
 }
