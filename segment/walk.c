@@ -336,9 +336,10 @@ static enum error_code pass_missing(struct segment_walk *walk, uint64_t segment_
 {
     uint64_t hole_end = walk->set.bound < segment_first ? walk->set.bound : segment_first;
     if (hole_end > walk->expected) {
-        if (!walk->at_start) {
+        uint64_t wanted = walk->expected > walk->from ? walk->expected : walk->from;
+        if (!walk->at_start && wanted < hole_end) {
             /* One that nobody has asked about yet grows. */
-            walk->hole_first = walk->hole_first ? walk->hole_first : walk->expected;
+            walk->hole_first = walk->hole_first ? walk->hole_first : wanted;
             walk->hole_last = hole_end - 1;
         }
         walk->expected = hole_end;
@@ -366,8 +367,13 @@ static enum error_code enter(struct segment_walk *walk, const struct segment_set
                     (segment->trailer.sequence_last < walk->from ||
                      !overlaps(walk, segment->trailer.time_min_ns, segment->trailer.time_max_ns));
     if (unwanted && !foreign) {
+        /*
+         * A sequence that was sought may be in a segment that was not there yet when the set was
+         * loaded: the walk goes on there from its first event, as from any segment to the next.
+         */
+        bool sought = walk->finished == 0;
         walk->finished = segment->sequence_first;
-        if (walk->expected <= segment->trailer.sequence_last)
+        if (sought || walk->expected <= segment->trailer.sequence_last)
             walk->expected = segment->trailer.sequence_last + 1;
         return OK;
     }

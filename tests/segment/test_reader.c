@@ -215,6 +215,23 @@ Test(reader, refuses_a_place_where_no_such_block_is)
     segment_reader_close(reader);
 }
 
+/* As when it looked between the sealing of a segment and the beginning of the next one. */
+Test(reader, finds_what_is_in_a_segment_that_it_has_not_seen_yet)
+{
+    logs_make(path(), SMALL, 60, 4000);
+    uint64_t first = segment_of(60);
+    cr_assert(first > 1 && first < 60);
+    const char *segment = logs_segment_path(path(), first), *away = scratch_path("away");
+    cr_assert_eq(rename(segment, away), 0);
+    struct segment_reader *reader = logs_read(path());
+    cr_assert_eq(rename(away, segment), 0);
+    seek(reader, 60);
+    logs_expect_event(reader, 60);
+    seek(reader, 3);
+    logs_expect_events(reader, 3, 60);
+    segment_reader_close(reader);
+}
+
 static void expect_block_of(struct segment_reader *reader, uint64_t sequence)
 {
     struct segment_reader_block block;
