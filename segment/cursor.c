@@ -92,21 +92,21 @@ static enum error_code load(struct segment_cursor *cursor, struct error *error)
 enum error_code segment_cursor_open(int log_fd, const char *name, const uint8_t *log_id,
                                     struct segment_cursor **cursor_out, struct error *error)
 {
-    struct segment_place place = {.fd = -1};
+    struct segment_subdirectory directory = {.fd = -1};
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (code)
         return code;
     struct segment_cursor *cursor = allocate(name, log_id);
     if (!cursor)
         return error_set(error, ERROR_MEMORY, "no memory for the cursor '%s'", name);
-    code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &place, error);
+    code = segment_subdirectory_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &directory, error);
     if (code == ERROR_NOT_FOUND)
         code = segment_cursor_tell_missing(name, error);
     if (!code)
-        code = segment_cursor_open_locked(place.fd, name, &cursor->fd, error);
+        code = segment_cursor_open_locked(directory.fd, name, &cursor->fd, error);
     if (!code)
         code = load(cursor, error);
-    segment_place_close(&place);
+    segment_subdirectory_close(&directory);
     if (code)
         segment_cursor_close(cursor);
     else
@@ -147,11 +147,11 @@ static enum error_code write_slot(struct segment_cursor *cursor,
 
 /* The whole file under the name of a new one, synced. What a crash has left there goes first. */
 static enum error_code write_new(struct segment_cursor *cursor,
-                                 const struct segment_place *place, struct error *error)
+                                 const struct segment_subdirectory *directory, struct error *error)
 {
-    enum error_code code = file_unlink(place->fd, new_name, error);
+    enum error_code code = file_unlink(directory->fd, new_name, error);
     if (!code || code == ERROR_NOT_FOUND)
-        code = file_open(place->fd, new_name, FILE_CREATE, &cursor->fd, error);
+        code = file_open(directory->fd, new_name, FILE_CREATE, &cursor->fd, error);
     if (!code)
         file_keep_in_place(cursor->fd);
     /* Nobody else finds it by its name without its being locked already. */
@@ -161,17 +161,17 @@ static enum error_code write_new(struct segment_cursor *cursor,
         cursor->state.generation++;
         code = write_slot(cursor, &cursor->state, cursor->pending, error);
     }
-    if (!code && !place->is_ours)
-        code = file_make_alike(cursor->fd, new_name, &place->like, error);
+    if (!code && !directory->is_ours)
+        code = file_make_alike(cursor->fd, new_name, &directory->like, error);
     if (!code)
         code = file_sync_data(cursor->fd, new_name, error);
     return code;
 }
 
-static enum error_code check_absent(int place_fd, const char *name, struct error *error)
+static enum error_code check_absent(int directory_fd, const char *name, struct error *error)
 {
     struct stat status;
-    enum error_code code = file_status_at(place_fd, name, &status, error);
+    enum error_code code = file_status_at(directory_fd, name, &status, error);
     if (code == ERROR_NOT_FOUND)
         return OK;
     return code ? code
@@ -185,11 +185,11 @@ static int count_name(void *context, const char *name)
     return 0;
 }
 
-static enum error_code check_count(int place_fd, struct error *error)
+static enum error_code check_count(int directory_fd, struct error *error)
 {
     size_t count = 0;
     enum error_code code =
-        file_list(place_fd, SEGMENT_CURSORS_DIRECTORY, count_name, &count, error);
+        file_list(directory_fd, SEGMENT_CURSORS_DIRECTORY, count_name, &count, error);
     if (code || count < SEGMENT_CURSORS_MAX)
         return code;
     return error_set(error, ERROR_FULL,
@@ -199,25 +199,25 @@ static enum error_code check_count(int place_fd, struct error *error)
 }
 
 /* The directory is locked against others who make one, so that nobody's file is renamed over. */
-static enum error_code make(struct segment_cursor *cursor, const struct segment_place *place,
-                            struct error *error)
+static enum error_code make(struct segment_cursor *cursor,
+                            const struct segment_subdirectory *directory, struct error *error)
 {
-    enum error_code code = file_lock_directory(place->fd, SEGMENT_CURSORS_DIRECTORY, error);
+    enum error_code code = file_lock_directory(directory->fd, SEGMENT_CURSORS_DIRECTORY, error);
     if (code == ERROR_BUSY)
         return error_set(error, code,
                          "another process is making a cursor of this log just now; try again");
     if (!code)
-        code = check_absent(place->fd, cursor->name, error);
+        code = check_absent(directory->fd, cursor->name, error);
     if (!code)
-        code = check_count(place->fd, error);
+        code = check_count(directory->fd, error);
     if (code)
         return code;
-    code = write_new(cursor, place, error);
+    code = write_new(cursor, directory, error);
     if (!code)
-        code = file_rename(place->fd, new_name, cursor->name, error);
+        code = file_rename(directory->fd, new_name, cursor->name, error);
     if (code)
-        file_unlink(place->fd, new_name, NULL);
-    return code ? code : file_sync_directory(place->fd, cursor->name, error);
+        file_unlink(directory->fd, new_name, NULL);
+    return code ? code : file_sync_directory(directory->fd, cursor->name, error);
 }
 
 enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_t *log_id,
@@ -225,7 +225,7 @@ enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_
                                       int64_t now_ns, struct segment_cursor **cursor_out,
                                       struct error *error)
 {
-    struct segment_place place = {.fd = -1};
+    struct segment_subdirectory directory = {.fd = -1};
     uint8_t id[sizeof(uint64_t)];
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (!code)
@@ -246,10 +246,11 @@ enum error_code segment_cursor_create(int log_fd, const char *name, const uint8_
     };
     code = make_room(cursor, kind, error);
     if (!code)
-        code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, true, &place, error);
+        code = segment_subdirectory_open(log_fd, SEGMENT_CURSORS_DIRECTORY, true, &directory,
+                                         error);
     if (!code)
-        code = make(cursor, &place, error);
-    segment_place_close(&place);
+        code = make(cursor, &directory, error);
+    segment_subdirectory_close(&directory);
     if (code)
         segment_cursor_close(cursor);
     else
@@ -313,22 +314,22 @@ enum error_code segment_cursor_commit(struct segment_cursor *cursor, uint64_t po
 
 enum error_code segment_cursor_remove(int log_fd, const char *name, struct error *error)
 {
-    struct segment_place place = {.fd = -1};
+    struct segment_subdirectory directory = {.fd = -1};
     int fd = -1;
     enum error_code code = segment_cursor_check_name(name, strlen(name), error);
     if (code)
         return code;
-    code = segment_place_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &place, error);
+    code = segment_subdirectory_open(log_fd, SEGMENT_CURSORS_DIRECTORY, false, &directory, error);
     if (code == ERROR_NOT_FOUND)
         code = segment_cursor_tell_missing(name, error);
     if (!code)
-        code = segment_cursor_open_locked(place.fd, name, &fd, error);
+        code = segment_cursor_open_locked(directory.fd, name, &fd, error);
     if (!code)
-        code = file_unlink(place.fd, name, error);
+        code = file_unlink(directory.fd, name, error);
     if (!code)
-        code = file_sync_directory(place.fd, name, error);
+        code = file_sync_directory(directory.fd, name, error);
     file_close(&fd);
-    segment_place_close(&place);
+    segment_subdirectory_close(&directory);
     return code;
 }
 

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/file.h"
 #include "segment/lock.h"
@@ -44,17 +43,17 @@ enum error_code segment_cursor_is_locked(int fd, const char *name, bool *locked_
 }
 
 /* One that was removed meanwhile is nobody's. */
-enum error_code segment_cursor_open_locked(int place_fd, const char *name, int *fd_out,
+enum error_code segment_cursor_open_locked(int directory_fd, const char *name, int *fd_out,
                                            struct error *error)
 {
     for (int tries = 0; tries < CURSOR_FILE_TRIES_MAX; tries++) {
         int fd = -1;
-        enum error_code code = file_open(place_fd, name, FILE_WRITE, &fd, error);
+        enum error_code code = file_open(directory_fd, name, FILE_WRITE, &fd, error);
         if (code == ERROR_NOT_FOUND)
             return segment_cursor_tell_missing(name, error);
         if (!code)
             code = segment_cursor_lock(fd, name, error);
-        if (!code && file_is_named(fd, place_fd, name)) {
+        if (!code && file_is_named(fd, directory_fd, name)) {
             *fd_out = fd;
             return OK;
         }

@@ -8,7 +8,7 @@
 
 #include "segment/cursor.h"
 #include "segment/cursor_slot.h"
-#include "segment/place.h"
+#include "segment/subdirectory.h"
 
 /* How often a file may be replaced, or be written just now, under our eyes before we give up. */
 enum { CURSOR_FILE_TRIES_MAX = 8 };
@@ -20,7 +20,7 @@ enum error_code segment_cursor_lock(int fd, const char *name, struct error *erro
 enum error_code segment_cursor_is_locked(int fd, const char *name, bool *locked_out,
                                          struct error *error);
 /* Open the file that has the name, and lock it. ERROR_NOT_FOUND, ERROR_BUSY. */
-enum error_code segment_cursor_open_locked(int place_fd, const char *name, int *fd_out,
+enum error_code segment_cursor_open_locked(int directory_fd, const char *name, int *fd_out,
                                            struct error *error);
 
 /* What was found in the slots of a file. */

@@ -97,8 +97,9 @@ enum error_code segment_reader_seek_block(struct segment_reader *reader, uint64_
 
 /*
  * As segment_reader_seek(sequence), which in a segment without a directory looks at each header
- * before it: with a block that is known to stand before it, it begins there. A place in another
- * segment than the sequence's, or one that is out of date, is no help, and does no harm.
+ * before it: there, with a block that is known to stand before it, it begins at that one. What is
+ * known of a sealed segment, which has a directory, of another one than the sequence's, or of
+ * blocks that have moved is not used.
  */
 void segment_reader_seek_near(struct segment_reader *reader, uint64_t sequence,
                               uint64_t segment_first, uint64_t offset, uint64_t sequence_first);

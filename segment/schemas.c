@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/checksum.h"
 #include "core/file.h"
-#include "segment/place.h"
+#include "segment/subdirectory.h"
 #include "segment/schemas_catalogue.h"
 
 static const char directory_name[] = "schemas";
@@ -218,20 +217,20 @@ enum error_code segment_schemas_read_text(int log_fd, const struct segment_schem
     return error_set(error, code, "the schema schemas/%s: %s", name, why.text);
 }
 
-static enum error_code put(const struct segment_place *place, const char *name, const void *data,
-                           size_t size, struct error *error)
+static enum error_code put(const struct segment_subdirectory *directory, const char *name,
+                           const void *data, size_t size, struct error *error)
 {
-    return file_replace_alike(place->fd, name, data, size, place->is_ours ? NULL : &place->like,
-                              error);
+    return file_replace_alike(directory->fd, name, data, size,
+                              directory->is_ours ? NULL : &directory->like, error);
 }
 
-static enum error_code store(const struct segment_place *place,
+static enum error_code store(const struct segment_subdirectory *directory,
                              const struct segment_schemas *schemas, struct error *error)
 {
     struct buffer text = {0};
     enum error_code code = segment_schemas_encode(schemas, &text, error);
     if (!code)
-        code = put(place, catalogue_name, text.data, text.size, error);
+        code = put(directory, catalogue_name, text.data, text.size, error);
     buffer_release(&text);
     return code;
 }
@@ -246,7 +245,7 @@ static uint32_t last_version(const struct segment_schemas *schemas, const char *
 }
 
 /* A text that a crash has left without its line is of nobody, and is written over. */
-static enum error_code store_text(const struct segment_place *place,
+static enum error_code store_text(const struct segment_subdirectory *directory,
                                   const struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, const void *text,
                                   struct error *error)
@@ -254,14 +253,14 @@ static enum error_code store_text(const struct segment_place *place,
     char name[SCHEMAS_FILE_NAME_MAX + 1];
     enum error_code code = segment_schemas_file_name(change->topic, change->version, name, error);
     if (!code && schemas->count == 0)
-        code = store(place, schemas, error);
+        code = store(directory, schemas, error);
     if (!code)
-        code = put(place, name, text, change->text_bytes, error);
+        code = put(directory, name, text, change->text_bytes, error);
     return code;
 }
 
 /* The catalogue with one more line becomes the one on disk, then the caller's. */
-static enum error_code store_with(const struct segment_place *place,
+static enum error_code store_with(const struct segment_subdirectory *directory,
                                   struct segment_schemas *schemas,
                                   const struct segment_schemas_change *change, struct error *error)
 {
@@ -272,7 +271,7 @@ static enum error_code store_with(const struct segment_place *place,
     schemas->changes = changes;
     changes[schemas->count] = *change;
     struct segment_schemas longer = {changes, schemas->count + 1};
-    enum error_code code = store(place, &longer, error);
+    enum error_code code = store(directory, &longer, error);
     if (!code)
         *schemas = longer;
     return code;
@@ -312,15 +311,15 @@ enum error_code segment_schemas_note(int log_fd, struct segment_schemas *schemas
     noted.text_checksum = checksum_extend(0, text, text_bytes);
     assert(segment_schemas_fits(schemas, &noted));
 
-    struct segment_place place;
-    code = segment_place_open(log_fd, directory_name, true, &place, error);
+    struct segment_subdirectory directory;
+    code = segment_subdirectory_open(log_fd, directory_name, true, &directory, error);
     if (code)
         return code;
     if (change->action == SCHEMAS_ADD)
-        code = store_text(&place, schemas, &noted, text, error);
+        code = store_text(&directory, schemas, &noted, text, error);
     if (!code)
-        code = store_with(&place, schemas, &noted, error);
-    segment_place_close(&place);
+        code = store_with(&directory, schemas, &noted, error);
+    segment_subdirectory_close(&directory);
     return code;
 }
 
@@ -331,17 +330,18 @@ enum error_code segment_schemas_settle(int log_fd, struct segment_schemas *schem
     struct segment_schemas_change *last = &schemas->changes[schemas->count - 1];
     struct segment_schemas_change before = *last;
     assert(since > 0);
-    struct segment_place place;
-    enum error_code code = segment_place_open(log_fd, directory_name, false, &place, error);
+    struct segment_subdirectory directory;
+    enum error_code code =
+        segment_subdirectory_open(log_fd, directory_name, false, &directory, error);
     if (code)
         return code;
     if (since <= last->after)
         last->after = since - 1;
     last->since = since;
     last->time_ns = time_ns;
-    code = store(&place, schemas, error);
+    code = store(&directory, schemas, error);
     if (code)
         *last = before;
-    segment_place_close(&place);
+    segment_subdirectory_close(&directory);
     return code;
 }

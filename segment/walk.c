@@ -575,10 +575,15 @@ void segment_walk_seek_near(struct segment_walk *walk, uint64_t sequence, uint64
                             uint64_t offset, uint64_t sequence_first)
 {
     const struct segment_set *set = &walk->set;
+    bool is_newer = set->count > 0 && set->segments[set->count - 1].sequence_first < segment_first;
+    if (is_newer) /* without it the walk would come to that segment through the one before */
+        segment_walk_reload_set(walk, NULL);
     size_t above = segment_walk_index_above(set, sequence);
-    bool in_segment = sequence_first <= sequence && above > set->dead_count &&
-                      set->segments[above - 1].sequence_first == segment_first;
-    if (in_segment &&
+    const struct segment_set_segment *segment =
+        above > set->dead_count ? &set->segments[above - 1] : NULL;
+    bool helps = segment && !segment->sealed && segment->sequence_first == segment_first &&
+                 sequence_first <= sequence;
+    if (helps &&
         segment_walk_seek_block(walk, segment_first, offset, sequence_first, NULL) == OK)
         walk->from = sequence;
     else

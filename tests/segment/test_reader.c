@@ -50,6 +50,16 @@ static void store_bound(uint64_t sequence)
     file_close(&fd);
 }
 
+static void delete_below(uint64_t bound)
+{
+    store_bound(bound);
+    for (uint64_t first = 1; first < bound; first++) {
+        char name[64];
+        snprintf(name, sizeof name, "segments/%020" PRIu64 ".seg", first);
+        unlink(scratch_path("%s", name));
+    }
+}
+
 static uint64_t segment_of(uint64_t sequence)
 {
     return logs_find(path(), sequence).segment_first;
@@ -263,6 +273,76 @@ Test(reader, goes_near_a_known_block_and_opens_none_before_the_one_that_was_soug
                                  place.header.sequence_first);
         logs_expect_event(reader, known);
     }
+    segment_reader_close(reader);
+}
+
+/* Goes near `near` to the last event; a block that any reader stops at is the one of `avoided`. */
+static void avoid(struct segment_reader *reader, uint64_t avoided, const struct logs_place *near)
+{
+    struct logs_place place = logs_find(path(), avoided);
+    forge_block((struct forge){path(), place.segment_first}, place.header.offset, 8, FORGE_8, 99);
+    segment_reader_seek_near(reader, 60, near->segment_first, near->header.offset,
+                             near->header.sequence_first);
+    logs_expect_event(reader, 60);
+}
+
+Test(reader, goes_near_a_known_block_without_a_look_at_those_before_it)
+{
+    logs_make(path(), 0, 60, 100);
+    struct segment_reader *reader = logs_read(path());
+    struct logs_place near = logs_find(path(), 50);
+    avoid(reader, 20, &near);
+    seek(reader, 60);
+    cr_assert_eq(segment_reader_next(reader, &(struct event){0}, &error), ERROR_VERSION);
+    segment_reader_close(reader);
+}
+
+/* From a block of the segment before it the walk would pass all that lies between them. */
+Test(reader, goes_near_no_block_of_another_segment)
+{
+    logs_make(path(), SMALL, 60, 4000);
+    struct segment_reader *reader = logs_read(path());
+    struct logs_place last = logs_find(path(), 60);
+    struct logs_place near = logs_find(path(), last.segment_first - 3);
+    cr_assert_lt(near.segment_first, last.segment_first);
+    avoid(reader, last.segment_first - 1, &near);
+    segment_reader_close(reader);
+}
+
+/* A segment that was begun after the reader had looked which ones there are. */
+Test(reader, goes_near_a_block_of_a_newer_segment_without_a_look_at_the_older_one)
+{
+    struct segment_log *log = logs_open(path(), SMALL);
+    logs_append_singly(log, 8, 4000);
+    struct segment_reader *reader = logs_read(path());
+    logs_append_singly(log, 60, 4000);
+    logs_close(log);
+    struct logs_place near = logs_find(path(), 60);
+    cr_assert_gt(near.segment_first, 8);
+    avoid(reader, 3, &near);
+    segment_reader_close(reader);
+}
+
+/* It has not seen the last segments, and retention deletes what lies before the sequence. */
+Test(reader, tells_no_hole_below_a_sequence_in_a_segment_that_it_has_not_seen_yet)
+{
+    struct segment_log *log = logs_open(path(), SMALL);
+    while (segment_log_durable(log) == 0 || segment_of(segment_log_durable(log)) == 1)
+        logs_append_singly(log, segment_log_durable(log) + 1, 4000);
+    uint64_t second = segment_of(segment_log_durable(log)), first = 0, last = 0;
+    const char *segment = logs_segment_path(path(), second), *away = scratch_path("away");
+    cr_assert_eq(rename(segment, away), 0);
+    struct segment_reader *reader = logs_read(path());
+    cr_assert_eq(rename(away, segment), 0);
+    logs_append_singly(log, 60, 4000);
+    logs_close(log);
+    uint64_t bound = segment_of(60);
+    cr_assert_gt(bound, second);
+    seek(reader, 60);
+    delete_below(bound);
+    logs_expect_event(reader, 60);
+    cr_assert_not(segment_reader_hole(reader, &first, &last), "%" PRIu64 " to %" PRIu64, first,
+                  last);
     segment_reader_close(reader);
 }
 
@@ -828,16 +908,6 @@ Test(reader, tells_a_block_that_does_not_follow_the_one_before_it)
 }
 
 /* Retention. */
-
-static void delete_below(uint64_t bound)
-{
-    store_bound(bound);
-    for (uint64_t first = 1; first < bound; first++) {
-        char name[64];
-        snprintf(name, sizeof name, "segments/%020" PRIu64 ".seg", first);
-        unlink(scratch_path("%s", name));
-    }
-}
 
 Test(reader, starts_at_the_first_event_that_is_left)
 {

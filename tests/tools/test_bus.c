@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "indexer/retention.h"
 #include "segment/packer.h"
+#include "tests/support/logs.h"
 #include "tests/support/scratch.h"
 #include "tests/tools/bus_stage.h"
 #include "tools/daybookd/progress.h"
@@ -34,6 +35,15 @@ static const struct wire_subscribe LATEST = {0};
 static struct wire_subscribe after(uint64_t sequence)
 {
     return (struct wire_subscribe){.start = WIRE_START_AFTER, .after = sequence};
+}
+
+/* Events with even sequences have that topic. */
+static struct wire_subscribe even_after(uint64_t sequence)
+{
+    struct wire_subscribe subscribe = after(sequence);
+    subscribe.topics[0] = (struct wire_text){"even", 4};
+    subscribe.topic_count = 1;
+    return subscribe;
 }
 
 static void settle_and_read(struct stage_client *subscriber)
@@ -674,6 +684,99 @@ Test(bus, reads_no_more_history_than_credit_was_given_for)
     cr_assert_eq(histories, 1);
     stage_credit(&client, 10000);
     expect_all(&client);
+}
+
+/* The credit for all events that match has been used, and there is more that does not match. */
+Test(bus, who_has_used_all_credit_is_told_that_nothing_is_left)
+{
+    struct wire_subscribe subscribe = even_after(0);
+    subscribe.limited = true;
+    subscribe.credit = 100;
+    stage_open(0);
+    make_blocks(201, 1, 10);
+    subscribe_with(&subscribe);
+    settle_and_read(&client);
+    cr_assert_eq(client.events, 100);
+    cr_assert_eq(client.times_caught_up, 1);
+    cr_assert_eq(client.last, 201);
+}
+
+/* Fills a socket with the first bytes of a frame, and lets the bus forget what it had read. */
+static struct subscriber *begin_a_frame(void)
+{
+    struct wire_subscribe subscribe = even_after(0);
+    subscribe.limited = true;
+    stage_open(0);
+    make_blocks(200, 1, 1000);
+    stage_connect(&client, false, 4096);
+    stage_subscribe(&client, &subscribe);
+    client.only_even = true;
+    stage_credit(&client, 20);
+    stage_settle();
+    struct subscriber *subscriber = LIST_MEMBER(stage_bus->all.next, struct subscriber, in_all);
+    cr_assert(subscriber->frame.begun);
+    cr_assert_eq(subscriber->frame.count, 20);
+    stage_pass(INT64_C(3000000000));
+    stage_settle();
+    cr_assert_null(subscriber->history);
+    return subscriber;
+}
+
+Test(bus, a_frame_begun_ends_the_connection_when_the_log_does_not_say_the_same_any_more)
+{
+    begin_a_frame();
+    for (unsigned i = 0; i < 3; i++) { /* more losses than there is credit for, and none matched */
+        struct logs_place place = logs_find(stage_bus->options.directory, 5 + 4 * i);
+        scratch_flip(logs_segment_path(stage_bus->options.directory, place.segment_first),
+                     place.header.offset + FORMAT_BLOCK_HEADER_BYTES + 50, 1u << 6);
+    }
+    for (unsigned round = 0; !client.closed; round++) {
+        cr_assert_lt(round, 1000, "it goes round and round");
+        stage_round();
+        stage_read(&client, ALL);
+    }
+    cr_assert_eq(client.events, 0);
+}
+
+/*
+ * More of them than histories, and the frame takes several turns to be read again: who is on the
+ * way keeps its history.
+ */
+Test(bus, more_frames_begun_than_histories_are_all_read_to_their_ends)
+{
+    enum { MANY = BUS_HISTORIES + 2 };
+    static struct stage_client many[MANY];
+    struct wire_subscribe subscribe = even_after(0);
+    subscribe.start = WIRE_START_LATEST;
+    stage_open(0);
+    make_blocks(4, 1, 10);
+    for (int i = 0; i < MANY; i++) {
+        stage_connect(&many[i], false, 4096);
+        stage_subscribe(&many[i], &subscribe);
+        many[i].only_even = true;
+    }
+    stage_settle();
+    make_blocks(segment_log_durable(stage_log) + 60, 1, 1000);
+    stage_settle();
+    for (int i = 0; i < 30; i++) { /* the ring moves on */
+        stage_append(2, 100000);
+        stage_commit();
+        stage_settle();
+    }
+    stage_pass(INT64_C(3000000000));
+    stage_settle();
+    stage_look_takes(50000);
+    int done = 0;
+    for (unsigned round = 0; done < MANY; round++) {
+        cr_assert_lt(round, 3000, "%d have everything", done);
+        stage_round();
+        done = 0;
+        for (int i = 0; i < MANY; i++) {
+            stage_read(&many[i], ALL);
+            done += many[i].last >= segment_log_durable(stage_log) - 1;
+        }
+    }
+    stage_look_takes(0);
 }
 
 /* Nothing of it is kept but how far it has got: of what it is sent the socket has what fits. */

@@ -50,6 +50,7 @@ struct feed_limits {
     uint64_t ring_entries; /* … or so many entries */
     int64_t deadline_ns;   /* … or at this time, as soon as it is seen; one item is always taken */
 };
+/* Has the ring got as much as the limits allow, but for the time? */
 bool feed_has_enough(const struct ring *ring, const struct feed_limits *limits);
 /*
  * Look at `items`, which follow on what was looked at, and keep what matches in `ring`, the feed's

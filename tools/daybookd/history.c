@@ -1,6 +1,5 @@
 #include "tools/daybookd/history.h"
 
-#include <assert.h>
 #include <inttypes.h>
 
 #include "core/clock.h"
@@ -29,15 +28,24 @@ void history_release(struct history *history)
     history->stream = NULL;
 }
 
-/* The one that has been of use longest ago; nobody's before anybody's. */
+/*
+ * A frame that was begun is read again from its beginning before more of it can be sent, which may
+ * take more than one turn; who lost its history between them would never come to the end.
+ */
+static bool is_reading_again(const struct subscriber *owner)
+{
+    return owner && owner->frame.begun && list_contains(&owner->in_place);
+}
+
+/* The one that has been of use longest ago, nobody's before anybody's; NULL: none can be spared. */
 static struct history *find_free(struct bus *bus)
 {
-    struct history *best = &bus->histories[0];
-    for (size_t i = 1; i < BUS_HISTORIES; i++) {
+    struct history *best = NULL;
+    for (size_t i = 0; i < BUS_HISTORIES; i++) {
         struct history *other = &bus->histories[i];
-        if (!best->owner)
-            break;
-        if (!other->owner || other->used_ns < best->used_ns)
+        if (!other->owner)
+            return other;
+        if (!is_reading_again(other->owner) && (!best || other->used_ns < best->used_ns))
             best = other;
     }
     return best;
@@ -53,26 +61,23 @@ static void seek(struct history *history, const struct subscriber *subscriber)
     history->at_end = false;
 }
 
-/* The history that stands where the subscriber does, or NULL: the log cannot be read. */
-static struct history *take_history(struct bus *bus, struct subscriber *subscriber,
-                                    struct error *error)
+/* Afterwards the history is the subscriber's and stands where it does. */
+static enum error_code give_history(struct bus *bus, struct history *history,
+                                    struct subscriber *subscriber, struct error *error)
 {
-    struct history *history = subscriber->history;
-    if (history) {
-        assert(history->owner == subscriber);
-        if (!subscriber->searching && !ring_reaches(&history->ring, subscriber->position))
-            seek(history, subscriber);
-        return history;
+    bool is_new = history->owner != subscriber;
+    if (is_new) {
+        history_leave(history);
+        enum error_code code =
+            history->stream ? OK : log_stream_open(bus->options.directory, &history->stream, error);
+        if (code)
+            return code;
+        history->owner = subscriber;
+        subscriber->history = history;
     }
-    history = find_free(bus);
-    history_leave(history);
-    if (!history->stream && log_stream_open(bus->options.directory, &history->stream, error))
-        return NULL;
-    history->owner = subscriber;
-    subscriber->history = history;
-    if (!subscriber->searching)
+    if (!subscriber->searching && (is_new || !ring_reaches(&history->ring, subscriber->position)))
         seek(history, subscriber);
-    return history;
+    return OK;
 }
 
 /* From the first event of that time on; a bounded piece of the search for it. */
@@ -200,10 +205,14 @@ void history_turn(struct bus *bus)
 {
     struct subscriber *subscriber =
         LIST_MEMBER(bus->behind.next, struct subscriber, in_place);
+    struct history *history = subscriber->history ? subscriber->history : find_free(bus);
     struct error error;
     list_remove(&subscriber->in_place);
-    struct history *history = take_history(bus, subscriber, &error);
     if (!history) {
+        list_append(&bus->behind, &subscriber->in_place); /* those who have one come first */
+        return;
+    }
+    if (give_history(bus, history, subscriber, &error)) {
         subscriber_fail(subscriber, "io", error.text);
         return;
     }

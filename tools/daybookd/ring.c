@@ -239,18 +239,20 @@ bool ring_next_run(const struct ring *ring, uint64_t after, uint32_t count_max, 
     return true;
 }
 
-bool ring_find_run(const struct ring *ring, uint64_t after, uint64_t last_event,
-                   struct ring_run *run_out)
+struct ring_run ring_find_run(const struct ring *ring, uint64_t after, uint64_t last)
 {
-    assert(ring_reaches(ring, after) && ring->looked >= last_event);
+    assert(ring_reaches(ring, after) && ring->looked >= last);
     size_t from = index_above(ring, after);
-    size_t to = index_above(ring, last_event);
-    *run_out = (struct ring_run){
+    size_t to = index_above(ring, last);
+    bool alone = false;
+    for (size_t i = from; i < to && !alone; i++)
+        alone = entry_at(ring, i)->alone;
+    return (struct ring_run){
         .begin = begin_of(ring, from),
         .end = begin_of(ring, to),
-        .last_event = last_event,
-        .last = last_event,
+        .last_event = last,
+        .last = last,
         .count = (uint32_t)(to - from),
+        .alone = alone,
     };
-    return to > from;
 }

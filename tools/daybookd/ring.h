@@ -90,10 +90,9 @@ struct ring_run {
  */
 bool ring_next_run(const struct ring *ring, uint64_t after, uint32_t count_max, size_t bytes_max,
                    struct ring_run *run_out);
-/* All events above `after` and up to `last_event`, which were one run before. False: there is none
- * in the ring, which reaches `after` and has looked so far. */
-bool ring_find_run(const struct ring *ring, uint64_t after, uint64_t last_event,
-                   struct ring_run *run_out);
+/* All that is above `after` and up to `last`, as if it were one run; `alone` when an entry of it is.
+ * The ring reaches `after` and has looked so far. */
+struct ring_run ring_find_run(const struct ring *ring, uint64_t after, uint64_t last);
 /* Where the bytes from `begin` to `end` are: returns how many pieces they have. */
 int ring_slice(const struct ring *ring, uint64_t begin, uint64_t end, struct iovec pieces_out[2]);
 

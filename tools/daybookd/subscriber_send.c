@@ -86,18 +86,24 @@ static void give_frame(struct subscriber *subscriber, const struct ring *ring,
         end_frame(subscriber);
 }
 
-/* The rest of a frame that the socket took in part. The log must still say what it said then. */
+/*
+ * The rest of a frame that the socket took in part. The log must still say what it said then, also
+ * as far as it has been read again: what is too much now will not become right later, and may fill
+ * the ring before the end of the frame.
+ */
 static enum sending go_on(struct subscriber *subscriber, const struct ring *ring)
 {
     struct subscriber_frame *frame = &subscriber->frame;
-    struct ring_run run;
     if (!ring || !ring_reaches(ring, frame->after))
         return SENDING_OUTSIDE;
-    if (ring->looked < frame->last_event)
-        return SENDING_DONE; /* it will be there when the log has been read so far again */
-    bool found = ring_find_run(ring, frame->after, frame->last_event, &run);
-    if (!found || run.count != frame->count ||
-        frame->head_bytes + (size_t)(run.end - run.begin) != frame->bytes) {
+    bool whole = ring->looked >= frame->last_event;
+    struct ring_run run =
+        ring_find_run(ring, frame->after, whole ? frame->last_event : ring->looked);
+    size_t bytes = frame->head_bytes + (size_t)(run.end - run.begin);
+    bool fits = !run.alone && run.count <= frame->count && bytes <= frame->bytes;
+    if (fits && !whole)
+        return SENDING_DONE;
+    if (!fits || run.count != frame->count || bytes != frame->bytes) {
         subscriber_drop(subscriber);
         return SENDING_OVER;
     }
