@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -23,8 +24,35 @@ enum { ALL = 1 << 30, SMALL = 65536 };
 static struct error error;
 static struct stage_client client;
 
+/* No commit becomes durable until it is let go. */
+static sem_t keeper_goes; /* zero-initialised: nothing posted */
+
+static void wait_to_go(struct keeper_task *task)
+{
+    (void)task;
+    while (sem_wait(&keeper_goes))
+        continue;
+}
+
+static void went(struct keeper_task *task)
+{
+    (void)task;
+}
+
+static void hold_the_keeper(void)
+{
+    static struct keeper_task hold = {.work = wait_to_go, .done = went};
+    keeper_give(stage_bus->keeper, &hold);
+}
+
+static void let_the_keeper_go(void)
+{
+    sem_post(&keeper_goes);
+}
+
 static void teardown(void)
 {
+    let_the_keeper_go(); /* a test that has failed did not */
     if (stage_bus)
         stage_close();
 }
@@ -934,11 +962,13 @@ Test(bus, a_commit_is_told_when_it_is_durable_and_not_before)
     make_blocks(20, 3, 10);
     subscribe_with(&subscribe);
     expect_all(&client);
+    hold_the_keeper();
     stage_commit_cursor(&client, 7);
-    while (keeper_is_idle(stage_bus->keeper))
-        bus_round(stage_bus, 0);
+    for (int i = 0; i < 10; i++)
+        stage_round();
     stage_read(&client, ALL);
     cr_assert_eq(client.committed, 0);
+    let_the_keeper_go();
     settle_and_read(&client);
     cr_assert_eq(client.committed, 7);
 }
@@ -952,9 +982,15 @@ Test(bus, the_newest_subscriber_has_the_cursor_and_begins_behind_the_last_commit
     stage_connect(&older, false, 0);
     stage_subscribe(&older, &subscribe);
     expect_all(&older);
+    hold_the_keeper();
     stage_commit_cursor(&older, 7);
-    stage_round(); /* the commit is asked for, and may not be durable yet */
+    stage_round(); /* the commit is asked for, and is not durable yet */
     subscribe_with(&subscribe);
+    for (int i = 0; i < 10; i++)
+        stage_round();
+    stage_read(&client, ALL);
+    cr_assert_not(client.subscribed);
+    let_the_keeper_go();
     expect_all(&client);
     cr_assert_eq(client.after, 7);
     expect_error(&older, "replaced", "subscribes with cursor 'c'");

@@ -496,8 +496,11 @@ def _(directory):
         push = pusher(context, running)
         push_events(push, 0, 1)
         in_log(directory, 1)  # it is connected
+        running.process.send_signal(signal.SIGSTOP)
         push_events(push, 1, 500)
-        running.stop()
+        running.process.send_signal(signal.SIGTERM)
+        running.process.send_signal(signal.SIGCONT)
+        assert running.process.wait() == 0, running.said()
         assert numbers(in_log(directory, 501)) == list(range(501))
 
 
