@@ -493,9 +493,9 @@ Test(past, without_room_for_them_the_log_is_full_until_there_is_some)
     uint64_t number = 0;
     enum error_code code = OK;
 
-    make_silence();
-    calls = file_calls_kernel;
+    calls = file_calls_kernel; /* before there are threads that may look at it */
     calls.rename = rename_file;
+    make_silence();
     file_calls_use(&calls);
     atomic_store(&full, true);
     for (int i = 0; !code; i++) {

@@ -379,7 +379,8 @@ static void take_frame(struct stage_client *client, const uint8_t *data, size_t 
         break;
     case WIRE_CAUGHT_UP:
         cr_assert_eq(wire_read_caught_up(cursor, left, &client->caught_up_at, &error), OK);
-        cr_assert_eq(client->caught_up_at, client->last);
+        cr_assert_eq(client->caught_up_at, client->last, "at %" PRIu64 ", not %" PRIu64,
+                     client->caught_up_at, client->last);
         client->caught_up = true;
         client->times_caught_up++;
         break;

@@ -148,8 +148,10 @@ static void give_alone(struct subscriber *subscriber, const struct ring *ring,
     int count = ring_slice(ring, run->begin, run->end, pieces);
     for (int i = 0; !code && i < count; i++)
         code = buffer_append(&subscriber->answers, pieces[i].iov_base, pieces[i].iov_len, NULL);
-    if (!code)
-        subscriber->position = subscriber->told = run->last;
+    if (!code) {
+        subscriber->position = run->last;
+        subscriber->told = run->last_event; /* what was looked at behind it, it does not say */
+    }
     subscriber_answered(subscriber, code);
 }
 
