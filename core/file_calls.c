@@ -151,7 +151,7 @@ static const struct file_calls *_Atomic calls_in_force = &file_calls_kernel;
 
 const struct file_calls *file_calls(void)
 {
-    return atomic_load_explicit(&calls_in_force, memory_order_relaxed);
+    return atomic_load_explicit(&calls_in_force, memory_order_acquire);
 }
 
 void file_calls_use(const struct file_calls *calls)
